@@ -1,0 +1,12 @@
+//! lastmile finishes images made by generative models.
+
+pub mod band;
+pub mod codec;
+pub mod error;
+pub mod image;
+pub mod pipeline;
+pub mod upscale;
+
+pub use band::Band;
+pub use error::{Error, Exit, Result};
+pub use image::Image;

@@ -1,0 +1,3 @@
+//! The `lastmile` program: arguments in, exit code out.
+
+fn main() {}

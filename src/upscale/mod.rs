@@ -1,0 +1,31 @@
+//! Super-resolution: models, tiles, sessions and devices.
+
+pub mod onnx;
+pub mod size;
+
+use crate::band::Band;
+
+/// Something that runs one network on one tile. Sessions implement it; tests have fakes.
+///
+/// Input and output are as the *network* wants them after the manifest was applied: planar f32, the network's channel count
+/// and value range are the caller's business (see `Network`).
+pub trait Infer: Send {
+    /// Runs the network on `tile` (its `y` is ignored) and returns the enlarged tile.
+    fn run(&mut self, tile: &Band) -> Result<Band, InferError>;
+}
+
+/// Why a single run failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum InferError {
+    /// The device ran out of memory: a smaller tile may fit.
+    #[error("out of memory: {0}")]
+    OutOfMemory(String),
+    /// Anything else the runtime said.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// A model on a device, ready to enlarge pictures from several threads at once. Sessions are opened on first use, so a run
+/// that finds everything done never loads the runtime.
+#[derive(Debug)]
+pub struct Engine {}
