@@ -1,5 +1,8 @@
 //! Super-resolution: models, tiles, sessions and devices.
 
+pub mod catalogue;
+pub mod graph;
+pub mod model;
 pub mod onnx;
 pub mod size;
 
