@@ -1,7 +1,11 @@
 //! Super-resolution: models, tiles, sessions and devices.
 
+pub mod network;
 pub mod onnx;
+pub mod pass;
+pub mod pool;
 pub mod size;
+pub mod tile;
 
 use crate::band::Band;
 
