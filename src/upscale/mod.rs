@@ -3,8 +3,12 @@
 pub mod catalogue;
 pub mod graph;
 pub mod model;
+pub mod network;
 pub mod onnx;
+pub mod pass;
+pub mod pool;
 pub mod size;
+pub mod tile;
 
 use crate::band::Band;
 
