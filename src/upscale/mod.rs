@@ -1,6 +1,13 @@
 //! Super-resolution: models, tiles, sessions and devices.
 
+pub mod device;
+pub mod home;
+pub mod machine;
 pub mod onnx;
+#[cfg(feature = "onnx")]
+pub mod runtime;
+#[cfg(feature = "onnx")]
+pub mod session;
 pub mod size;
 
 use crate::band::Band;
