@@ -1,12 +1,19 @@
 //! Super-resolution: models, tiles, sessions and devices.
 
 pub mod catalogue;
+pub mod device;
 pub mod graph;
+pub mod home;
+pub mod machine;
 pub mod model;
 pub mod network;
 pub mod onnx;
 pub mod pass;
 pub mod pool;
+#[cfg(feature = "onnx")]
+pub mod runtime;
+#[cfg(feature = "onnx")]
+pub mod session;
 pub mod size;
 pub mod tile;
 
