@@ -10,6 +10,7 @@ pub mod network;
 pub mod onnx;
 pub mod pass;
 pub mod pool;
+pub mod probe;
 pub mod receptive;
 #[cfg(feature = "onnx")]
 pub mod runtime;

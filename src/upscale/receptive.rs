@@ -72,14 +72,21 @@ pub struct Analysis {
     pub multiple_of: Option<u32>,
     /// How often each operation occurs.
     pub ops: BTreeMap<String, usize>,
-    /// Why the network is not a sum of local steps, in words; empty if it is.
+    /// Why the network is not a sum of local steps, in words; empty if it is or if that cannot be told.
     pub blockers: Vec<String>,
+    /// Operations that lastmile cannot follow; nothing but a trial tells how far a network with such sees.
+    pub foreign: Vec<String>,
 }
 
 impl Analysis {
-    /// The blockers as one sentence.
+    /// Why there is no exact radius, as one sentence; empty if there is one.
     pub fn reason(&self) -> String {
-        self.blockers.join("; ")
+        let foreign = (!self.foreign.is_empty()).then(|| format!("lastmile cannot follow {}", self.foreign.join(", ")));
+        self.blockers.iter().cloned().chain(foreign).collect::<Vec<_>>().join("; ")
+    }
+
+    fn is_open(&self) -> bool {
+        self.blockers.is_empty() && self.foreign.is_empty()
     }
 }
 
@@ -106,6 +113,7 @@ pub fn analyse(model: &ModelProto) -> Analysis {
         multiple_of: None,
         ops,
         blockers: Vec::new(),
+        foreign: Vec::new(),
         inputs,
         outputs,
     };
@@ -268,6 +276,7 @@ impl Plan<'_> {
             Ok(walk) => {
                 analysis.scale = self.scale(&walk, rows, columns);
                 analysis.blockers.extend(walk.blockers.iter().cloned());
+                analysis.foreign.clone_from(&walk.foreign);
                 self.judge(analysis, &walk);
             }
         }
@@ -296,15 +305,15 @@ impl Plan<'_> {
                 }
             }
             let scales = (self.scale(&first, a.0, a.1), self.scale(&second, b.0, b.1));
-            let mut found = Analysis { blockers, ..analysis.clone() };
+            let mut found = Analysis { blockers, foreign: first.foreign.clone(), ..analysis.clone() };
             found.scale = scales.0.filter(|_| scales.0 == scales.1);
-            if found.scale.is_none() && found.blockers.is_empty() {
+            if found.scale.is_none() && found.is_open() {
                 found.blockers.push("its output is no whole multiple of its input".into());
             }
             let (lost, mut other) = (found.clone(), found.clone());
             self.judge(&mut found, &first);
             self.judge(&mut other, &second);
-            let settled = !lost.blockers.is_empty() || found.receptive != Receptive::Unbounded;
+            let settled = !lost.is_open() || found.receptive != Receptive::Unbounded;
             if !settled && 2 * size <= LARGEST - 3 * UNIT {
                 size *= 2;
                 continue;
@@ -313,7 +322,7 @@ impl Plan<'_> {
                 found.receptive = Receptive::Unbounded;
                 found.blockers.push("what it sees changes with the picture's size".into());
             }
-            if found.receptive == Receptive::Unbounded && found.blockers.is_empty() {
+            if found.receptive == Receptive::Unbounded && found.is_open() {
                 found.blockers.push(format!("it sees further than {} pixels", size / 3));
             }
             *analysis = found;
@@ -329,7 +338,7 @@ impl Plan<'_> {
 
     /// Sets radius and stride from one walk, or says why there is none.
     fn judge(&self, analysis: &mut Analysis, walk: &Walk) {
-        if !analysis.blockers.is_empty() {
+        if !analysis.is_open() {
             return;
         }
         let Some(reached) = self.reached(walk) else {

@@ -15,6 +15,8 @@ pub(super) const MAX_LEN: usize = 1 << 17;
 pub(super) enum Fault {
     /// The walk does not know what comes out; the reason, for a person.
     Unknown(String),
+    /// The walk does not know the operation.
+    Foreign(String),
     /// The operation refuses this input size.
     Mismatch(String),
 }

@@ -16,6 +16,8 @@ pub(super) struct Walk {
     pub output: Option<Data>,
     /// Why the network as a whole is not a sum of local steps, in words.
     pub blockers: Vec<String>,
+    /// Operations the walk does not know.
+    pub foreign: Vec<String>,
     /// Least common multiple of all denominators of scales: shifts by this many pixels shift every value by whole elements.
     pub stride: [u64; 2],
     /// The factor of every `Resize` along each dimension that runs over the picture.
@@ -49,6 +51,12 @@ pub(super) fn walk(
             Err(Fault::Mismatch(what)) => return Err(format!("{} `{}`: {what}", node.op_type, node.output.first().map_or("", |o| o))),
             Err(Fault::Unknown(reason)) => {
                 state.block(reason);
+                Vec::new()
+            }
+            Err(Fault::Foreign(op)) => {
+                if !state.walk.foreign.contains(&op) {
+                    state.walk.foreign.push(op);
+                }
                 Vec::new()
             }
         };
@@ -118,7 +126,7 @@ impl<'a> State<'a> {
     fn node(&mut self, at: usize, node: &'a NodeProto) -> Outcome {
         let op = node.op_type.as_str();
         if !(node.domain.is_empty() || node.domain == "ai.onnx") {
-            return unknown(format!("{op} of `{}` is an operation lastmile does not know", node.domain));
+            return Err(Fault::Foreign(format!("{}.{op}", node.domain)));
         }
         if op == "Constant" {
             return one(constant(node));
@@ -232,7 +240,7 @@ impl<'a> State<'a> {
                 }
                 _ => unknown("Gemm mixes distant pixels"),
             },
-            _ => unknown(global_by_nature(op).unwrap_or_else(|| format!("{op} is an operation lastmile cannot follow"))),
+            _ => Err(global_by_nature(op).map_or_else(|| Fault::Foreign(op.to_owned()), Fault::Unknown)),
         }
     }
 
