@@ -97,6 +97,11 @@ impl Window {
         Self { width, channels, first: 0, rows: std::collections::VecDeque::new() }
     }
 
+    /// Channels per row.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
     /// First row held.
     pub fn start(&self) -> usize {
         self.first

@@ -5,6 +5,7 @@ pub mod codec;
 pub mod error;
 pub mod image;
 pub mod pipeline;
+pub mod spool;
 pub mod upscale;
 
 pub use band::Band;

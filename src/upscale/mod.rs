@@ -2,13 +2,19 @@
 
 pub mod device;
 pub mod home;
+#[cfg(feature = "onnx")]
+pub mod install;
 pub mod machine;
+pub mod network;
 pub mod onnx;
+pub mod pass;
+pub mod pool;
 #[cfg(feature = "onnx")]
 pub mod runtime;
 #[cfg(feature = "onnx")]
 pub mod session;
 pub mod size;
+pub mod tile;
 
 use crate::band::Band;
 
