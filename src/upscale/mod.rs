@@ -8,6 +8,8 @@ pub mod machine;
 pub mod network;
 pub mod onnx;
 pub mod pass;
+#[cfg(feature = "onnx")]
+mod pins;
 pub mod pool;
 #[cfg(feature = "onnx")]
 pub mod runtime;

@@ -10,7 +10,8 @@ use half::f16;
 use ort::session::builder::{GraphOptimizationLevel, PrepackedWeights, SessionBuilder};
 use ort::value::{TensorElementType, TensorRef, ValueType};
 
-use super::device::{Device, Precision};
+use super::device::{self, Device, Precision};
+use super::home::Home;
 use super::{Infer, InferError, runtime};
 use crate::band::Band;
 use crate::error::{Error, Result};
@@ -61,6 +62,8 @@ pub struct SessionOptions {
     pub output: Option<String>,
     /// Weights shared with other sessions of the same model on the processor.
     pub prepacked: Option<Prepacked>,
+    /// Where the WebGPU plug-in is looked for and compiled GPU engines are kept.
+    pub home: Option<Home>,
 }
 
 impl Default for SessionOptions {
@@ -75,6 +78,7 @@ impl Default for SessionOptions {
             input: None,
             output: None,
             prepacked: None,
+            home: None,
         }
     }
 }
@@ -112,10 +116,10 @@ impl Session {
     /// [`Error::Model`] if the runtime refuses the file or an input or output named does not exist or is not a picture;
     /// [`Error::Device`] if the device cannot run it.
     pub fn open(model_bytes: &[u8], options: &SessionOptions) -> Result<Self> {
-        let builder = builder(options).map_err(|e| Error::device(options.device, e.message(), "--device cpu"))?;
-        let session = commit(builder, model_bytes).map_err(|e| {
-            Error::model(&options.model, format!("ONNX Runtime refuses it: {}", first_line(e.message())), "another file, or export it again")
-        })?;
+        let session = match options.device {
+            Device::Cpu => builder(options).and_then(|b| commit(b, model_bytes)).map_err(|e| refused(&options.model, &e))?,
+            _ => on_gpu(model_bytes, options)?,
+        };
         let (_, input) = pick(session.inputs(), options.input.as_deref(), "input", &options.model)?;
         let (output_at, output) = pick(session.outputs(), options.output.as_deref(), "output", &options.model)?;
         Ok(Self { session, input, output, output_at, layout: options.layout })
@@ -135,6 +139,12 @@ impl Session {
     pub fn metadata(&self) -> (Vec<TensorInfo>, Vec<TensorInfo>) {
         let all = |outlets: &[ort::value::Outlet]| outlets.iter().map(info).collect();
         (all(self.session.inputs()), all(self.session.outputs()))
+    }
+
+    /// How many of the network's operations run on which provider, for example `[("CUDAExecutionProvider", 40)]`; empty on
+    /// the processor, where there is nothing to tell.
+    pub fn placement(&self) -> Vec<(String, usize)> {
+        placement(&self.session).unwrap_or_default()
     }
 
     fn run_inner(&mut self, tile: &Band) -> ort::Result<Result<Band, InferError>> {
@@ -175,6 +185,66 @@ impl Infer for Session {
     fn run(&mut self, tile: &Band) -> Result<Band, InferError> {
         self.run_inner(tile).unwrap_or_else(|e| Err(infer_error(e.message())))
     }
+}
+
+/// Opens a session on another device than the processor and makes sure that the network really runs there.
+fn on_gpu(model_bytes: &[u8], options: &SessionOptions) -> Result<ort::session::Session> {
+    let engines = options.home.as_ref().map(|home| home.cache().join("engines"));
+    if let Some(folder) = &engines {
+        std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
+    }
+    let with = device::Providers {
+        precision: options.precision,
+        tf32: options.tf32,
+        engines: engines.as_deref(),
+        home: options.home.as_ref(),
+    };
+    let plain = builder(options).map_err(|e| refused(&options.model, &e))?;
+    let builder = device::register(plain, options.device, &with)?;
+    let recorded = builder.with_config_entry("session.record_ep_graph_assignment_info", "1");
+    let builder = recorded.map_err(|e| Error::device(options.device, e.message(), "--device cpu"))?;
+    // What the graph is guilty of was found when the model was probed on the processor: here it is the device.
+    let session = commit(builder, model_bytes).map_err(|e| Error::device(options.device, first_line(e.message()), "--device cpu"))?;
+    let placed = placement(&session).map_err(|e| Error::device(options.device, e.message(), "--device cpu"))?;
+    if placed.iter().all(|(provider, _)| provider == "CPUExecutionProvider") {
+        let fault = format!("it takes none of the operations of `{}`", options.model);
+        return Err(Error::device(options.device, fault, "--device cpu, or another model"));
+    }
+    Ok(session)
+}
+
+/// How many operations of the network run on which provider. Only sessions opened with
+/// `session.record_ep_graph_assignment_info` know.
+#[allow(unsafe_code)]
+fn placement(session: &ort::session::Session) -> ort::Result<Vec<(String, usize)>> {
+    use ort::{AsPointer, Error as E};
+    let api = ort::api();
+    let mut groups = std::ptr::null();
+    let mut count = 0;
+    let mut placed: Vec<(String, usize)> = Vec::new();
+    // SAFETY: the session is alive; both out pointers are valid for writing. The array and all it points to belong to the
+    // session and live as long as it (onnxruntime_c_api.h, Session_GetEpGraphAssignmentInfo).
+    unsafe { E::result_from_status((api.Session_GetEpGraphAssignmentInfo)(session.ptr(), &mut groups, &mut count))? };
+    for at in 0..count {
+        let (mut name, mut nodes, mut number) = (std::ptr::null(), std::ptr::null(), 0);
+        // SAFETY: `groups` holds `count` pointers that are valid while the session lives; the name is a C string of the
+        // same lifetime and is copied at once.
+        let provider = unsafe {
+            let group = *groups.add(at);
+            E::result_from_status((api.EpAssignedSubgraph_GetEpName)(group, &mut name))?;
+            E::result_from_status((api.EpAssignedSubgraph_GetNodes)(group, &mut nodes, &mut number))?;
+            std::ffi::CStr::from_ptr(name).to_string_lossy().into_owned()
+        };
+        match placed.iter_mut().find(|(p, _)| *p == provider) {
+            Some((_, sum)) => *sum += number,
+            None => placed.push((provider, number)),
+        }
+    }
+    Ok(placed)
+}
+
+fn refused(model: &str, e: &ort::Error) -> Error {
+    Error::model(model, format!("ONNX Runtime refuses it: {}", first_line(e.message())), "another file, or export it again")
 }
 
 /// A builder with every setting but the model. Builder errors of this ort version cannot leave the thread, so they are
