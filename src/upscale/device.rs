@@ -157,9 +157,9 @@ pub struct Provider {
 }
 
 #[cfg(feature = "onnx")]
-pub use providers::{choose, probe};
-#[cfg(feature = "onnx")]
 pub(super) use providers::{Providers, register};
+#[cfg(feature = "onnx")]
+pub use providers::{choose, probe};
 
 /// The devices as ONNX Runtime's execution providers. Not yet verified on a GPU: on machines without one every provider but
 /// the processor's fails, and those failures are what has been tested.

@@ -124,7 +124,11 @@ fn read_note(folder: &Path) -> Option<Installed> {
 pub fn install(options: &RuntimeOptions, variant: Variant, say: &mut dyn FnMut(&str)) -> Result<Installed> {
     let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
     let pin = PINS.iter().find(|p| (p.variant, p.os, p.arch) == (variant, os, arch)).ok_or_else(|| {
-        let way = if variant == Variant::Cpu { "a library of version 1.24 or later, named with --onnxruntime or ORT_DYLIB_PATH" } else { "--device cpu" };
+        let way = if variant == Variant::Cpu {
+            "a library of version 1.24 or later, named with --onnxruntime or ORT_DYLIB_PATH"
+        } else {
+            "--device cpu"
+        };
         Error::runtime(format!("there is no `{}` wheel for {os} on {arch}", variant.name()), way)
     })?;
     install_pin(options, pin, say)
@@ -155,7 +159,8 @@ fn install_pin(options: &RuntimeOptions, pin: &Pin, say: &mut dyn FnMut(&str)) -
     let wheel = download(options, pin, &temp.0)?;
     let found = sha256(&wheel).map_err(|e| Error::io(&wheel, e))?;
     if found != pin.wheel_sha256 {
-        let fault = format!("the downloaded {what} is not the one expected (sha256 {}, expected {})", short(&found), short(pin.wheel_sha256));
+        let fault =
+            format!("the downloaded {what} is not the one expected (sha256 {}, expected {})", short(&found), short(pin.wheel_sha256));
         return Err(Error::runtime(fault, ways_out(pin)));
     }
     let installed = unpack(&wheel, &temp.0, pin.variant, pin.package, pin.version, &found)?;
@@ -188,7 +193,10 @@ pub fn install_wheel(home: &Home, wheel: &Path, say: &mut dyn FnMut(&str)) -> Re
     };
     let plain = |c: char| c.is_ascii_alphanumeric() || ".+_".contains(c);
     if version.is_empty() || version.starts_with('.') || !version.chars().all(plain) {
-        return Err(Error::runtime(format!("{}: no version in the name", wheel.display()), "the file as pip downloads it, its name unchanged"));
+        return Err(Error::runtime(
+            format!("{}: no version in the name", wheel.display()),
+            "the file as pip downloads it, its name unchanged",
+        ));
     }
     let runtime = home.runtime();
     let _lock = lock(&runtime)?;
@@ -229,7 +237,10 @@ fn ways_out(pin: &Pin) -> String {
 /// Holds the folder for one process at a time; the lock goes when the file is closed, however the process ends.
 fn lock(runtime: &Path) -> Result<File> {
     let refuse = |e: std::io::Error| {
-        Error::runtime(format!("{} cannot be written: {e}", runtime.display()), "LASTMILE_HOME=/a/folder/you/may/write, or --onnxruntime LIBRARY")
+        Error::runtime(
+            format!("{} cannot be written: {e}", runtime.display()),
+            "LASTMILE_HOME=/a/folder/you/may/write, or --onnxruntime LIBRARY",
+        )
     };
     fs::create_dir_all(runtime).map_err(refuse)?;
     let file = File::options().create(true).truncate(false).write(true).open(runtime.join("lock")).map_err(refuse)?;
@@ -308,7 +319,11 @@ fn download(options: &RuntimeOptions, pin: &Pin, folder: &Path) -> Result<PathBu
     Err(match failed {
         Some(fault) => Error::runtime(fault, ways_out(pin)),
         None => {
-            let apt = if pin.os == "linux" { "`apt-get install python3-pip` (or your system's word for it) and again; or " } else { "install Python with pip and again; or " };
+            let apt = if pin.os == "linux" {
+                "`apt-get install python3-pip` (or your system's word for it) and again; or "
+            } else {
+                "install Python with pip and again; or "
+            };
             Error::runtime(
                 format!("{requirement} is not installed, and there is no pip to download it (looked for python3 -m pip, pip3, uv)"),
                 format!("{apt}`lastmile runtime install FILE.whl` with a wheel from elsewhere; or --onnxruntime LIBRARY"),

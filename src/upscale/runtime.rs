@@ -222,12 +222,20 @@ pub(super) fn environment() -> Result<&'static ort::environment::Environment> {
 ///
 /// # Errors
 /// An internal error if none is loaded.
+#[allow(unsafe_code)]
 pub fn version() -> Result<String> {
-    environment()?;
-    // "ORT Build Info: git-branch=rel-1.31.1, git-commit-id=..., build type=..., ..."
-    let info = ort::info();
-    let branch = info.split(['=', ',', ' ']).find_map(|word| word.strip_prefix("rel-"));
-    Ok(branch.map_or_else(|| info.chars().take(60).collect(), str::to_string))
+    let loaded = LOADED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let path = loaded.as_ref().ok_or_else(|| Error::Internal("the ONNX Runtime was asked for its version before it was loaded".into()))?;
+    let unknown = |e: libloading::Error| Error::runtime(format!("{}: {e}", path.display()), "another build of ONNX Runtime");
+    // SAFETY: this library is loaded and initialised already (LOADED says so), so opening it again only counts a reference and
+    // runs nothing. `OrtGetApiBase` has this signature in every version (onnxruntime_c_api.h) and returns a static table whose
+    // `GetVersionString` returns a static C string.
+    let text = unsafe {
+        let library = libloading::Library::new(path).map_err(unknown)?;
+        let base = library.get::<unsafe extern "system" fn() -> *const ort::sys::OrtApiBase>(b"OrtGetApiBase").map_err(unknown)?();
+        std::ffi::CStr::from_ptr(((*base).GetVersionString)()).to_string_lossy().into_owned()
+    };
+    Ok(text)
 }
 
 /// Why a file was refused as a library, and what to do.

@@ -193,12 +193,8 @@ fn on_gpu(model_bytes: &[u8], options: &SessionOptions) -> Result<ort::session::
     if let Some(folder) = &engines {
         std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
     }
-    let with = device::Providers {
-        precision: options.precision,
-        tf32: options.tf32,
-        engines: engines.as_deref(),
-        home: options.home.as_ref(),
-    };
+    let with =
+        device::Providers { precision: options.precision, tf32: options.tf32, engines: engines.as_deref(), home: options.home.as_ref() };
     let plain = builder(options).map_err(|e| refused(&options.model, &e))?;
     let builder = device::register(plain, options.device, &with)?;
     let recorded = builder.with_config_entry("session.record_ep_graph_assignment_info", "1");
