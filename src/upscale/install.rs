@@ -2,20 +2,21 @@
 //!
 //! The wheel is only an archive here: nothing in it depends on Python, and the platform is named to pip explicitly, so the
 //! user's own Python version and "externally managed" environments do not matter. What is installed lies in a folder of its
-//! own under `HOME/runtime` with a note (`installed.toml`) of what it is and what its hashes are.
+//! own under `HOME/runtime` with a note (`installed.toml`) of what it is and what its hashes are. (More than half of this file
+//! is the tests of everything that can go wrong.)
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::home::Home;
 use super::machine;
 use super::pins::{PINS, Pin};
 use super::runtime::{Install, RuntimeOptions};
+use super::wheel::{sha256, unpack};
 use crate::error::{Error, Result};
 
 /// What can be installed.
@@ -40,9 +41,6 @@ impl Variant {
         }
     }
 }
-
-/// Bytes that one file of a wheel may unpack to; the largest known is 284 MB (the CUDA provider).
-const LARGEST_FILE: u64 = 1 << 30;
 
 /// What lies in a folder under `HOME/runtime`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -198,6 +196,12 @@ pub fn install_wheel(home: &Home, wheel: &Path, say: &mut dyn FnMut(&str)) -> Re
             "the file as pip downloads it, its name unchanged",
         ));
     }
+    let mut numbers = version.split('.').map(|n| n.parse::<u32>().unwrap_or(0));
+    let release = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if variant != Variant::WebGpu && release < (1, ort::MINOR_VERSION) {
+        let fault = format!("{}: version 1.{} or later is needed", wheel.display(), ort::MINOR_VERSION);
+        return Err(Error::runtime(fault, "a newer wheel"));
+    }
     let runtime = home.runtime();
     let _lock = lock(&runtime)?;
     let found = sha256(wheel).map_err(|e| Error::runtime(format!("{}: {e}", wheel.display()), "a wheel file"))?;
@@ -349,69 +353,6 @@ fn last_line(said: &[u8]) -> String {
     line.trim_start_matches("ERROR: ").chars().take(300).collect()
 }
 
-/// Unpacks the libraries and licences of a wheel into `folder/unpacked`, flat, and writes the note.
-fn unpack(wheel: &Path, folder: &Path, variant: Variant, package: &str, version: &str, wheel_sha256: &str) -> Result<Installed> {
-    let fault = |e: &dyn std::fmt::Display| Error::runtime(format!("{}: {e}", wheel.display()), "a wheel as pip downloads it");
-    let unpacked = folder.join("unpacked");
-    fs::create_dir(&unpacked).map_err(|e| Error::io(&unpacked, e))?;
-    let file = File::open(wheel).map_err(|e| fault(&e))?;
-    let mut archive = zip::ZipArchive::new(std::io::BufReader::new(file)).map_err(|e| fault(&e))?;
-    let (mut library, mut licences) = (None, Vec::new());
-    for at in 0..archive.len() {
-        let entry = archive.by_index(at).map_err(|e| fault(&e))?;
-        let path = entry.name().map_err(|e| fault(&e))?.to_string();
-        // Only the last part of the name is used, so nothing can be written elsewhere.
-        let Some(name) = path.rsplit('/').next().filter(|n| !n.is_empty() && *n != ".." && !n.contains('\\')) else { continue };
-        let licence = name.starts_with("LICENSE") || name.starts_with("ThirdParty");
-        if !licence && !is_library(name) {
-            continue;
-        }
-        let to = unpacked.join(name);
-        let mut out = File::create(&to).map_err(|e| Error::io(&to, e))?;
-        let copied = std::io::copy(&mut entry.take(LARGEST_FILE + 1), &mut out).map_err(|e| fault(&e))?;
-        if copied > LARGEST_FILE {
-            return Err(fault(&format!("`{path}` unpacks to more than {LARGEST_FILE} bytes")));
-        }
-        out.sync_all().map_err(|e| Error::io(&to, e))?;
-        if licence {
-            licences.push(name.to_string());
-        } else if is_main(name, variant) {
-            library = Some(name.to_string());
-        }
-    }
-    let library = library.ok_or_else(|| fault(&"no ONNX Runtime library for this system in it"))?;
-    let installed = Installed {
-        variant,
-        package: package.to_string(),
-        version: version.to_string(),
-        library_sha256: sha256(&unpacked.join(&library)).map_err(|e| fault(&e))?,
-        library,
-        wheel_sha256: wheel_sha256.to_string(),
-        licences,
-        folder: unpacked.clone(),
-    };
-    let note = toml::to_string(&installed).map_err(|e| Error::Internal(e.to_string()))?;
-    let at = unpacked.join("installed.toml");
-    fs::write(&at, note).map_err(|e| Error::io(&at, e))?;
-    Ok(installed)
-}
-
-/// A library of this system, not one that binds Python.
-fn is_library(name: &str) -> bool {
-    let lower = name.to_ascii_lowercase();
-    let dynamic = lower.ends_with(std::env::consts::DLL_SUFFIX) || (cfg!(target_os = "linux") && lower.contains(".so."));
-    let wanted = ["onnxruntime", "libonnxruntime", "dxcompiler", "dxil", "directml"].iter().any(|start| lower.starts_with(start));
-    dynamic && wanted && !lower.contains("pybind")
-}
-
-/// The library to load, among those of a wheel.
-fn is_main(name: &str, variant: Variant) -> bool {
-    match variant {
-        Variant::WebGpu => name.contains("providers_webgpu"),
-        Variant::Cpu | Variant::Cuda => !name.contains("providers") && name.contains("onnxruntime"),
-    }
-}
-
 /// Moves what was unpacked to its final folder in one step.
 fn place(mut installed: Installed, temp: &Temp, folder: &Path) -> Result<Installed> {
     let refuse = |e| Error::runtime(format!("{} cannot be written: {e}", folder.display()), "LASTMILE_HOME=/a/folder/you/may/write");
@@ -440,19 +381,243 @@ fn make_current(home: &Home, installed: &Installed) -> Result<()> {
     write().map_err(|e| Error::io(&at, e))
 }
 
-/// The sha256 of a file in lower-case hexadecimal.
-pub(super) fn sha256(path: &Path) -> std::io::Result<String> {
-    let mut file = File::open(path)?;
-    let (mut hash, mut buffer) = (Sha256::new(), vec![0; 1 << 16]);
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect()),
-            n => hash.update(&buffer[..n]),
-        }
-    }
-}
-
 /// The beginning of a hash, enough to recognise it.
 fn short(sha256: &str) -> &str {
     sha256.get(..16).unwrap_or(sha256)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use sha2::{Digest, Sha256};
+    use std::os::unix::fs::PermissionsExt;
+
+    /// A home, a fake pip and the wheel it gives.
+    struct Stage {
+        dir: tempfile::TempDir,
+        pin: Pin,
+    }
+
+    fn leak(text: String) -> &'static str {
+        Box::leak(text.into_boxed_str())
+    }
+
+    fn library_name() -> String {
+        format!("{}onnxruntime{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX)
+    }
+
+    fn wheel(path: &Path, files: &[(&str, &[u8])]) {
+        let mut zip = zip::ZipWriter::new(File::create(path).unwrap());
+        for (name, bytes) in files {
+            zip.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+            zip.write_all(bytes).unwrap();
+        }
+        zip.finish().unwrap();
+    }
+
+    impl Stage {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let library = format!("onnxruntime/capi/{}", library_name());
+            let pybind = format!("onnxruntime/capi/onnxruntime_pybind11_state{}", std::env::consts::DLL_SUFFIX);
+            let file = dir.path().join("onnxruntime-9.9.9-x.whl");
+            wheel(
+                &file,
+                &[(&library, b"the library"), (&pybind, b"no"), ("onnxruntime/LICENSE", b"MIT"), ("onnxruntime/__init__.py", b"no")],
+            );
+            let hash = |bytes: &[u8]| Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect::<String>();
+            let pin = Pin {
+                variant: Variant::Cpu,
+                os: "linux",
+                arch: "x86_64",
+                package: "onnxruntime",
+                version: "9.9.9",
+                platform: "any",
+                wheel_sha256: leak(sha256(&file).unwrap()),
+                wheel_bytes: 1000,
+                library_sha256: leak(hash(b"the library")),
+            };
+            Self { dir, pin }
+        }
+
+        fn options(&self) -> RuntimeOptions {
+            RuntimeOptions {
+                home: Home::new(self.dir.path().join("home")),
+                path: None,
+                env_path: None,
+                executable_dir: None,
+                virtual_env: None,
+                search_path: Some(self.dir.path().join("bin").into_os_string()),
+                install: Install::Allowed,
+            }
+        }
+
+        /// A `pip3` that runs these shell lines; `$dest` is the folder it was told. Counts its calls in `calls`.
+        fn pip(&self, lines: &str) {
+            let bin = self.dir.path().join("bin");
+            fs::create_dir_all(&bin).unwrap();
+            let at = self.dir.path().display();
+            let head = format!("#!/bin/sh\necho x >> '{at}/calls'\nwhile [ \"$1\" != --dest ]; do shift; done; dest=$2\ncd '{at}'\n");
+            fs::write(bin.join("pip3"), head + lines).unwrap();
+            fs::set_permissions(bin.join("pip3"), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+
+        fn calls(&self) -> usize {
+            fs::read_to_string(self.dir.path().join("calls")).map_or(0, |t| t.lines().count())
+        }
+
+        fn install(&self) -> (Result<Installed>, Vec<String>) {
+            let mut said = Vec::new();
+            let result = install_pin(&self.options(), &self.pin, &mut |line| said.push(line.to_string()));
+            (result, said)
+        }
+
+        /// What lies in the runtime folder, without the lock.
+        fn left(&self) -> Vec<String> {
+            let entries = fs::read_dir(self.options().home.runtime()).into_iter().flatten().flatten();
+            let mut names: Vec<_> = entries.map(|e| e.file_name().into_string().unwrap()).filter(|n| n != "lock").collect();
+            names.sort();
+            names
+        }
+    }
+
+    const GIVE: &str = "/bin/cp onnxruntime-9.9.9-x.whl \"$dest\"\n";
+
+    #[test]
+    fn a_wheel_becomes_the_current_library() {
+        let stage = Stage::new();
+        stage.pip(GIVE);
+        let (installed, said) = stage.install();
+        let installed = installed.unwrap();
+        assert_eq!(fs::read(installed.path()).unwrap(), b"the library");
+        assert_eq!(installed.licences, ["LICENSE"]);
+        assert_eq!(current(&stage.options().home).unwrap(), installed);
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].contains("--no-install") && said[0].contains("MIT"), "{said:?}");
+        assert_eq!(stage.left(), ["current", "onnxruntime-9.9.9"]);
+        let mut files: Vec<_> = fs::read_dir(&installed.folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        files.sort();
+        let mut expected = vec!["LICENSE".to_string(), "installed.toml".into(), library_name()];
+        expected.sort();
+        assert_eq!(files, expected);
+        // Nothing is downloaded twice.
+        assert!(stage.install().1.is_empty());
+        assert_eq!(stage.calls(), 1);
+    }
+
+    #[test]
+    fn a_damaged_library_is_noticed_and_replaced() {
+        let stage = Stage::new();
+        stage.pip(GIVE);
+        let installed = stage.install().0.unwrap();
+        fs::write(installed.path(), "the librarz").unwrap();
+        let e = installed.verify().unwrap_err();
+        assert!(e.to_string().contains("damaged"), "{e}");
+        let again = stage.install().0.unwrap();
+        again.verify().unwrap();
+        assert_eq!((stage.calls(), stage.left()), (2, vec!["current".to_string(), "onnxruntime-9.9.9".into()]));
+    }
+
+    #[test]
+    fn another_wheel_than_the_pinned_one_is_refused() {
+        let stage = Stage::new();
+        stage.pip("echo evil > \"$dest/onnxruntime-9.9.9-x.whl\"\n");
+        let e = stage.install().0.unwrap_err();
+        assert!(matches!(e, Error::Runtime { .. }) && e.to_string().contains("not the one expected"), "{e}");
+        assert!(stage.left().is_empty(), "{:?}", stage.left());
+    }
+
+    #[test]
+    fn pips_own_words_are_passed_on() {
+        let stage = Stage::new();
+        stage.pip("echo 'ERROR: Network is unreachable' >&2; exit 1\n");
+        let e = stage.install().0.unwrap_err().to_string();
+        assert!(e.contains("`pip3 download onnxruntime==9.9.9` failed: Network is unreachable"), "{e}");
+        assert!(e.contains("FILE.whl") && e.contains("--onnxruntime"), "{e}");
+    }
+
+    #[test]
+    fn without_pip_the_package_to_install_is_named() {
+        let stage = Stage::new();
+        let e = stage.install().0.unwrap_err().to_string();
+        assert!(e.contains("there is no pip") && e.contains("python3-pip"), "{e}");
+        // Debian's python3 without pip counts as no pip.
+        stage.pip("echo '/usr/bin/python3: No module named pip' >&2; exit 1\n");
+        let e = stage.install().0.unwrap_err().to_string();
+        assert!(e.contains("there is no pip"), "{e}");
+    }
+
+    #[test]
+    fn nothing_is_run_when_forbidden() {
+        let stage = Stage::new();
+        stage.pip(GIVE);
+        for (install, word) in [(Install::Forbidden, "--no-install"), (Install::Offline, "LASTMILE_OFFLINE")] {
+            let options = RuntimeOptions { install, ..stage.options() };
+            let e = install_pin(&options, &stage.pin, &mut |_| panic!("said something")).unwrap_err().to_string();
+            assert!(e.contains(word), "{e}");
+        }
+        assert_eq!(stage.calls(), 0);
+    }
+
+    #[test]
+    fn a_home_that_cannot_be_written_is_named() {
+        let stage = Stage::new();
+        stage.pip(GIVE);
+        fs::write(stage.dir.path().join("home"), "a file where the folder should be").unwrap();
+        let e = stage.install().0.unwrap_err().to_string();
+        assert!(e.contains("home") && e.contains("LASTMILE_HOME="), "{e}");
+    }
+
+    #[test]
+    fn many_at_once_install_it_once() {
+        let stage = Stage::new();
+        stage.pip(&format!("/bin/sleep 0.2\n{GIVE}"));
+        std::thread::scope(|scope| {
+            let all: Vec<_> = (0..4).map(|_| scope.spawn(|| stage.install().0.unwrap())).collect();
+            for one in all {
+                one.join().unwrap().verify().unwrap();
+            }
+        });
+        assert_eq!(stage.calls(), 1);
+    }
+
+    #[test]
+    fn a_wheel_cannot_write_outside_its_folder() {
+        let stage = Stage::new();
+        let file = stage.dir.path().join("onnxruntime-9.9.9-cp312-any.whl");
+        let (evil, main) = (format!("../../{}", library_name()), format!("/etc/LICENSE"));
+        wheel(&file, &[(&evil, b"the library"), (&main, b"MIT")]);
+        let mut said = Vec::new();
+        let installed = install_wheel(&stage.options().home, &file, &mut |line| said.push(line.to_string())).unwrap();
+        assert_eq!(installed.path(), stage.options().home.runtime().join("onnxruntime-9.9.9").join(library_name()));
+        assert!(said[0].contains("not a pinned wheel"), "{said:?}");
+        assert!(!stage.dir.path().join(library_name()).exists());
+    }
+
+    #[test]
+    fn files_that_are_no_usable_wheel_are_refused() {
+        let stage = Stage::new();
+        let refuse = |name: &str, files: &[(&str, &[u8])]| {
+            let file = stage.dir.path().join(name);
+            wheel(&file, files);
+            install_wheel(&stage.options().home, &file, &mut |_| ()).unwrap_err().to_string()
+        };
+        assert!(refuse("numpy-2.0-x.whl", &[]).contains("not a wheel of onnxruntime"));
+        assert!(refuse("onnxruntime-1.20.1-x.whl", &[]).contains("1.24 or later"));
+        assert!(refuse("onnxruntime-1.31.1-x.whl", &[("onnxruntime/readme", b"")]).contains("no ONNX Runtime library"));
+        let torn = stage.dir.path().join("onnxruntime-1.32.0-x.whl");
+        fs::write(&torn, "PK no zip").unwrap();
+        let e = install_wheel(&stage.options().home, &torn, &mut |_| ()).unwrap_err();
+        assert!(matches!(e, Error::Runtime { .. }), "{e}");
+        assert!(stage.left().is_empty());
+    }
+
+    #[test]
+    fn pins_are_complete() {
+        for pin in PINS {
+            assert_eq!((pin.wheel_sha256.len(), pin.library_sha256.len()), (64, 64), "{pin:?}");
+            let same = |p: &&Pin| (p.variant, p.os, p.arch) == (pin.variant, pin.os, pin.arch);
+            assert_eq!(PINS.iter().filter(same).count(), 1, "{pin:?}");
+        }
+    }
 }

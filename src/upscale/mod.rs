@@ -17,6 +17,8 @@ pub mod runtime;
 pub mod session;
 pub mod size;
 pub mod tile;
+#[cfg(feature = "onnx")]
+mod wheel;
 
 use crate::band::Band;
 

@@ -242,9 +242,14 @@ pub fn version() -> Result<String> {
 fn refused(path: &Path, e: &ort::LoadDynamicError) -> Error {
     use ort::LoadDynamicError as E;
     let at = path.display();
-    let hint = "`lastmile runtime install`, then without --onnxruntime and ORT_DYLIB_PATH";
+    let hint = "`lastmile runtime install`, or another library with --onnxruntime";
     match e {
-        E::Dlopen { error, .. } => Error::runtime(format!("{at} cannot be loaded: {error}"), hint),
+        E::Dlopen { error, .. } => {
+            // The system's own words are in the source; they often repeat the path.
+            let said = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+            let said = said.trim_start_matches(&*path.to_string_lossy()).trim_start_matches(": ").to_string();
+            Error::runtime(format!("{at} cannot be loaded: {said}"), hint)
+        }
         E::MissingApi { .. } => Error::runtime(format!("{at} is a library, but not ONNX Runtime"), hint),
         E::BadVersion { version_str, .. } => {
             Error::runtime(format!("{at} is version {version_str}; 1.{} or later is needed", ort::MINOR_VERSION), hint)
@@ -275,4 +280,110 @@ fn site_packages(environment: &Path) -> Vec<PathBuf> {
     let versions = std::fs::read_dir(environment.join("lib")).into_iter().flatten().flatten();
     folders.extend(versions.map(|e| e.path().join("site-packages")).filter(|p| p.is_dir()));
     folders
+}
+
+/// Loads the library for a test, installing it once into `target/test-home`; false (and a note) where that is not possible,
+/// as without pip or network.
+#[cfg(test)]
+pub(crate) fn for_tests() -> bool {
+    let options = RuntimeOptions {
+        home: Home::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-home")),
+        path: None,
+        env_path: std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from),
+        executable_dir: None,
+        virtual_env: None,
+        search_path: std::env::var_os("PATH"),
+        install: Install::Allowed,
+    };
+    let started = start(&options, &mut |line| eprintln!("{line}"));
+    if let Err(e) = &started {
+        // A suite that skips everything must not pass for a green one where the runtime is promised.
+        assert!(std::env::var_os("CI").is_none(), "{e}");
+        eprintln!("skipped, no runtime: {e}");
+    }
+    started.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn options(root: &Path) -> RuntimeOptions {
+        RuntimeOptions {
+            home: Home::new(root.join("home")),
+            path: None,
+            env_path: None,
+            executable_dir: Some(root.join("bin")),
+            virtual_env: None,
+            search_path: None,
+            install: Install::Offline,
+        }
+    }
+
+    fn library(folder: &Path) -> PathBuf {
+        fs::create_dir_all(folder).unwrap();
+        let (prefix, suffix) = (std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+        let path = folder.join(format!("{prefix}onnxruntime{suffix}"));
+        fs::write(&path, "library").unwrap();
+        path
+    }
+
+    #[test]
+    fn the_order_of_places_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut options = options(dir.path());
+        let e = Runtime::locate(&options).unwrap_err();
+        assert!(e.to_string().contains("LASTMILE_OFFLINE") && e.to_string().contains("FILE.whl"), "{e}");
+
+        let packages = dir.path().join("venv").join("lib").join("python3.12").join("site-packages");
+        let python = library(&packages.join("onnxruntime").join("capi"));
+        options.virtual_env = Some(dir.path().join("venv"));
+        let found = Runtime::locate(&options).unwrap();
+        assert_eq!((found.path, found.found), (python, Found::Python));
+
+        let beside = library(&dir.path().join("bin"));
+        let found = Runtime::locate(&options).unwrap();
+        assert_eq!((found.path, found.found), (beside, Found::BesideProgram));
+
+        let variable = library(&dir.path().join("variable"));
+        options.env_path = Some(variable.clone());
+        assert_eq!(Runtime::locate(&options).unwrap().path, variable);
+
+        let named = library(&dir.path().join("named"));
+        options.path = Some(named.clone());
+        let found = Runtime::locate(&options).unwrap();
+        assert_eq!((found.path, found.found), (named, Found::Option));
+
+        options.path = Some(dir.path().join("nowhere.so"));
+        assert!(Runtime::locate(&options).unwrap_err().to_string().contains("nowhere.so (named with --onnxruntime) is not a file"));
+    }
+
+    #[test]
+    fn a_library_is_told_from_its_neighbours() {
+        let (prefix, suffix) = (std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+        assert!(is_library(format!("{prefix}onnxruntime{suffix}").as_ref()));
+        assert!(is_library(format!("{prefix}onnxruntime{suffix}.1.31.1").as_ref()));
+        assert!(is_library(format!("{prefix}onnxruntime.1.31.1{suffix}").as_ref()));
+        assert!(!is_library(format!("{prefix}onnxruntime_providers_shared{suffix}").as_ref()));
+        assert!(!is_library("onnxruntime_pybind11_state.so".as_ref()));
+    }
+
+    #[test]
+    fn a_file_that_is_no_library_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = library(dir.path());
+        match init(&path) {
+            Err(Error::Runtime { what, hint }) => assert!(what.contains("onnxruntime") && !hint.is_empty(), "{what}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_installed_library_loads_and_says_its_version() {
+        if for_tests() {
+            let minor: u32 = version().unwrap().split('.').nth(1).unwrap().parse().unwrap();
+            assert!(minor >= ort::MINOR_VERSION);
+        }
+    }
 }

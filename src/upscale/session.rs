@@ -357,3 +357,111 @@ fn infer_error(message: &str) -> InferError {
 fn first_line(message: &str) -> &str {
     message.lines().next().unwrap_or(message).trim()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MODEL: &[u8] = include_bytes!("../../models/lastmile-start-x4.onnx");
+
+    fn ramp(width: usize, rows: usize) -> Band {
+        let mut tile = Band::new(0, width, rows, 3);
+        for (i, v) in tile.data.iter_mut().enumerate() {
+            *v = (i * 37 % 101) as f32 / 100.0;
+        }
+        tile
+    }
+
+    #[test]
+    fn planes_and_pixels_are_inverse() {
+        let planes: Vec<f32> = (0..24).map(|v| v as f32).collect();
+        let pixels = interleave(&planes, 3);
+        assert_eq!(pixels[..6], [0.0, 8.0, 16.0, 1.0, 9.0, 17.0]);
+        assert_eq!(deinterleave(&pixels, 3), planes);
+    }
+
+    #[test]
+    fn memory_that_ran_out_is_told_from_other_faults() {
+        let oom = [
+            "Non-zero status code returned while running Conv node. Status Message: Failed to allocate memory for requested buffer of size 123",
+            "CUDA failure 2: out of memory ; GPU=0",
+            "std::bad_alloc",
+            "Exception: 8007000E Not enough memory resources",
+        ];
+        assert!(oom.iter().all(|m| matches!(infer_error(m), InferError::OutOfMemory(_))));
+        assert!(matches!(infer_error("Got invalid dimensions for input: input"), InferError::Failed(_)));
+    }
+
+    #[test]
+    fn a_result_that_is_no_picture_is_an_error() {
+        assert!(band(&[2, 3, 4, 4], vec![0.0; 96], Layout::Nchw).is_err());
+        assert!(band(&[1, 3, 4], vec![0.0; 12], Layout::Nchw).is_err());
+        assert!(band(&[1, 3, 0, 4], Vec::new(), Layout::Nchw).is_err());
+        let b = band(&[1, 2, 5, 3], vec![0.0; 30], Layout::Nhwc).unwrap();
+        assert_eq!((b.channels, b.rows, b.width), (3, 2, 5));
+    }
+
+    #[test]
+    fn the_embedded_model_runs_and_every_session_agrees() {
+        if !runtime::for_tests() {
+            return;
+        }
+        let alone = SessionOptions::default();
+        let shared = SessionOptions { prepacked: Some(Prepacked::new().unwrap()), intra_threads: 2, ..alone.clone() };
+        let mut sessions: Vec<_> = [&alone, &shared, &shared].map(|o| Session::open(MODEL, o).unwrap()).into();
+        assert_eq!(sessions[0].input().shape, [Some(1), Some(3), None, None]);
+        assert_eq!(sessions[0].input().dtype, Dtype::F32);
+        let (tile, other) = (ramp(37, 21), ramp(16, 40));
+        let expected = sessions[0].run(&tile).unwrap();
+        assert_eq!((expected.width, expected.rows, expected.channels), (148, 84, 3));
+        for session in &mut sessions {
+            // Another shape in between, so that memory of the first run is used again.
+            assert_eq!(session.run(&other).unwrap().width, 64);
+            assert_eq!(session.run(&tile).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn faults_name_the_model() {
+        if !runtime::for_tests() {
+            return;
+        }
+        let options = SessionOptions { model: "my.onnx".into(), ..Default::default() };
+        let e = Session::open(b"not a model", &options).unwrap_err();
+        assert!(matches!(e, Error::Model { .. }) && e.to_string().starts_with("my.onnx: "), "{e}");
+        let wrong = SessionOptions { input: Some("image".into()), ..options.clone() };
+        let e = Session::open(MODEL, &wrong).unwrap_err().to_string();
+        assert!(e.contains("no input `image`") && e.contains("one of its inputs: input"), "{e}");
+        let mut session = Session::open(MODEL, &options).unwrap();
+        assert!(matches!(session.run(&Band::new(0, 8, 8, 4)), Err(InferError::Failed(_))));
+    }
+
+    #[test]
+    fn a_device_that_is_not_here_is_an_error_and_never_the_processor() {
+        if !runtime::for_tests() || cfg!(not(target_os = "linux")) {
+            return;
+        }
+        for device in [Device::DirectMl(0), Device::CoreMl] {
+            match Session::open(MODEL, &SessionOptions { device, ..Default::default() }) {
+                Err(Error::Device { device: named, hint, .. }) => assert!(named == device.to_string() && !hint.is_empty()),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn where_operations_run_can_be_told() {
+        if !runtime::for_tests() {
+            return;
+        }
+        let builder = builder(&SessionOptions::default()).unwrap();
+        let builder =
+            builder.with_config_entry("session.record_ep_graph_assignment_info", "1").map_err(|e| e.message().to_string()).unwrap();
+        let session = commit(builder, MODEL).unwrap();
+        let placed = placement(&session).unwrap();
+        assert_eq!(placed.len(), 1);
+        assert!(placed[0].0 == "CPUExecutionProvider" && placed[0].1 > 9, "{placed:?}");
+        // Without recording there is nothing to tell, and that is no error for the caller.
+        assert_eq!(Session::open(MODEL, &SessionOptions::default()).unwrap().placement(), []);
+    }
+}
