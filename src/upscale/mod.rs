@@ -4,11 +4,15 @@ pub mod catalogue;
 pub mod device;
 pub mod graph;
 pub mod home;
+#[cfg(feature = "onnx")]
+pub mod install;
 pub mod machine;
 pub mod model;
 pub mod network;
 pub mod onnx;
 pub mod pass;
+#[cfg(feature = "onnx")]
+mod pins;
 pub mod pool;
 pub mod probe;
 pub mod receptive;
@@ -18,6 +22,8 @@ pub mod runtime;
 pub mod session;
 pub mod size;
 pub mod tile;
+#[cfg(feature = "onnx")]
+mod wheel;
 
 use crate::band::Band;
 

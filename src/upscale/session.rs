@@ -10,7 +10,8 @@ use half::f16;
 use ort::session::builder::{GraphOptimizationLevel, PrepackedWeights, SessionBuilder};
 use ort::value::{TensorElementType, TensorRef, ValueType};
 
-use super::device::{Device, Precision};
+use super::device::{self, Device, Precision};
+use super::home::Home;
 use super::{Infer, InferError, runtime};
 use crate::band::Band;
 use crate::error::{Error, Result};
@@ -61,6 +62,8 @@ pub struct SessionOptions {
     pub output: Option<String>,
     /// Weights shared with other sessions of the same model on the processor.
     pub prepacked: Option<Prepacked>,
+    /// Where the WebGPU plug-in is looked for and compiled GPU engines are kept.
+    pub home: Option<Home>,
 }
 
 impl Default for SessionOptions {
@@ -75,6 +78,7 @@ impl Default for SessionOptions {
             input: None,
             output: None,
             prepacked: None,
+            home: None,
         }
     }
 }
@@ -112,14 +116,10 @@ impl Session {
     /// [`Error::Model`] if the runtime refuses the file or an input or output named does not exist or is not a picture;
     /// [`Error::Device`] if the device cannot run it.
     pub fn open(model_bytes: &[u8], options: &SessionOptions) -> Result<Self> {
-        let builder = builder(options).map_err(|e| Error::device(options.device, e.message(), "--device cpu"))?;
-        let session = commit(builder, model_bytes).map_err(|e| {
-            Error::model(
-                &options.model,
-                format!("ONNX Runtime refuses it: {}", first_line(e.message())),
-                "another file, or export it again",
-            )
-        })?;
+        let session = match options.device {
+            Device::Cpu => builder(options).and_then(|b| commit(b, model_bytes)).map_err(|e| refused(&options.model, &e))?,
+            _ => on_gpu(model_bytes, options)?,
+        };
         let (_, input) = pick(session.inputs(), options.input.as_deref(), "input", &options.model)?;
         let (output_at, output) = pick(session.outputs(), options.output.as_deref(), "output", &options.model)?;
         Ok(Self { session, input, output, output_at, layout: options.layout })
@@ -139,6 +139,12 @@ impl Session {
     pub fn metadata(&self) -> (Vec<TensorInfo>, Vec<TensorInfo>) {
         let all = |outlets: &[ort::value::Outlet]| outlets.iter().map(info).collect();
         (all(self.session.inputs()), all(self.session.outputs()))
+    }
+
+    /// How many of the network's operations run on which provider, for example `[("CUDAExecutionProvider", 40)]`; empty on
+    /// the processor, where there is nothing to tell.
+    pub fn placement(&self) -> Vec<(String, usize)> {
+        placement(&self.session).unwrap_or_default()
     }
 
     fn run_inner(&mut self, tile: &Band) -> ort::Result<Result<Band, InferError>> {
@@ -179,6 +185,62 @@ impl Infer for Session {
     fn run(&mut self, tile: &Band) -> Result<Band, InferError> {
         self.run_inner(tile).unwrap_or_else(|e| Err(infer_error(e.message())))
     }
+}
+
+/// Opens a session on another device than the processor and makes sure that the network really runs there.
+fn on_gpu(model_bytes: &[u8], options: &SessionOptions) -> Result<ort::session::Session> {
+    let engines = options.home.as_ref().map(|home| home.cache().join("engines"));
+    if let Some(folder) = &engines {
+        std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
+    }
+    let with =
+        device::Providers { precision: options.precision, tf32: options.tf32, engines: engines.as_deref(), home: options.home.as_ref() };
+    let plain = builder(options).map_err(|e| refused(&options.model, &e))?;
+    let builder = device::register(plain, options.device, &with)?;
+    let recorded = builder.with_config_entry("session.record_ep_graph_assignment_info", "1");
+    let builder = recorded.map_err(|e| Error::device(options.device, e.message(), "--device cpu"))?;
+    // What the graph is guilty of was found when the model was probed on the processor: here it is the device.
+    let session = commit(builder, model_bytes).map_err(|e| Error::device(options.device, first_line(e.message()), "--device cpu"))?;
+    let placed = placement(&session).map_err(|e| Error::device(options.device, e.message(), "--device cpu"))?;
+    if placed.iter().all(|(provider, _)| provider == "CPUExecutionProvider") {
+        let fault = format!("it takes none of the operations of `{}`", options.model);
+        return Err(Error::device(options.device, fault, "--device cpu, or another model"));
+    }
+    Ok(session)
+}
+
+/// How many operations of the network run on which provider. Only sessions opened with
+/// `session.record_ep_graph_assignment_info` know.
+#[allow(unsafe_code)]
+fn placement(session: &ort::session::Session) -> ort::Result<Vec<(String, usize)>> {
+    use ort::{AsPointer, Error as E};
+    let api = ort::api();
+    let mut groups = std::ptr::null();
+    let mut count = 0;
+    let mut placed: Vec<(String, usize)> = Vec::new();
+    // SAFETY: the session is alive; both out pointers are valid for writing. The array and all it points to belong to the
+    // session and live as long as it (onnxruntime_c_api.h, Session_GetEpGraphAssignmentInfo).
+    unsafe { E::result_from_status((api.Session_GetEpGraphAssignmentInfo)(session.ptr(), &mut groups, &mut count))? };
+    for at in 0..count {
+        let (mut name, mut nodes, mut number) = (std::ptr::null(), std::ptr::null(), 0);
+        // SAFETY: `groups` holds `count` pointers that are valid while the session lives; the name is a C string of the
+        // same lifetime and is copied at once.
+        let provider = unsafe {
+            let group = *groups.add(at);
+            E::result_from_status((api.EpAssignedSubgraph_GetEpName)(group, &mut name))?;
+            E::result_from_status((api.EpAssignedSubgraph_GetNodes)(group, &mut nodes, &mut number))?;
+            std::ffi::CStr::from_ptr(name).to_string_lossy().into_owned()
+        };
+        match placed.iter_mut().find(|(p, _)| *p == provider) {
+            Some((_, sum)) => *sum += number,
+            None => placed.push((provider, number)),
+        }
+    }
+    Ok(placed)
+}
+
+fn refused(model: &str, e: &ort::Error) -> Error {
+    Error::model(model, format!("ONNX Runtime refuses it: {}", first_line(e.message())), "another file, or export it again")
 }
 
 /// A builder with every setting but the model. Builder errors of this ort version cannot leave the thread, so they are
@@ -294,4 +356,112 @@ fn infer_error(message: &str) -> InferError {
 /// The runtime appends source positions and advice for its own developers; the first line says what happened.
 fn first_line(message: &str) -> &str {
     message.lines().next().unwrap_or(message).trim()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MODEL: &[u8] = include_bytes!("../../models/lastmile-start-x4.onnx");
+
+    fn ramp(width: usize, rows: usize) -> Band {
+        let mut tile = Band::new(0, width, rows, 3);
+        for (i, v) in tile.data.iter_mut().enumerate() {
+            *v = (i * 37 % 101) as f32 / 100.0;
+        }
+        tile
+    }
+
+    #[test]
+    fn planes_and_pixels_are_inverse() {
+        let planes: Vec<f32> = (0..24).map(|v| v as f32).collect();
+        let pixels = interleave(&planes, 3);
+        assert_eq!(pixels[..6], [0.0, 8.0, 16.0, 1.0, 9.0, 17.0]);
+        assert_eq!(deinterleave(&pixels, 3), planes);
+    }
+
+    #[test]
+    fn memory_that_ran_out_is_told_from_other_faults() {
+        let oom = [
+            "Non-zero status code returned while running Conv node. Status Message: Failed to allocate memory for requested buffer of size 123",
+            "CUDA failure 2: out of memory ; GPU=0",
+            "std::bad_alloc",
+            "Exception: 8007000E Not enough memory resources",
+        ];
+        assert!(oom.iter().all(|m| matches!(infer_error(m), InferError::OutOfMemory(_))));
+        assert!(matches!(infer_error("Got invalid dimensions for input: input"), InferError::Failed(_)));
+    }
+
+    #[test]
+    fn a_result_that_is_no_picture_is_an_error() {
+        assert!(band(&[2, 3, 4, 4], vec![0.0; 96], Layout::Nchw).is_err());
+        assert!(band(&[1, 3, 4], vec![0.0; 12], Layout::Nchw).is_err());
+        assert!(band(&[1, 3, 0, 4], Vec::new(), Layout::Nchw).is_err());
+        let b = band(&[1, 2, 5, 3], vec![0.0; 30], Layout::Nhwc).unwrap();
+        assert_eq!((b.channels, b.rows, b.width), (3, 2, 5));
+    }
+
+    #[test]
+    fn the_embedded_model_runs_and_every_session_agrees() {
+        if !runtime::for_tests() {
+            return;
+        }
+        let alone = SessionOptions::default();
+        let shared = SessionOptions { prepacked: Some(Prepacked::new().unwrap()), intra_threads: 2, ..alone.clone() };
+        let mut sessions: Vec<_> = [&alone, &shared, &shared].map(|o| Session::open(MODEL, o).unwrap()).into();
+        assert_eq!(sessions[0].input().shape, [Some(1), Some(3), None, None]);
+        assert_eq!(sessions[0].input().dtype, Dtype::F32);
+        let (tile, other) = (ramp(37, 21), ramp(16, 40));
+        let expected = sessions[0].run(&tile).unwrap();
+        assert_eq!((expected.width, expected.rows, expected.channels), (148, 84, 3));
+        for session in &mut sessions {
+            // Another shape in between, so that memory of the first run is used again.
+            assert_eq!(session.run(&other).unwrap().width, 64);
+            assert_eq!(session.run(&tile).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn faults_name_the_model() {
+        if !runtime::for_tests() {
+            return;
+        }
+        let options = SessionOptions { model: "my.onnx".into(), ..Default::default() };
+        let e = Session::open(b"not a model", &options).unwrap_err();
+        assert!(matches!(e, Error::Model { .. }) && e.to_string().starts_with("my.onnx: "), "{e}");
+        let wrong = SessionOptions { input: Some("image".into()), ..options.clone() };
+        let e = Session::open(MODEL, &wrong).unwrap_err().to_string();
+        assert!(e.contains("no input `image`") && e.contains("one of its inputs: input"), "{e}");
+        let mut session = Session::open(MODEL, &options).unwrap();
+        assert!(matches!(session.run(&Band::new(0, 8, 8, 4)), Err(InferError::Failed(_))));
+    }
+
+    #[test]
+    fn a_device_that_is_not_here_is_an_error_and_never_the_processor() {
+        if !runtime::for_tests() || cfg!(not(target_os = "linux")) {
+            return;
+        }
+        for device in [Device::DirectMl(0), Device::CoreMl] {
+            match Session::open(MODEL, &SessionOptions { device, ..Default::default() }) {
+                Err(Error::Device { device: named, hint, .. }) => assert!(named == device.to_string() && !hint.is_empty()),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn where_operations_run_can_be_told() {
+        if !runtime::for_tests() {
+            return;
+        }
+        let builder = builder(&SessionOptions::default()).unwrap();
+        let builder =
+            builder.with_config_entry("session.record_ep_graph_assignment_info", "1").map_err(|e| e.message().to_string()).unwrap();
+        let session = commit(builder, MODEL).unwrap();
+        let placed = placement(&session).unwrap();
+        assert_eq!(placed.len(), 1);
+        assert!(placed[0].0 == "CPUExecutionProvider" && placed[0].1 > 9, "{placed:?}");
+        // Without recording there is nothing to tell, and that is no error for the caller.
+        assert_eq!(Session::open(MODEL, &SessionOptions::default()).unwrap().placement(), []);
+    }
 }
