@@ -1,0 +1,3 @@
+//! Many pictures in one run.
+pub mod names;
+pub mod plan;
