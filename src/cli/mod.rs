@@ -4,6 +4,11 @@
 //! a `mod` line, a variant of [`Verb`] and its arm in [`Verb::run`]. Data goes to standard output ([`out`]), everything a person
 //! reads while it runs to standard error ([`say`]).
 
+#[cfg(feature = "onnx")]
+pub mod doctor;
+#[cfg(feature = "onnx")]
+pub mod runtime;
+
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
@@ -43,11 +48,21 @@ A folder goes in, a folder comes out. Sources are never touched, and a run that 
 `lastmile VERB --help` explains every flag. If something is odd: `lastmile doctor`.";
 
 #[derive(Subcommand)]
-enum Verb {}
+enum Verb {
+    #[cfg(feature = "onnx")]
+    Runtime(runtime::Args),
+    #[cfg(feature = "onnx")]
+    Doctor(doctor::Args),
+}
 
 impl Verb {
-    fn run(self, _globals: &Globals) -> anyhow::Result<Exit> {
-        match self {}
+    fn run(self, globals: &Globals) -> anyhow::Result<Exit> {
+        match self {
+            #[cfg(feature = "onnx")]
+            Self::Runtime(args) => runtime::run(args, globals),
+            #[cfg(feature = "onnx")]
+            Self::Doctor(args) => doctor::run(args, globals),
+        }
     }
 }
 

@@ -1,9 +1,20 @@
 //! Super-resolution: models, tiles, sessions and devices.
 
+pub mod device;
+pub mod home;
+#[cfg(feature = "onnx")]
+pub mod install;
+pub mod machine;
 pub mod network;
 pub mod onnx;
 pub mod pass;
+#[cfg(feature = "onnx")]
+mod pins;
 pub mod pool;
+#[cfg(feature = "onnx")]
+pub mod runtime;
+#[cfg(feature = "onnx")]
+pub mod session;
 pub mod size;
 pub mod tile;
 
