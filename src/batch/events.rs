@@ -1,0 +1,212 @@
+//! What a run tells its listener, which is also what `--json` writes: one object a line, with names that stay.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::Listed;
+use super::journal::{self, Record, STATE};
+use super::plan::{Item, Planned};
+use crate::error::{Error, Result};
+use crate::pipeline::Plan;
+
+/// Hears what happens in a run, from several threads.
+pub trait Listener: Sync {
+    fn event(&self, event: &Event);
+    /// A job begins.
+    fn begin(&self, _item: &Item) {}
+    /// The share of a job that is done, 0..1.
+    fn progress(&self, _item: &Item, _share: f64) {}
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    Start(Start),
+    File(Box<FileEvent>),
+    End(End),
+}
+
+/// Before the first file.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Start {
+    /// All sources, those that are done already included.
+    pub files: usize,
+    pub skipped: usize,
+    /// Megapixels of the sources that are left to do, if they were looked at.
+    pub megapixels: Option<f64>,
+    pub model: String,
+    pub device: String,
+    pub jobs: usize,
+    /// Predicted.
+    pub seconds: Option<f64>,
+    pub output: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    Done,
+    Skipped,
+    Failed,
+}
+
+/// One output.
+#[derive(Debug, Clone, Serialize)]
+pub struct FileEvent {
+    pub job: usize,
+    pub preset: Option<String>,
+    pub input: String,
+    /// Percent-encoded, if the path is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_raw: Option<String>,
+    pub output: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_raw: Option<String>,
+    pub status: Status,
+    pub width: usize,
+    pub height: usize,
+    pub model: String,
+    pub device: String,
+    pub seconds: f64,
+    pub bytes: u64,
+    pub plan: Option<Plan>,
+    pub error: Option<Fault>,
+    pub notes: Vec<String>,
+}
+
+/// Why a file failed.
+#[derive(Debug, Clone, Serialize)]
+pub struct Fault {
+    pub kind: String,
+    pub message: String,
+}
+
+/// After the last file.
+#[derive(Debug, Clone, Serialize)]
+pub struct End {
+    pub done: usize,
+    pub skipped: usize,
+    pub failed: usize,
+    pub held: usize,
+    pub flagged: usize,
+    pub seconds: f64,
+}
+
+/// A failed job, for the summary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub job: usize,
+    pub input: String,
+    /// As the journal writes it.
+    pub output: String,
+    pub kind: String,
+    pub message: String,
+}
+
+impl Failure {
+    pub(super) fn new(item: &Item, error: &Error) -> Self {
+        Self {
+            job: item.job,
+            input: item.source.display().to_string(),
+            output: journal::encode(&item.output),
+            kind: error.kind().into(),
+            message: error.to_string(),
+        }
+    }
+}
+
+impl FileEvent {
+    fn blank(planned: &Planned, item: &Item, status: Status) -> Self {
+        let output = planned.root.join(&item.output);
+        let raw = |p: &Path| p.to_str().is_none().then(|| journal::percent(p.as_os_str()));
+        Self {
+            job: item.job,
+            preset: None,
+            input: item.source.display().to_string(),
+            input_raw: raw(&item.source),
+            output: output.display().to_string(),
+            output_raw: raw(&output),
+            status,
+            width: 0,
+            height: 0,
+            model: "none".into(),
+            device: "cpu".into(),
+            seconds: 0.0,
+            bytes: 0,
+            plan: None,
+            error: None,
+            notes: Vec::new(),
+        }
+    }
+
+    pub(super) fn made(planned: &Planned, item: &Item, record: &Record, status: Status, seconds: f64) -> Self {
+        let mut event = Self::blank(planned, item, status);
+        if let Some(pass) = record.plan.passes.first() {
+            event.model.clone_from(&pass.model);
+            event.device.clone_from(&pass.device);
+        }
+        Self {
+            width: record.width,
+            height: record.height,
+            seconds,
+            bytes: record.bytes,
+            plan: Some(record.plan.clone()),
+            notes: record.notes.clone(),
+            ..event
+        }
+    }
+
+    pub(super) fn skipped(planned: &Planned, item: &Item, record: &Record) -> Self {
+        Self::made(planned, item, record, Status::Skipped, 0.0)
+    }
+
+    pub(super) fn failed(planned: &Planned, item: &Item, error: &Error, start: &super::Start, seconds: f64) -> Self {
+        let fault = Fault { kind: error.kind().into(), message: error.to_string() };
+        let event = Self::blank(planned, item, Status::Failed);
+        Self { seconds, error: Some(fault), model: start.model.clone(), device: start.device.clone(), ..event }
+    }
+}
+
+/// The outputs that are listed as failed.
+pub(super) fn read_failed(root: &Path) -> Result<HashSet<String>> {
+    Ok(listed(root)?.into_iter().map(|l| l.output).collect())
+}
+
+fn listed(root: &Path) -> Result<Vec<Listed>> {
+    let path = root.join(STATE).join("failed.json");
+    match std::fs::read(&path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| {
+            Error::usage(path.display(), format!("it is not what lastmile wrote: {e}"), "remove it and run without --retry-failed")
+        }),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(e) => Err(Error::io(&path, e)),
+    }
+}
+
+/// Brings `failed.json` and `failed.txt` up to date: entries of `settled` outputs go, `now` comes. Neither file is there when
+/// nothing is left.
+pub(super) fn write_failed(root: &Path, now: &[Failure], settled: &HashSet<String>) -> Result<()> {
+    let mut list: Vec<Listed> = listed(root).unwrap_or_default().into_iter().filter(|l| !settled.contains(&l.output)).collect();
+    list.extend(now.iter().map(|f| Listed {
+        input: f.input.clone(),
+        output: f.output.clone(),
+        kind: f.kind.clone(),
+        message: f.message.clone(),
+    }));
+    let dir = root.join(STATE);
+    let text: String = list.iter().map(|l| format!("{}\t{}\n", l.input, l.message.replace('\n', " "))).collect();
+    let json = serde_json::to_string_pretty(&list).map_err(|e| Error::Internal(format!("failed.json: {e}")))? + "\n";
+    for (name, content) in [("failed.txt", text), ("failed.json", json)] {
+        let path = dir.join(name);
+        let done = if list.is_empty() {
+            std::fs::remove_file(&path).or_else(|e| if e.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(e) })
+        } else {
+            let new = dir.join(format!("{name}.new"));
+            std::fs::write(&new, content).and_then(|()| std::fs::rename(&new, &path))
+        };
+        done.map_err(|e| Error::io(&path, e))?;
+    }
+    Ok(())
+}

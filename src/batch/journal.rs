@@ -1,0 +1,380 @@
+//! What was made, in `OUT/.lastmile/journal.jsonl`, so that any run can go on where the last one stopped, however it ended.
+//!
+//! One JSON object a line, only ever appended:
+//!
+//! | line | written | says |
+//! | --- | --- | --- |
+//! | `{"journal":"lastmile","version":1}` | first | what this file is |
+//! | `{"intent":{...}}` | after the temp file is complete, before the rename | everything about the output ([`Record`]) and its temp name |
+//! | `{"done":{"output","sha256"}}` | after the output was synced to disk, in groups | that intent's output is there for good |
+//! | `{"failed":{"output","kind","message"}}` | when a job failed | why |
+//!
+//! A file that was renamed but never journalled as done is recognised by the hash in its intent. A torn last line is cut off. No
+//! line holds a time, a host or anything random. Paths are relative to the output folder, with `/`, and percent-encoded where
+//! they are not UTF-8 (and `%` is `%25`).
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
+use std::path::{Component, Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+use crate::pipeline::Plan;
+
+/// The folder of state inside an output folder.
+pub const STATE: &str = ".lastmile";
+/// Raised whenever the same source, settings and model give other pixels than before; part of every key.
+pub const PIXELS: u32 = 1;
+
+const VERSION: u32 = 1;
+
+/// One finished output.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Record {
+    /// [`key`] of what decides the output's bytes.
+    pub key: String,
+    /// [`encode`]d path below the output folder.
+    pub output: String,
+    /// Of the output.
+    pub sha256: String,
+    pub bytes: u64,
+    pub width: usize,
+    pub height: usize,
+    pub source_sha256: String,
+    /// Hash of the settings' JSON.
+    pub settings: String,
+    /// What of the networks decides pixels.
+    pub model: String,
+    pub pixels: u32,
+    pub plan: Plan,
+    pub notes: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Line {
+    Intent {
+        temp: String,
+        #[serde(flatten)]
+        record: Record,
+    },
+    Done {
+        output: String,
+        sha256: String,
+    },
+    Failed {
+        output: String,
+        kind: String,
+        message: String,
+    },
+    #[serde(untagged)]
+    Header {
+        journal: String,
+        version: u32,
+    },
+}
+
+/// What is known about one output.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// Journalled as done.
+    pub done: Option<Record>,
+    /// Announced, and perhaps renamed, but not known to be on disk.
+    pub pending: Option<Record>,
+}
+
+/// The journal's content.
+#[derive(Debug, Default)]
+pub struct State {
+    outputs: HashMap<String, Known>,
+    /// Where the last whole line ends.
+    end: u64,
+}
+
+/// An open journal: this process alone works in the output folder.
+#[derive(Debug)]
+pub struct Journal {
+    file: File,
+    path: PathBuf,
+    state: State,
+    _lock: File,
+}
+
+impl State {
+    /// Reads the journal of `root`; none is an empty state.
+    pub fn load(root: &Path) -> Result<Self> {
+        let path = root.join(STATE).join("journal.jsonl");
+        match std::fs::read(&path) {
+            Ok(bytes) => Self::parse(&path, &bytes),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(e) => Err(Error::io(&path, e)),
+        }
+    }
+
+    fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
+        let mut state = Self::default();
+        let strange = |what: String| Error::usage(path.display(), what, "another output folder, or move this file away to start anew");
+        for (n, line) in bytes.split_inclusive(|b| *b == b'\n').enumerate() {
+            let Some(text) = line.strip_suffix(b"\n") else { break };
+            match (n, serde_json::from_slice::<Line>(text)) {
+                (0, Ok(Line::Header { journal, version })) if journal == "lastmile" => {
+                    if version > VERSION {
+                        return Err(strange(format!("journal version {version}, this program knows {VERSION}")));
+                    }
+                }
+                (0, _) => return Err(strange("this is not a lastmile journal".into())),
+                // A line that power loss damaged costs one file's work, not the journal.
+                (_, Err(_) | Ok(Line::Header { .. } | Line::Failed { .. })) => {}
+                (_, Ok(Line::Intent { record, .. })) => state.intend(record),
+                (_, Ok(Line::Done { output, sha256 })) => state.finish(&output, &sha256),
+            }
+            state.end += line.len() as u64;
+        }
+        Ok(state)
+    }
+
+    fn intend(&mut self, record: Record) {
+        let output = record.output.clone();
+        self.outputs.entry(output).or_default().pending = Some(record);
+    }
+
+    fn finish(&mut self, output: &str, sha256: &str) {
+        if let Some(known) = self.outputs.get_mut(output)
+            && known.pending.as_ref().is_some_and(|r| r.sha256 == sha256)
+        {
+            known.done = known.pending.take();
+        }
+    }
+
+    /// What is known about an output, by its [`encode`]d path.
+    pub fn get(&self, output: &str) -> Option<&Known> {
+        self.outputs.get(output)
+    }
+}
+
+impl Journal {
+    /// Locks `root` for this process, mends a torn last line and gets ready to append. Creates what is missing.
+    ///
+    /// # Errors
+    /// Another run holds the lock, or the folder cannot be written.
+    pub fn open(root: &Path) -> Result<Self> {
+        let dir = root.join(STATE);
+        std::fs::create_dir_all(&dir)
+            .map_err(|e| Error::usage("-o", format!("{} cannot be created: {e}", dir.display()), "a folder that can be written"))?;
+        let path = dir.join("lock");
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+        let lock =
+            lock.map_err(|e| Error::usage("-o", format!("{} cannot be written: {e}", path.display()), "a folder that can be written"))?;
+        match lock.try_lock() {
+            // A file system without locks (some network shares) is no reason to refuse work.
+            Ok(()) => {}
+            Err(TryLockError::Error(e)) if e.kind() == std::io::ErrorKind::Unsupported => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::usage(
+                    root.display(),
+                    "another lastmile run is working in this folder",
+                    "wait until it ends, or another folder after -o",
+                ));
+            }
+            Err(TryLockError::Error(e)) => return Err(Error::io(&path, e)),
+        }
+        let path = dir.join("journal.jsonl");
+        let state = State::load(root)?;
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(|e| Error::io(&path, e))?;
+        file.set_len(state.end).map_err(|e| Error::io(&path, e))?;
+        drop(file);
+        let file = OpenOptions::new().append(true).open(&path).map_err(|e| Error::io(&path, e))?;
+        let mut journal = Self { file, path, state, _lock: lock };
+        if journal.state.end == 0 {
+            journal.append(&[Line::Header { journal: "lastmile".into(), version: VERSION }])?;
+        }
+        Ok(journal)
+    }
+
+    /// What earlier runs left.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Announces that the complete file `temp` is about to become `record.output`.
+    pub fn intend(&mut self, temp: &str, record: &Record) -> Result<()> {
+        self.append(&[Line::Intent { temp: temp.into(), record: record.clone() }])?;
+        self.state.intend(record.clone());
+        Ok(())
+    }
+
+    /// Notes that these outputs (path and hash) are on disk for good, and syncs the journal itself.
+    pub fn finish(&mut self, outputs: &[(String, String)]) -> Result<()> {
+        let lines: Vec<Line> =
+            outputs.iter().map(|(output, sha256)| Line::Done { output: output.clone(), sha256: sha256.clone() }).collect();
+        self.append(&lines)?;
+        self.file.sync_data().map_err(|e| Error::io(&self.path, e))?;
+        for (output, sha256) in outputs {
+            self.state.finish(output, sha256);
+        }
+        Ok(())
+    }
+
+    /// Notes why an output was not made.
+    pub fn fail(&mut self, output: &str, error: &Error) -> Result<()> {
+        self.append(&[Line::Failed { output: output.into(), kind: error.kind().into(), message: error.to_string() }])
+    }
+
+    /// All lines in one write, so that only a crash of the machine can tear them.
+    fn append(&mut self, lines: &[Line]) -> Result<()> {
+        let mut text = Vec::new();
+        for line in lines {
+            serde_json::to_writer(&mut text, line).map_err(|e| Error::Internal(format!("journal: {e}")))?;
+            text.push(b'\n');
+        }
+        let end = self.state.end;
+        match self.file.write_all(&text) {
+            Ok(()) => {
+                self.state.end = end + text.len() as u64;
+                Ok(())
+            }
+            Err(e) => {
+                // A full disk may have taken half a line: take it back, or the next line would be lost with it.
+                let _ = self.file.set_len(end);
+                Err(Error::io(&self.path, e))
+            }
+        }
+    }
+}
+
+/// The name of what decides an output's bytes: source, settings, networks, and this program's pixel revision.
+pub fn key(source_sha256: &str, settings: &str, model: &str) -> String {
+    sha256(format!("{source_sha256}\n{settings}\n{model}\n{PIXELS}").as_bytes())
+}
+
+/// SHA-256 in hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// SHA-256 of a file's content in hexadecimal.
+pub fn sha256_file(path: &Path) -> Result<String> {
+    let mut file = File::open(path).map_err(|e| Error::io(path, e))?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        match file.read(&mut buffer).map_err(|e| Error::io(path, e))? {
+            0 => return Ok(hex(&hash.finalize())),
+            n => hash.update(&buffer[..n]),
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(64), |mut s, b| {
+        let _ = write!(s, "{b:02x}");
+        s
+    })
+}
+
+/// A relative path as the journal writes it: `/` between names, bytes that are not UTF-8 and `%` as `%XX`.
+pub fn encode(path: &Path) -> String {
+    let names = path.components().filter_map(|c| match c {
+        Component::Normal(name) => Some(percent(name)),
+        _ => None,
+    });
+    names.collect::<Vec<_>>().join("/")
+}
+
+/// A name with `%` and everything that is not UTF-8 as `%XX`.
+pub fn percent(name: &OsStr) -> String {
+    let mut out = String::new();
+    for chunk in name.as_encoded_bytes().utf8_chunks() {
+        out.push_str(&chunk.valid().replace('%', "%25"));
+        for b in chunk.invalid() {
+            out.push_str(&format!("%{b:02X}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(output: &str, sha: &str) -> Record {
+        Record { key: "k".into(), output: output.into(), sha256: sha.into(), ..Record::default() }
+    }
+
+    #[test]
+    fn hashes() {
+        // FIPS 180-2, appendix B.1.
+        assert_eq!(sha256(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("f"), b"abc").unwrap();
+        assert_eq!(sha256_file(&dir.path().join("f")).unwrap(), sha256(b"abc"));
+        assert_ne!(key("a", "b", "c"), key("a", "bc", ""));
+    }
+
+    #[test]
+    fn a_journal_is_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut j = Journal::open(dir.path()).unwrap();
+        j.intend("t1", &record("a.png", "1")).unwrap();
+        j.intend("t2", &record("b.png", "2")).unwrap();
+        j.finish(&[("a.png".into(), "1".into())]).unwrap();
+        j.intend("t3", &record("a.png", "3")).unwrap();
+        j.fail("c.png", &Error::Interrupted).unwrap();
+        assert_eq!(Journal::open(dir.path()).unwrap_err().kind(), "usage", "one run at a time");
+        drop(j);
+        let s = State::load(dir.path()).unwrap();
+        let a = s.get("a.png").unwrap();
+        assert_eq!((a.done.as_ref().unwrap().sha256.as_str(), a.pending.as_ref().unwrap().sha256.as_str()), ("1", "3"));
+        let b = s.get("b.png").unwrap();
+        assert!(b.done.is_none() && b.pending.is_some());
+        assert!(s.get("c.png").is_none());
+    }
+
+    #[test]
+    fn torn_anywhere_it_still_opens_and_appends() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut j = Journal::open(dir.path()).unwrap();
+        j.intend("t1", &record("ä.png", "1")).unwrap();
+        j.finish(&[("ä.png".into(), "1".into())]).unwrap();
+        drop(j);
+        let path = dir.path().join(STATE).join("journal.jsonl");
+        let whole = std::fs::read(&path).unwrap();
+        for cut in 0..=whole.len() {
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            let mut j = Journal::open(dir.path()).unwrap();
+            j.intend("t2", &record("b.png", "2")).unwrap();
+            drop(j);
+            let s = State::load(dir.path()).unwrap();
+            assert!(s.get("b.png").is_some(), "cut at {cut}");
+            assert_eq!(s.get("ä.png").is_some_and(|k| k.done.is_some()), cut == whole.len(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn strange_journals_are_refused() {
+        for text in ["hello\n", "{\"journal\":\"lastmile\",\"version\":2}\n", "{\"journal\":\"other\",\"version\":1}\n"] {
+            assert_eq!(State::parse(Path::new("j"), text.as_bytes()).unwrap_err().kind(), "usage");
+        }
+        let s = State::parse(
+            Path::new("j"),
+            b"{\"journal\":\"lastmile\",\"version\":1}\n\x00\x00\n{\"done\":{\"output\":\"a\",\"sha256\":\"1\"}}\n",
+        )
+        .unwrap();
+        assert!(s.get("a").is_none(), "done without an intent says nothing");
+    }
+
+    #[test]
+    fn paths() {
+        assert_eq!(encode(Path::new("a/b 100%.png")), "a/b 100%25.png");
+        #[cfg(unix)]
+        {
+            use std::os::unix::ffi::OsStrExt;
+            assert_eq!(percent(OsStr::from_bytes(b"a\xffb")), "a%FFb");
+        }
+    }
+}

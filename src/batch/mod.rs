@@ -1,0 +1,459 @@
+//! Many pictures in one run, in a way that survives anything.
+//!
+//! [`plan::plan`] turns paths into jobs, [`Batch::open`] compares them with the journal, and [`Batch::run`] works on what is left:
+//! several jobs at once, each on a thread of its own. A job reads its source, makes a temp file in `OUT/.lastmile/tmp`, announces
+//! it in the journal and renames it. A job that fails or panics fails alone; a device that fails stops the run.
+
+mod commit;
+pub mod events;
+pub mod journal;
+pub mod names;
+pub mod plan;
+mod triage;
+
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::codec::Limits;
+use crate::error::{Error, Exit, Result};
+use crate::pipeline::{Done, Hooks, Job, Settings};
+use events::{End, Event, Failure, FileEvent, Listener, Start, Status};
+use journal::{Journal, Record, STATE};
+use plan::{Item, Planned};
+use triage::Verdict;
+
+/// Makes one picture; the pipeline in the program, a fake in tests.
+pub trait Process: Sync {
+    fn process(&self, job: Job<'_>, hooks: Hooks<'_>) -> Result<Done>;
+}
+
+impl<F: Fn(Job<'_>, Hooks<'_>) -> Result<Done> + Sync> Process for F {
+    fn process(&self, job: Job<'_>, hooks: Hooks<'_>) -> Result<Done> {
+        self(job, hooks)
+    }
+}
+
+/// How a batch is run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// For every file; the format in `encoding` is replaced by the item's, quality 0 by the format's default.
+    pub settings: Settings,
+    pub limits: Limits,
+    /// Everything about the networks that decides pixels (hashes, tile mode, precision); part of each file's key.
+    pub model: String,
+    /// Files in flight, at least 1.
+    pub jobs: usize,
+    /// Bytes that the files in flight may take together, by estimate. One file is always let in.
+    pub memory: u64,
+    /// Replace files that are not ours.
+    pub overwrite: bool,
+    /// Only what failed last time.
+    pub retry_failed: bool,
+}
+
+/// What a run came to.
+#[derive(Debug, Default)]
+pub struct Summary {
+    pub done: usize,
+    pub skipped: usize,
+    pub failed: usize,
+    /// Not reached because the run was stopped.
+    pub left: usize,
+    pub seconds: f64,
+    /// Pixels and bytes of the outputs made in this run.
+    pub pixels: u64,
+    pub bytes: u64,
+    pub failures: Vec<Failure>,
+    pub interrupted: bool,
+    /// What stopped the run, if not the user: a device, the runtime, a model, the journal.
+    pub fatal: Option<Error>,
+}
+
+impl Summary {
+    /// 130, then what stopped the run, then 3 for failed files.
+    pub fn exit(&self) -> Exit {
+        match &self.fatal {
+            _ if self.interrupted => Exit::Interrupted,
+            Some(e) => e.exit(),
+            None if self.failed > 0 => Exit::Failed,
+            None => Exit::Done,
+        }
+    }
+}
+
+/// A run that is ready to begin.
+#[derive(Debug)]
+pub struct Batch {
+    planned: Planned,
+    options: Options,
+    /// `None` for a preview, which writes nothing.
+    journal: Option<Mutex<Journal>>,
+    /// Indices into `planned.items`, in order.
+    todo: Vec<usize>,
+    skipped: Vec<(usize, Record)>,
+    /// Outputs that `--overwrite` lets us replace, or ours: those that existed when the run began.
+    existing: Vec<bool>,
+}
+
+impl Batch {
+    /// Locks the output folder, sweeps it of temp files and finds out what is left to do. Loads no runtime and decodes nothing.
+    ///
+    /// # Errors
+    /// Usage errors: another run works there; files that are not ours stand where outputs shall go and `overwrite` is off.
+    pub fn open(planned: Planned, options: Options) -> Result<Self> {
+        let journal = Journal::open(&planned.root)?;
+        sweep(&planned.root)?;
+        Self::ready(planned, options, Some(journal))
+    }
+
+    /// The same without writing anything; such a batch cannot be run.
+    pub fn preview(planned: Planned, options: Options) -> Result<Self> {
+        Self::ready(planned, options, None)
+    }
+
+    fn ready(planned: Planned, options: Options, mut journal: Option<Journal>) -> Result<Self> {
+        let loaded;
+        let state = match &journal {
+            Some(j) => j.state(),
+            None => {
+                loaded = journal::State::load(&planned.root)?;
+                &loaded
+            }
+        };
+        let verdicts = triage::triage(&planned, &options, state)?;
+        let only = if options.retry_failed { Some(events::read_failed(&planned.root)?) } else { None };
+        let mut batch =
+            Self { existing: vec![false; planned.items.len()], planned, options, journal: None, todo: Vec::new(), skipped: Vec::new() };
+        let mut foreign = Vec::new();
+        let mut recovered = Vec::new();
+        for (i, verdict) in verdicts.into_iter().enumerate() {
+            let item = &batch.planned.items[i];
+            if only.as_ref().is_some_and(|o| !o.contains(&journal::encode(&item.output))) {
+                continue;
+            }
+            batch.existing[i] = !matches!(verdict, Verdict::New);
+            match verdict {
+                Verdict::Same { record, pending } => {
+                    if pending {
+                        recovered.push((record.output.clone(), record.sha256.clone()));
+                    }
+                    batch.skipped.push((i, record));
+                }
+                Verdict::Foreign if !batch.options.overwrite => foreign.push(batch.planned.root.join(&item.output)),
+                Verdict::New | Verdict::Ours | Verdict::Foreign => batch.todo.push(i),
+            }
+        }
+        if let Some(first) = foreign.first() {
+            let n = foreign.len();
+            let what = if n == 1 { "1 file".into() } else { format!("{n} files") };
+            return Err(Error::usage(
+                batch.planned.root.display(),
+                format!("{what} would be overwritten that this program did not make or that changed since, first {}", first.display()),
+                "--overwrite to replace them, or another folder after -o",
+            ));
+        }
+        if let Some(j) = journal.as_mut().filter(|_| !recovered.is_empty()) {
+            j.finish(&recovered)?;
+        }
+        batch.journal = journal.map(Mutex::new);
+        Ok(batch)
+    }
+
+    /// The output folder.
+    pub fn root(&self) -> &Path {
+        &self.planned.root
+    }
+
+    /// What is left to do, in order.
+    pub fn todo(&self) -> impl ExactSizeIterator<Item = &Item> {
+        self.todo.iter().map(|i| &self.planned.items[*i])
+    }
+
+    /// How many outputs are there already, made from the same source with the same settings.
+    pub fn skipped(&self) -> usize {
+        self.skipped.len()
+    }
+
+    /// Works on everything that is left. `estimate` tells the bytes of memory that a source (its file's bytes are given) will
+    /// take while it is worked on. Setting `stop` ends the run soon, leaving only whole files.
+    ///
+    /// # Errors
+    /// Only what concerns the run as a whole before work; the rest is in the [`Summary`].
+    pub fn run(
+        self,
+        start: Start,
+        process: &dyn Process,
+        estimate: &(dyn Fn(&Item, &[u8]) -> u64 + Sync),
+        listener: &dyn Listener,
+        stop: &AtomicBool,
+    ) -> Result<Summary> {
+        let clock = Instant::now();
+        let Some(journal) = &self.journal else {
+            return Err(Error::Internal("a preview was run".into()));
+        };
+        listener.event(&Event::Start(start.clone()));
+        let mut summary = Summary { skipped: self.skipped.len(), ..Summary::default() };
+        for (i, record) in &self.skipped {
+            listener.event(&Event::File(Box::new(FileEvent::skipped(&self.planned, &self.planned.items[*i], record))));
+        }
+        let run = Run {
+            batch: &self,
+            journal,
+            process,
+            estimate,
+            listener,
+            stop,
+            next: AtomicUsize::new(0),
+            gate: Gate { used: Mutex::new(0), freed: Condvar::new(), limit: self.options.memory },
+            summary: Mutex::new(Summary::default()),
+            settled: Mutex::new(HashSet::new()),
+            start: &start,
+        };
+        let tmp = tmp(&self.planned.root);
+        if !self.todo.is_empty() {
+            std::fs::create_dir_all(&tmp).map_err(|e| Error::io(&tmp, e))?;
+        }
+        let (commits, queue) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let committer = scope.spawn(|| {
+                if let Err(e) = commit::run(queue, journal) {
+                    run.abort(e);
+                }
+            });
+            let n = self.options.jobs.clamp(1, self.todo.len().max(1));
+            let mut workers = Vec::new();
+            for k in 0..n {
+                let (run, commits) = (&run, commits.clone());
+                let spawned = std::thread::Builder::new().name(format!("job-{k}")).spawn_scoped(scope, move || run.work(&commits));
+                match spawned {
+                    Ok(w) => workers.push(w),
+                    Err(e) if workers.is_empty() => run.abort(Error::Internal(format!("no thread: {e}"))),
+                    Err(_) => break,
+                }
+            }
+            for w in workers {
+                let _ = w.join();
+            }
+            drop(commits);
+            let _ = committer.join();
+        });
+        let mut settled = run.settled.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let worked = run.summary.into_inner().unwrap_or_else(PoisonError::into_inner);
+        summary = Summary { skipped: summary.skipped, ..worked };
+        summary.failures.sort_by_key(|f| f.job);
+        summary.left = self.todo.len() - summary.done - summary.failed;
+        summary.interrupted = summary.left > 0 && summary.fatal.is_none() && stop.load(Ordering::Relaxed);
+        summary.seconds = clock.elapsed().as_secs_f64();
+        sweep(&self.planned.root)?;
+        // Failures of earlier runs stay listed until their file came out well or failed again.
+        settled.extend(self.skipped.iter().map(|(_, r)| r.output.clone()));
+        events::write_failed(&self.planned.root, &summary.failures, &settled)?;
+        let end =
+            End { done: summary.done, skipped: summary.skipped, failed: summary.failed, held: 0, flagged: 0, seconds: summary.seconds };
+        listener.event(&Event::End(end));
+        Ok(summary)
+    }
+}
+
+fn tmp(root: &Path) -> PathBuf {
+    root.join(STATE).join("tmp")
+}
+
+/// Removes temp files that a killed run left, and their folder.
+fn sweep(root: &Path) -> Result<()> {
+    let dir = tmp(root);
+    match std::fs::remove_dir_all(&dir) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(&dir, e)),
+        _ => Ok(()),
+    }
+}
+
+/// What the workers share.
+struct Run<'a> {
+    batch: &'a Batch,
+    journal: &'a Mutex<Journal>,
+    process: &'a dyn Process,
+    estimate: &'a (dyn Fn(&Item, &[u8]) -> u64 + Sync),
+    listener: &'a dyn Listener,
+    stop: &'a AtomicBool,
+    next: AtomicUsize,
+    gate: Gate,
+    summary: Mutex<Summary>,
+    /// Outputs that were made or failed, as the journal writes them.
+    settled: Mutex<HashSet<String>>,
+    start: &'a Start,
+}
+
+impl Run<'_> {
+    /// Takes jobs until there are none or the run is stopped.
+    fn work(&self, commits: &commit::Sender) {
+        while !self.stop.load(Ordering::Relaxed) {
+            let n = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some(&index) = self.batch.todo.get(n) else { return };
+            let item = &self.batch.planned.items[index];
+            let clock = Instant::now();
+            self.listener.begin(item);
+            let temp = tmp(&self.batch.planned.root).join(format!("{}", item.job));
+            let made = catch_unwind(AssertUnwindSafe(|| self.make(index, item, &temp, commits))).unwrap_or_else(|p| Err(panicked(&*p)));
+            if made.is_err() {
+                let _ = std::fs::remove_file(&temp);
+            }
+            self.report(item, made, clock.elapsed());
+        }
+    }
+
+    fn make(&self, index: usize, item: &Item, temp: &Path, commits: &commit::Sender) -> Result<Record> {
+        let options = &self.batch.options;
+        let bytes = read(&item.source)?;
+        let output = self.batch.planned.root.join(&item.output);
+        if output.is_dir() {
+            return Err(Error::output(&output, "a folder stands where this file shall go", "move the folder away, or --name"));
+        }
+        let source_sha256 = journal::sha256(&bytes);
+        let Some(_admitted) = self.gate.enter((self.estimate)(item, &bytes), self.stop) else {
+            return Err(Error::Interrupted);
+        };
+        let (settings, settings_hash) = triage::settings(options, item)?;
+        let progress = |share: f64| self.listener.progress(item, share);
+        let job = Job { source: &item.source, bytes, output: temp, settings: &settings, limits: options.limits };
+        let done = self.process.process(job, Hooks { stop: self.stop, progress: &progress, observer: None })?;
+        let size = std::fs::metadata(temp).map_err(|e| Error::io(temp, e))?.len();
+        let record = Record {
+            key: journal::key(&source_sha256, &settings_hash, &options.model),
+            output: journal::encode(&item.output),
+            sha256: journal::sha256_file(temp)?,
+            bytes: size,
+            width: done.width,
+            height: done.height,
+            source_sha256,
+            settings: settings_hash,
+            model: options.model.clone(),
+            pixels: journal::PIXELS,
+            plan: done.plan,
+            notes: done.notes,
+        };
+        if let Some(dir) = output.parent() {
+            std::fs::create_dir_all(dir).map_err(|e| Error::output(dir, format!("the folder cannot be created: {e}"), ""))?;
+        }
+        if !self.batch.existing[index] && !options.overwrite && output.symlink_metadata().is_ok() {
+            return Err(Error::output(
+                &output,
+                "this file appeared while the run went on",
+                "--overwrite to replace it, or another folder after -o",
+            ));
+        }
+        let name = format!("tmp/{}", item.job);
+        lock(self.journal).intend(&name, &record)?;
+        std::fs::rename(temp, &output).map_err(|e| Error::output(&output, format!("it cannot be written: {e}"), ""))?;
+        // The committer lives until every worker is gone.
+        let _ = commits.send(commit::Renamed { path: output, output: record.output.clone(), sha256: record.sha256.clone() });
+        Ok(record)
+    }
+
+    fn report(&self, item: &Item, made: Result<Record>, took: Duration) {
+        let error = match made {
+            Ok(record) => {
+                lock(&self.settled).insert(record.output.clone());
+                let mut summary = lock(&self.summary);
+                summary.done += 1;
+                summary.bytes += record.bytes;
+                summary.pixels += record.width as u64 * record.height as u64;
+                drop(summary);
+                let event = FileEvent::made(&self.batch.planned, item, &record, Status::Done, took.as_secs_f64());
+                return self.listener.event(&Event::File(Box::new(event)));
+            }
+            Err(Error::Interrupted) => return,
+            Err(e) => e,
+        };
+        let event = FileEvent::failed(&self.batch.planned, item, &error, self.start, took.as_secs_f64());
+        let failure = Failure::new(item, &error);
+        lock(&self.settled).insert(failure.output.clone());
+        self.listener.event(&Event::File(Box::new(event)));
+        if let Err(e) = lock(self.journal).fail(&failure.output, &error) {
+            self.abort(e);
+        }
+        let mut summary = lock(&self.summary);
+        summary.failed += 1;
+        summary.failures.push(failure);
+        drop(summary);
+        // These would fail every other file as well, and the fix is not in the file.
+        if matches!(error, Error::Runtime { .. } | Error::Device { .. } | Error::Model { .. } | Error::Usage { .. }) {
+            self.abort(error);
+        }
+    }
+
+    /// Stops the run for `error`; the first one is kept, unless the user stopped it before.
+    fn abort(&self, error: Error) {
+        let mut summary = lock(&self.summary);
+        if !self.stop.swap(true, Ordering::Relaxed) {
+            summary.fatal = Some(error);
+        }
+    }
+}
+
+fn read(source: &Path) -> Result<Vec<u8>> {
+    std::fs::read(source).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => {
+            Error::input(source, "it was there when the run was planned and is gone", "run the same command again")
+        }
+        std::io::ErrorKind::PermissionDenied => Error::input(source, "no permission to read it", "check the file's owner and mode"),
+        _ => Error::io(source, e),
+    })
+}
+
+fn panicked(payload: &(dyn std::any::Any + Send)) -> Error {
+    let text = payload.downcast_ref::<&str>().map(ToString::to_string).or_else(|| payload.downcast_ref::<String>().cloned());
+    Error::Internal(text.unwrap_or_else(|| "panic".into()))
+}
+
+/// A poisoned lock only says that some job panicked, which is that job's affair.
+fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
+    m.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Lets jobs in while their memory fits.
+struct Gate {
+    used: Mutex<u64>,
+    freed: Condvar,
+    limit: u64,
+}
+
+struct Admitted<'a>(&'a Gate, u64);
+
+impl Gate {
+    /// Waits for room; `None` if the run is stopped meanwhile. A job larger than the limit runs alone.
+    fn enter(&self, need: u64, stop: &AtomicBool) -> Option<Admitted<'_>> {
+        let mut used = lock(&self.used);
+        while *used > 0 && used.saturating_add(need) > self.limit {
+            if stop.load(Ordering::Relaxed) {
+                return None;
+            }
+            used = self.freed.wait_timeout(used, Duration::from_millis(50)).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *used = used.saturating_add(need);
+        Some(Admitted(self, need))
+    }
+}
+
+impl Drop for Admitted<'_> {
+    fn drop(&mut self) {
+        let mut used = lock(&self.0.used);
+        *used = used.saturating_sub(self.1);
+        self.0.freed.notify_all();
+    }
+}
+
+/// A failure as `failed.json` keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Listed {
+    input: String,
+    output: String,
+    kind: String,
+    message: String,
+}

@@ -1,0 +1,326 @@
+//! Output names: formats by extension, `--name` templates, and clashes settled so that no file is ever lost.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use crate::codec::Format;
+use crate::error::{Error, Result};
+
+/// The longest file name, in bytes, that every common file system takes.
+const LONGEST: usize = 255;
+
+/// What a file's extension says about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A container that can be read.
+    Picture(Format),
+    /// A picture that this version cannot read (HEIC, AVIF, ...): a job that fails with a reason, rather than a file left out.
+    Unreadable,
+    /// Not a picture.
+    Other,
+}
+
+/// Judges a file by its extension, upper or lower case.
+pub fn kind(path: &Path) -> Kind {
+    let ext = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
+    Kind::Picture(match ext.as_deref() {
+        Some("png" | "apng") => Format::Png,
+        Some("jpg" | "jpeg" | "jpe" | "jfif") => Format::Jpeg,
+        Some("webp") => Format::WebP,
+        Some("tif" | "tiff") => Format::Tiff,
+        Some("gif") => Format::Gif,
+        Some("bmp" | "dib") => Format::Bmp,
+        Some("pnm" | "ppm" | "pgm" | "pbm" | "pam") => Format::Pnm,
+        Some("qoi") => Format::Qoi,
+        Some("heic" | "heif" | "avif" | "jxl" | "psd" | "exr" | "hdr" | "tga" | "jp2") => return Kind::Unreadable,
+        _ => return Kind::Other,
+    })
+}
+
+/// Judges a file by its first bytes, for arguments without a telling extension.
+pub fn sniff(head: &[u8]) -> Option<Format> {
+    Some(match head {
+        [0x89, b'P', b'N', b'G', ..] => Format::Png,
+        [0xFF, 0xD8, 0xFF, ..] => Format::Jpeg,
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Format::WebP,
+        [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Format::Tiff,
+        [b'G', b'I', b'F', b'8', ..] => Format::Gif,
+        [b'B', b'M', ..] => Format::Bmp,
+        [b'P', b'1'..=b'7', b'\n' | b' ' | b'\r' | b'\t', ..] => Format::Pnm,
+        [b'q', b'o', b'i', b'f', ..] => Format::Qoi,
+        _ => return None,
+    })
+}
+
+/// The container a source of `format` is written in under `--format keep`.
+pub fn kept(format: Format) -> Format {
+    match format {
+        Format::Gif | Format::Bmp | Format::Pnm | Format::Qoi => Format::Png,
+        other => other,
+    }
+}
+
+/// The usual extension of a format that is written.
+pub fn extension(format: Format) -> &'static str {
+    match format {
+        Format::Png => "png",
+        Format::Jpeg => "jpg",
+        Format::WebP => "webp",
+        Format::Tiff => "tiff",
+        Format::Gif => "gif",
+        Format::Bmp => "bmp",
+        Format::Pnm => "pnm",
+        Format::Qoi => "qoi",
+    }
+}
+
+/// A file-name pattern: `{stem}`, `{w}`, `{h}` and `{ext}` (the source's) are filled in; the extension is added after it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Template(Vec<Part>);
+
+#[derive(Debug, Clone, PartialEq)]
+enum Part {
+    Text(String),
+    Stem,
+    Ext,
+    Width,
+    Height,
+}
+
+impl std::str::FromStr for Template {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        const HINT: &str = "--name '{stem}_{w}x{h}' (the extension is added by itself)";
+        let wrong = |what: String| Error::usage("--name", what, HINT);
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some(at) = rest.find(['{', '}']) {
+            if at > 0 {
+                parts.push(Part::Text(rest[..at].into()));
+            }
+            let close = rest[at..].find('}').filter(|_| rest[at..].starts_with('{'));
+            let close = close.ok_or_else(|| wrong(format!("`{text}` has a brace without its partner")))?;
+            parts.push(match &rest[at + 1..at + close] {
+                "stem" => Part::Stem,
+                "ext" => Part::Ext,
+                "w" | "width" => Part::Width,
+                "h" | "height" => Part::Height,
+                other => return Err(wrong(format!("`{{{other}}}` is not known; there are {{stem}}, {{ext}}, {{w}} and {{h}}"))),
+            });
+            rest = &rest[at + close + 1..];
+        }
+        if !rest.is_empty() {
+            parts.push(Part::Text(rest.into()));
+        }
+        let bad = |c: char| c.is_control() || "/\\:*?\"<>|".contains(c);
+        if let Some(c) = parts.iter().find_map(|p| if let Part::Text(t) = p { t.chars().find(|c| bad(*c)) } else { None }) {
+            return Err(wrong(format!("`{}` cannot stand in a file name", c.escape_default())));
+        }
+        if text.starts_with('.') || parts.is_empty() {
+            return Err(wrong(format!("`{text}` is no file name")));
+        }
+        Ok(Self(parts))
+    }
+}
+
+impl Template {
+    /// Whether the pattern needs the result's size.
+    pub fn needs_size(&self) -> bool {
+        self.0.iter().any(|p| matches!(p, Part::Width | Part::Height))
+    }
+
+    /// The file name without extension.
+    pub fn stem(&self, source: &Path, size: (usize, usize)) -> OsString {
+        let mut name = OsString::new();
+        for part in &self.0 {
+            match part {
+                Part::Text(t) => name.push(t),
+                Part::Stem => name.push(source.file_stem().unwrap_or_default()),
+                Part::Ext => name.push(source.extension().unwrap_or_default()),
+                Part::Width => name.push(size.0.to_string()),
+                Part::Height => name.push(size.1.to_string()),
+            }
+        }
+        name
+    }
+}
+
+/// A source that wants a name; the order of the list is the order of precedence.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// Folder below the output folder, empty for its top.
+    pub folder: PathBuf,
+    pub stem: OsString,
+    /// Without the dot.
+    pub ext: OsString,
+    /// The source's extension and the name of its folder, which tell clashing files apart.
+    pub source_ext: OsString,
+    pub source_folder: OsString,
+}
+
+impl Wish {
+    fn path(&self, mark: &OsStr) -> PathBuf {
+        let room = LONGEST.saturating_sub(mark.len() + 1 + self.ext.len());
+        let mut name = shorten(&self.stem, room);
+        name.push(mark);
+        name.push(".");
+        name.push(&self.ext);
+        self.folder.join(name)
+    }
+}
+
+/// Cuts `name` to at most `bytes`, at a character boundary.
+fn shorten(name: &OsStr, bytes: usize) -> OsString {
+    if name.len() <= bytes {
+        return name.to_os_string();
+    }
+    let text = name.to_string_lossy();
+    let mut end = bytes.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].into()
+}
+
+/// How a path compares on a file system that ignores case.
+pub fn fold(path: &Path) -> String {
+    path.to_string_lossy().to_lowercase()
+}
+
+/// Gives every wish a path of its own, relative to the output folder, different from all others even where case is ignored,
+/// and never a folder that another output lies in.
+///
+/// Of several that want one name, a source that had this extension already keeps it, else the first in order. The others get
+/// `_ext` of their source (`hero_jpg.png`), else `_folder`, else `_2`, `_3`, ... A name that somebody wanted is never given to
+/// somebody else. The result depends on the list alone.
+pub fn settle(wishes: &[Wish]) -> Vec<PathBuf> {
+    let wanted: Vec<PathBuf> = wishes.iter().map(|w| w.path(OsStr::new(""))).collect();
+    let keys: Vec<String> = wanted.iter().map(|p| fold(p)).collect();
+    let mut winner: HashMap<&str, usize> = HashMap::new();
+    for (i, key) in keys.iter().enumerate() {
+        let natural = |i: usize| wishes[i].source_ext.eq_ignore_ascii_case(&wishes[i].ext);
+        winner
+            .entry(key)
+            .and_modify(|w| {
+                if !natural(*w) && natural(i) {
+                    *w = i
+                }
+            })
+            .or_insert(i);
+    }
+    let mut folders: HashSet<String> = HashSet::new();
+    for wish in wishes {
+        for dir in wish.folder.ancestors() {
+            if !folders.insert(fold(dir)) {
+                break;
+            }
+        }
+    }
+    let mut taken: HashSet<String> = keys.iter().cloned().collect();
+    let mut next: HashMap<&str, usize> = HashMap::new();
+    let mut result = Vec::with_capacity(wishes.len());
+    for (i, wish) in wishes.iter().enumerate() {
+        if winner.get(keys[i].as_str()) == Some(&i) && !folders.contains(&keys[i]) {
+            result.push(wanted[i].clone());
+            continue;
+        }
+        let mut marks = [&wish.source_ext, &wish.source_folder].into_iter().filter(|m| !m.is_empty()).map(|m| {
+            let mut mark = OsString::from("_");
+            mark.push(m);
+            mark
+        });
+        let named = marks.find_map(|mark| {
+            let path = wish.path(&mark);
+            let key = fold(&path);
+            (!folders.contains(&key) && taken.insert(key)).then_some(path)
+        });
+        result.push(named.unwrap_or_else(|| {
+            // Counting goes on where the last clash over this name stopped, so ten thousand of them stay quick.
+            let n = next.entry(&keys[i]).or_insert(1);
+            loop {
+                *n += 1;
+                let path = wish.path(OsStr::new(&format!("_{n}")));
+                let key = fold(&path);
+                if !folders.contains(&key) && taken.insert(key) {
+                    break path;
+                }
+            }
+        }));
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn wish(source: &str, ext: &str) -> Wish {
+        let p = Path::new(source);
+        Wish {
+            folder: p.parent().unwrap().into(),
+            stem: p.file_stem().unwrap().into(),
+            ext: ext.into(),
+            source_ext: p.extension().unwrap_or_default().into(),
+            source_folder: p.parent().and_then(Path::file_name).unwrap_or_default().into(),
+        }
+    }
+
+    fn names(sources: &[&str], ext: &str) -> Vec<String> {
+        settle(&sources.iter().map(|s| wish(s, ext)).collect::<Vec<_>>()).iter().map(|p| p.to_string_lossy().replace('\\', "/")).collect()
+    }
+
+    #[test]
+    fn clashes_lose_no_file() {
+        assert_eq!(names(&["hero.jpg", "hero.png"], "png"), ["hero_jpg.png", "hero.png"], "the PNG keeps its name");
+        assert_eq!(names(&["hero.jpg", "hero.jpeg", "hero.webp"], "png"), ["hero.png", "hero_jpeg.png", "hero_webp.png"]);
+        assert_eq!(names(&["Hero.png", "hero.png"], "png"), ["Hero.png", "hero_png.png"]);
+        assert_eq!(names(&["hero.jpg", "hero.png", "hero_jpg.png"], "png"), ["hero_2.png", "hero.png", "hero_jpg.png"]);
+        assert_eq!(names(&["a/x.png", "A/x.png"], "png"), ["a/x.png", "A/x_png.png"]);
+        assert_eq!(names(&["b.jpg", "b.png/x.png"], "png"), ["b_jpg.png", "b.png/x.png"], "a folder keeps its name");
+    }
+
+    #[test]
+    fn long_names_are_cut_to_fit() {
+        let long = format!("{}.jpg", "ä".repeat(125));
+        let got = names(&[&long, &long], "jpeg");
+        assert!(got.iter().all(|n| n.len() <= LONGEST) && got[0] != got[1], "{got:?}");
+    }
+
+    #[test]
+    fn templates() {
+        let t: Template = "{stem}_{w}x{h}".parse().unwrap();
+        assert!(t.needs_size());
+        assert_eq!(t.stem(Path::new("a/hero.final.png"), (8, 9)), "hero.final_8x9");
+        for bad in ["{nope}", "a/b", "{stem", "stem}", "", ".x"] {
+            let e = bad.parse::<Template>().unwrap_err().to_string();
+            assert!(e.starts_with("--name: ") && e.contains("try:"), "{e}");
+        }
+    }
+
+    #[test]
+    fn extensions_and_first_bytes() {
+        assert_eq!(kind(Path::new("A.JPeG")), Kind::Picture(Format::Jpeg));
+        assert_eq!(kind(Path::new("a.heic")), Kind::Unreadable);
+        assert_eq!(kind(Path::new("png")), Kind::Other);
+        assert_eq!(sniff(b"RIFF\0\0\0\0WEBPVP8 "), Some(Format::WebP));
+        assert_eq!(sniff(b"hello"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_two_share_an_output(sources in proptest::collection::vec("([aAb]/){0,2}[aAbB](_2|_png|_a)?\\.(png|PNG|jpg)", 0..40)) {
+            let all: Vec<&str> = sources.iter().map(String::as_str).collect();
+            let got = names(&all, "png");
+            prop_assert_eq!(got.len(), all.len());
+            let set: HashSet<String> = got.iter().map(|n| n.to_lowercase()).collect();
+            prop_assert_eq!(set.len(), got.len());
+            for a in &got {
+                let prefix = format!("{}/", a.to_lowercase());
+                prop_assert!(!set.iter().any(|b| b.starts_with(&prefix)));
+            }
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! The batch engine with fake pictures: resume, clashes, failures, panics, interrupts, and kills at every byte of the journal.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use lastmile::batch::events::{Event, Listener, Start};
+use lastmile::batch::plan::{Planned, Request, plan};
+use lastmile::batch::{Batch, Options, Process, Summary};
+use lastmile::codec::{Encoding, Format, Limits};
+use lastmile::error::{Error, Exit, Result};
+use lastmile::pipeline::{Done, Hooks, Job, Settings};
+use lastmile::upscale::size::{Fit, Size};
+
+#[derive(Default)]
+struct Heard(Mutex<Vec<serde_json::Value>>);
+
+impl Listener for Heard {
+    fn event(&self, event: &Event) {
+        self.0.lock().unwrap().push(serde_json::to_value(event).unwrap());
+    }
+}
+
+struct World {
+    dir: tempfile::TempDir,
+    options: Options,
+    calls: AtomicUsize,
+}
+
+impl World {
+    fn new(files: &[&str]) -> Self {
+        let encoding = Encoding { format: Format::Png, quality: 95, lossless: false, bits: 0 };
+        let settings = Settings { size: Size::Model, fit: Fit::Inside, faithful: 0.0, colour_lock: true, dither: false, encoding };
+        let options = Options {
+            settings,
+            limits: Limits::default(),
+            model: "m".into(),
+            jobs: 3,
+            memory: 1 << 30,
+            overwrite: false,
+            retry_failed: false,
+        };
+        let world = Self { dir: tempfile::tempdir().unwrap(), options, calls: AtomicUsize::new(0) };
+        for f in files {
+            world.write(&format!("in/{f}"), f);
+        }
+        world
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn write(&self, name: &str, content: &str) {
+        std::fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
+        std::fs::write(self.path(name), content).unwrap();
+    }
+
+    fn planned(&self) -> Planned {
+        let request = Request { inputs: vec![self.path("in")], output: self.path("out"), ..Request::default() };
+        plan(&request, &|_| Ok((1, 1))).unwrap()
+    }
+
+    fn run_with(&self, process: &dyn Process, stop: &AtomicBool) -> Result<(Summary, Vec<serde_json::Value>)> {
+        let heard = Heard::default();
+        let batch = Batch::open(self.planned(), self.options.clone())?;
+        let summary = batch.run(Start::default(), process, &|_, b| b.len() as u64, &heard, stop)?;
+        Ok((summary, heard.0.into_inner().unwrap()))
+    }
+
+    /// Runs with a picture maker that fails, panics or loses its device when the source says so.
+    fn run(&self) -> Result<(Summary, Vec<serde_json::Value>)> {
+        self.run_with(&|job: Job<'_>, _: Hooks<'_>| self.make(&job), &AtomicBool::new(false))
+    }
+
+    fn make(&self, job: &Job<'_>) -> Result<Done> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let text = String::from_utf8_lossy(&job.bytes).into_owned();
+        std::fs::write(job.output, format!("half of {text}")).unwrap();
+        if text.contains("bad") {
+            return Err(Error::input(job.source, "broken", "repair it"));
+        }
+        if text.contains("nodevice") {
+            return Err(Error::device("cuda", "gone", ""));
+        }
+        assert!(!text.contains("panic"), "a bug in a stage");
+        std::fs::write(job.output, format!("{text} made with {:?}", job.settings.encoding)).unwrap();
+        Ok(Done { width: 4, height: 2, bytes: 0, ..Done::default() })
+    }
+
+    fn calls(&self) -> usize {
+        self.calls.swap(0, Ordering::Relaxed)
+    }
+
+    /// Every file below `out` that is not state, with its content.
+    fn tree(&self) -> BTreeMap<String, String> {
+        let mut found = BTreeMap::new();
+        collect(&self.path("out"), &self.path("out"), &mut found);
+        found
+    }
+
+    fn assert_clean(&self) {
+        assert!(!self.path("out/.lastmile/tmp").exists(), "temp files are left");
+    }
+}
+
+fn collect(root: &Path, dir: &Path, found: &mut BTreeMap<String, String>) {
+    for entry in std::fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        match entry.file_name().to_str() {
+            Some(".lastmile") => {}
+            _ if path.is_dir() => collect(root, &path, found),
+            _ => {
+                found.insert(path.strip_prefix(root).unwrap().to_str().unwrap().into(), std::fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+}
+
+const FILES: [&str; 6] = ["a.png", "b/c.jpg", "b/d.webp", "e.gif", "hero.jpg", "hero.png"];
+
+#[test]
+fn a_folder_is_made_once_and_then_skipped() {
+    let w = World::new(&FILES);
+    let (s, events) = w.run().unwrap();
+    assert_eq!((s.done, s.skipped, s.failed, s.exit()), (6, 0, 0, Exit::Done));
+    assert_eq!(w.calls(), 6);
+    assert_eq!(w.tree().keys().collect::<Vec<_>>(), ["a.png", "b/c.jpg", "b/d.webp", "e.png", "hero.jpg", "hero.png"]);
+    w.assert_clean();
+    assert_eq!(events.first().unwrap()["event"], "start");
+    assert_eq!(events.last().unwrap()["event"], "end");
+    let file = &events[1];
+    for name in
+        ["event", "job", "preset", "input", "output", "status", "width", "height", "model", "device", "seconds", "bytes", "plan", "error"]
+    {
+        assert!(file.get(name).is_some(), "`file` lacks {name}");
+    }
+    let (s, events) = w.run().unwrap();
+    assert_eq!((s.done, s.skipped, w.calls()), (0, 6, 0));
+    assert!(events.iter().filter(|e| e["event"] == "file").all(|e| e["status"] == "skipped" && e["width"] == 4));
+    w.assert_clean();
+}
+
+#[test]
+fn changed_settings_replace_our_files_and_no_others() {
+    let mut w = World::new(&FILES);
+    w.run().unwrap();
+    w.calls();
+    w.write("in/a.png", "a, second version");
+    w.run().unwrap();
+    assert_eq!(w.calls(), 1, "only what changed");
+    w.options.settings.encoding.quality = 80;
+    assert_eq!(w.run().unwrap().0.done, 3, "PNG has no quality");
+    w.calls();
+    w.write("out/a.png", "touched up by hand");
+    w.write("out/e.png", "touched up as well");
+    assert_eq!(w.run().unwrap_err().exit(), Exit::Usage);
+    w.options.model = "other".into();
+    let e = w.run().unwrap_err();
+    assert!(e.to_string().contains("2 files would be overwritten") && e.to_string().contains("--overwrite"), "{e}");
+    assert_eq!(w.calls(), 0, "nothing is worked on before that is settled");
+    assert_eq!(w.tree()["a.png"], "touched up by hand");
+    w.options.overwrite = true;
+    assert_eq!(w.run().unwrap().0.done, 6);
+}
+
+#[test]
+fn files_of_others_stop_the_run_before_work() {
+    let w = World::new(&FILES);
+    w.write("out/hero.png", "precious");
+    let e = w.run().unwrap_err();
+    assert_eq!((e.exit(), w.calls()), (Exit::Usage, 0));
+    assert_eq!(w.tree()["hero.png"], "precious");
+}
+
+#[test]
+fn one_bad_file_never_stops_the_rest() {
+    let mut w = World::new(&["a.png", "bad.png", "c.png", "panic.png", "z.png"]);
+    w.write("out/z.png/in the way", "");
+    let (s, events) = w.run().unwrap();
+    assert_eq!((s.done, s.failed, s.exit()), (2, 3, Exit::Failed));
+    let kinds: Vec<&str> = s.failures.iter().map(|f| f.kind.as_str()).collect();
+    assert_eq!(kinds, ["input", "internal", "output"]);
+    assert!(events.iter().any(|e| e["error"]["message"].as_str().is_some_and(|m| m.contains("a bug in a stage"))));
+    let listed = std::fs::read_to_string(w.path("out/.lastmile/failed.txt")).unwrap();
+    assert_eq!(listed.lines().count(), 3);
+    w.assert_clean();
+    // Repaired, only the failed ones are tried again.
+    w.calls();
+    w.write("in/bad.png", "good now");
+    w.options.retry_failed = true;
+    let (s, _) = w.run().unwrap();
+    assert_eq!((s.done, s.failed, w.calls()), (1, 2, 2));
+    w.write("in/panic.png", "good");
+    std::fs::remove_dir_all(w.path("out/z.png")).unwrap();
+    assert_eq!(w.run().unwrap().0.exit(), Exit::Done);
+    assert!(!w.path("out/.lastmile/failed.txt").exists() && !w.path("out/.lastmile/failed.json").exists());
+}
+
+#[test]
+fn a_lost_device_stops_the_run() {
+    let mut w = World::new(&["a.png", "b nodevice.png", "c.png", "d.png"]);
+    w.options.jobs = 1;
+    let (s, _) = w.run().unwrap();
+    assert_eq!((s.done, s.failed, s.left, s.exit()), (1, 1, 2, Exit::Unavailable));
+    w.assert_clean();
+}
+
+#[test]
+fn an_interrupt_leaves_whole_files_and_the_next_run_goes_on() {
+    let mut w = World::new(&FILES);
+    w.options.jobs = 1;
+    let stop = AtomicBool::new(false);
+    let process = |job: Job<'_>, hooks: Hooks<'_>| {
+        if w.calls.load(Ordering::Relaxed) == 2 {
+            std::fs::write(job.output, "half").unwrap();
+            hooks.stop.store(true, Ordering::Relaxed);
+            return Err(Error::Interrupted);
+        }
+        w.make(&job)
+    };
+    let (s, events) = w.run_with(&process, &stop).unwrap();
+    assert_eq!((s.done, s.left, s.exit()), (2, 4, Exit::Interrupted));
+    assert_eq!(events.last().unwrap()["event"], "end");
+    w.assert_clean();
+    assert_eq!(w.tree().len(), 2);
+    w.calls();
+    let (s, _) = w.run().unwrap();
+    assert_eq!((s.done, s.skipped, w.calls()), (4, 2, 4));
+}
+
+#[test]
+fn killed_anywhere_the_next_run_ends_in_the_same_tree() {
+    let mut w = World::new(&FILES);
+    w.options.jobs = 1;
+    w.run().unwrap();
+    w.calls();
+    let whole = w.tree();
+    let path = w.path("out/.lastmile/journal.jsonl");
+    let journal = std::fs::read(&path).unwrap();
+    // The end of each line that announces an output: a journal cut before it means that the file was not yet renamed.
+    let mut at = 0;
+    let intents: Vec<(usize, String)> = journal
+        .split_inclusive(|b| *b == b'\n')
+        .filter_map(|line| {
+            at += line.len();
+            let line: serde_json::Value = serde_json::from_slice(line).unwrap();
+            line["intent"]["output"].as_str().map(|o| (at, o.to_string()))
+        })
+        .collect();
+    assert_eq!(intents.len(), 6);
+    for cut in (0..=journal.len()).step_by(31).chain(intents.iter().flat_map(|(end, _)| [end - 1, *end])) {
+        std::fs::write(&path, &journal[..cut]).unwrap();
+        let mut missing = 0;
+        for (n, (end, output)) in intents.iter().enumerate() {
+            // Of the last file that was announced, the rename may or may not have happened.
+            let renamed = *end <= cut && (cut % 2 == 0 || intents.get(n + 1).is_some_and(|(next, _)| *next <= cut));
+            if renamed {
+                w.write(&format!("out/{output}"), &whole[output]);
+            } else {
+                missing += 1;
+                std::fs::remove_file(w.path("out").join(output)).unwrap();
+            }
+        }
+        w.write("out/.lastmile/tmp/3", "half a picture");
+        let (s, _) = w.run().unwrap();
+        assert_eq!((s.done, s.exit()), (missing, Exit::Done), "cut at {cut}");
+        assert_eq!(w.calls(), missing, "done work is not repeated (cut at {cut})");
+        assert_eq!(w.tree(), whole, "cut at {cut}");
+        w.assert_clean();
+    }
+}
+
+#[test]
+fn a_preview_writes_nothing() {
+    let w = World::new(&FILES);
+    let batch = Batch::preview(w.planned(), w.options.clone()).unwrap();
+    assert_eq!((batch.todo().len(), batch.skipped()), (6, 0));
+    assert!(!w.path("out").exists());
+}
+
+#[test]
+fn memory_is_shared_out() {
+    let mut w = World::new(&FILES);
+    w.options.memory = 10;
+    w.options.jobs = 6;
+    let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let process = |job: Job<'_>, _: Hooks<'_>| {
+        let n = now.fetch_add(1, Ordering::SeqCst) + 1;
+        most.fetch_max(n, Ordering::SeqCst);
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        let made = w.make(&job);
+        now.fetch_sub(1, Ordering::SeqCst);
+        made
+    };
+    let heard = Heard::default();
+    let batch = Batch::open(w.planned(), w.options.clone()).unwrap();
+    let stop = AtomicBool::new(false);
+    let s = batch.run(Start::default(), &process, &|item, _| if item.job == 1 { 99 } else { 5 }, &heard, &stop).unwrap();
+    assert_eq!(s.done, 6);
+    assert!(most.into_inner() <= 2, "two of five bytes fit into ten; the large one runs alone");
+}
+
+#[test]
+fn a_source_that_vanishes_fails_alone() {
+    let w = World::new(&["a.png", "b.png"]);
+    let planned = w.planned();
+    std::fs::remove_file(w.path("in/a.png")).unwrap();
+    let batch = Batch::open(planned, w.options.clone()).unwrap();
+    let heard = Heard::default();
+    let process = |job: Job<'_>, _: Hooks<'_>| w.make(&job);
+    let s = batch.run(Start::default(), &process, &|_, _| 1, &heard, &AtomicBool::new(false)).unwrap();
+    assert_eq!((s.done, s.failed), (1, 1));
+    assert!(s.failures[0].message.contains("is gone"));
+}
