@@ -6,6 +6,7 @@
 
 #[cfg(feature = "onnx")]
 pub mod doctor;
+pub mod models;
 #[cfg(feature = "onnx")]
 pub mod runtime;
 
@@ -49,6 +50,7 @@ A folder goes in, a folder comes out. Sources are never touched, and a run that 
 
 #[derive(Subcommand)]
 enum Verb {
+    Models(models::Args),
     #[cfg(feature = "onnx")]
     Runtime(runtime::Args),
     #[cfg(feature = "onnx")]
@@ -58,6 +60,7 @@ enum Verb {
 impl Verb {
     fn run(self, globals: &Globals) -> anyhow::Result<Exit> {
         match self {
+            Self::Models(args) => models::run(args, globals),
             #[cfg(feature = "onnx")]
             Self::Runtime(args) => runtime::run(args, globals),
             #[cfg(feature = "onnx")]

@@ -259,3 +259,145 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
         failed(e)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::band::Band;
+    use crate::upscale::model::{Halo, Kind, Range};
+    use crate::upscale::{Infer, InferError, graph};
+
+    /// Repeats every pixel 4 x 4 times.
+    struct Fake;
+
+    impl Infer for Fake {
+        fn run(&mut self, tile: &Band) -> Result<Band, InferError> {
+            let mut out = Band::new(0, 4 * tile.width, 4 * tile.rows, tile.channels);
+            for c in 0..out.channels {
+                for y in 0..out.rows {
+                    for x in 0..out.width {
+                        out.row_mut(c, y)[x] = tile.row(c, y / 4)[x / 4];
+                    }
+                }
+            }
+            Ok(out)
+        }
+    }
+
+    fn never(_: &Manifest, _: &[u8]) -> Result<Box<dyn Infer>> {
+        Err(Error::Internal("a session was opened".into()))
+    }
+
+    /// The embedded network with other bytes, so that nothing knows it.
+    fn stranger() -> Vec<u8> {
+        let mut model = graph::decode("m", EMBEDDED[0].onnx).unwrap();
+        model.producer_name = "somebody".into();
+        graph::encode(&model)
+    }
+
+    #[test]
+    fn distances() {
+        for (a, b, d) in [("span", "span", 0), ("spam", "span", 1), ("sapn", "span", 1), ("", "abc", 3), ("Kitten", "sitting", 3)] {
+            assert_eq!(distance(a, b), d, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn unknown_names_get_near_ones() {
+        let home = Home::new(tempfile::tempdir().unwrap().path());
+        for (typed, says) in
+            [("lastmile-strat-x4", "`lastmile-start-x4`"), ("start", "`lastmile-start-x4`"), ("zzz", "one of lastmile-start-x4, none")]
+        {
+            let error = resolve(typed, &home, &mut never).unwrap_err();
+            assert!(error.to_string().contains(says), "{error}");
+            assert_eq!(error.exit() as u8, 2);
+        }
+        for missing in ["./x.onnx", "x.onnx", "a/b"] {
+            assert!(resolve(missing, &home, &mut never).unwrap_err().to_string().contains("cannot be read"));
+        }
+    }
+
+    #[test]
+    fn files_are_probed_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::new(dir.path().join("home"));
+        let file = dir.path().join("some net (1).onnx");
+        fs::write(&file, stranger()).unwrap();
+        let mut opened = 0;
+        let mut open = |_: &Manifest, _: &[u8]| -> Result<Box<dyn Infer>> {
+            opened += 1;
+            Ok(Box::new(Fake))
+        };
+        let first = resolve(file.to_str().unwrap(), &home, &mut open).unwrap();
+        assert_eq!(opened, 1);
+        let m = &first.manifest;
+        assert_eq!((m.id.as_str(), m.scale, m.halo, m.kind, m.range), ("some-net--1-", 4, Halo::Exact(11), Kind::Perceptual, Range::One));
+        assert_eq!(first.origin, Origin::Probed(file.clone()));
+        let again = resolve(file.to_str().unwrap(), &home, &mut never).unwrap();
+        assert_eq!(again.manifest, first.manifest);
+        // The same contents under another name: another id, nothing else.
+        let other = dir.path().join("other.onnx");
+        fs::copy(&file, &other).unwrap();
+        assert_eq!(resolve(other.to_str().unwrap(), &home, &mut never).unwrap().manifest.id, "other");
+        // A damaged cache is made again.
+        let kept = home.cache().join(PROBES).join(format!("{}.toml", first.sha256));
+        fs::write(&kept, "nonsense").unwrap();
+        assert!(resolve(file.to_str().unwrap(), &home, &mut never).is_err());
+    }
+
+    #[test]
+    fn manifests_beside_files_are_believed_and_checked() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::new(dir.path().join("home"));
+        let file = dir.path().join("net.onnx");
+        let bytes = stranger();
+        fs::write(&file, &bytes).unwrap();
+        let manifest =
+            Manifest { id: "mine".into(), file: "net.onnx".into(), sha256: sha256(&bytes), ..Model::embedded_default().unwrap().manifest };
+        fs::write(dir.path().join("net.toml"), manifest.to_toml()).unwrap();
+        let model = resolve(file.to_str().unwrap(), &home, &mut never).unwrap();
+        assert_eq!((model.manifest, model.origin), (manifest, Origin::File(file.clone())));
+        fs::write(&file, [bytes, vec![0]].concat()).unwrap();
+        let error = resolve(file.to_str().unwrap(), &home, &mut never).unwrap_err().to_string();
+        assert!(error.contains("its SHA-256 is"), "{error}");
+    }
+
+    #[test]
+    fn models_are_registered_and_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::new(dir.path().join("home"));
+        let file = dir.path().join("net.onnx");
+        fs::write(&file, stranger()).unwrap();
+        let mut open = |_: &Manifest, _: &[u8]| -> Result<Box<dyn Infer>> { Ok(Box::new(Fake)) };
+        let added = add(&file, None, &home, &mut open).unwrap();
+        assert_eq!((added.id.as_str(), added.file.as_str()), ("net", "net.onnx"));
+        assert_eq!(add(&file, None, &home, &mut never).unwrap(), added, "twice is once");
+        let model = resolve("net", &home, &mut never).unwrap();
+        assert_eq!((model.manifest, model.bytes.into_owned()), (added, stranger()));
+        assert_eq!(list(&home).iter().map(|l| l.id.as_str()).collect::<Vec<_>>(), [EMBEDDED[0].id, "net"]);
+
+        // Ids that are taken or are none.
+        let other = dir.path().join("other.onnx");
+        fs::write(&other, EMBEDDED[0].onnx).unwrap();
+        for id in ["net", "../net", "none", "a b"] {
+            assert_eq!(add(&other, Some(id), &home, &mut never).unwrap_err().exit() as u8, 2, "{id}");
+        }
+        // The embedded network's file is known without a session.
+        assert_eq!(resolve(other.to_str().unwrap(), &home, &mut never).unwrap().manifest.id, EMBEDDED[0].id);
+
+        // Damage is found, and a damaged manifest does not hide the other models.
+        fs::write(home.models().join("net.onnx"), b"other").unwrap();
+        assert!(resolve("net", &home, &mut never).unwrap_err().to_string().contains("its SHA-256 is"));
+        fs::write(home.models().join("bad.toml"), "id = 3").unwrap();
+        assert_eq!(
+            list(&home).iter().map(|l| (l.id.as_str(), l.manifest.is_ok())).collect::<Vec<_>>(),
+            [(EMBEDDED[0].id, true), ("bad", false), ("net", true)]
+        );
+
+        assert!(remove(EMBEDDED[0].id, &home).is_err());
+        assert!(remove("nothing", &home).is_err());
+        remove("net", &home).unwrap();
+        remove("bad", &home).unwrap();
+        assert_eq!(fs::read_dir(home.models()).unwrap().count(), 0);
+    }
+}

@@ -9,6 +9,9 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::upscale::catalogue::{EMBEDDED, Embedded};
+use crate::upscale::graph::{self, Rewrites};
+use crate::upscale::network::Spec;
+use crate::upscale::tile::Rule;
 
 /// Everything lastmile has to know about a network to use it: `models/<id>.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -228,6 +231,29 @@ impl Manifest {
         Ok(())
     }
 
+    /// What the tile engine has to know. In blend mode cores are cross-faded over the inner half of the halo, so that what
+    /// a tile contributes is always at least half a halo away from its edge.
+    pub fn spec(&self) -> Spec {
+        let px = self.halo.px() as usize;
+        let feather = if matches!(self.halo, Halo::Blend(_)) { px / 2 } else { 0 };
+        let SizeRule { minimum, multiple_of, fixed } = self.size;
+        Spec {
+            id: self.id.clone(),
+            scale: self.scale as usize,
+            channels: self.channels as usize,
+            bgr: self.order == ChannelOrder::Bgr,
+            white: self.range.white(),
+            rule: Rule {
+                halo: px,
+                feather,
+                stride: self.stride as usize,
+                minimum: minimum as usize,
+                multiple: multiple_of as usize,
+                fixed: fixed.map(|[w, h]| (h as usize, w as usize)),
+            },
+        }
+    }
+
     /// The manifest as TOML text that [`Manifest::parse`] reads back, columns aligned for reading.
     pub fn to_toml(&self) -> String {
         let text = |s: &str| toml::Value::String(s.into()).to_string();
@@ -316,6 +342,18 @@ impl Model {
     /// The embedded model of that id.
     pub fn embedded(id: &str) -> Option<Result<Model>> {
         EMBEDDED.iter().find(|e| e.id == id).map(Model::of_embedded)
+    }
+
+    /// The ONNX file rewritten for speed on a processor, and what was rewritten; the file itself if nothing was.
+    ///
+    /// # Errors
+    /// [`Error::Model`] as [`graph::decode`].
+    pub fn for_cpu(&self) -> Result<(Cow<'_, [u8]>, Rewrites)> {
+        let mut model = graph::decode(&self.manifest.id, &self.bytes)?;
+        match graph::for_cpu(&mut model) {
+            none if none == Rewrites::default() => Ok((Cow::Borrowed(&self.bytes), none)),
+            some => Ok((Cow::Owned(graph::encode(&model)), some)),
+        }
     }
 
     fn of_embedded(embedded: &Embedded) -> Result<Model> {

@@ -420,34 +420,75 @@ fn radius(axis: &Axis, scale: usize, stride: usize) -> Reach {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upscale::graph;
+    use crate::upscale::graph::decode;
+    use crate::upscale::model::Model;
+
+    fn embedded() -> ModelProto {
+        decode("m", &Model::embedded_default().unwrap().bytes).unwrap()
+    }
+
+    fn facts(a: &Analysis) -> (Receptive, u32, Option<u32>, Option<u32>, Option<u32>) {
+        (a.receptive, a.stride, a.scale, a.minimum, a.multiple_of)
+    }
 
     #[test]
-    fn shared_models() {
-        let dir = std::env::var_os("LASTMILE_SHARED")
-            .map_or_else(|| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), Into::into)
-            .join("models");
-        let Ok(entries) = std::fs::read_dir(&dir) else {
-            println!("skipped: no {}", dir.display());
-            return;
-        };
-        for e in entries.flatten().filter(|e| e.path().extension().is_some_and(|e| e == "onnx")) {
-            let t = std::time::Instant::now();
-            let m = graph::decode("x", &std::fs::read(e.path()).unwrap()).unwrap();
-            let a = analyse(&m);
-            println!(
-                "{:?} {:?} stride {} scale {:?} min {:?} mult {:?} {:?} {:?} {:?} {:?}",
-                e.file_name(),
-                a.receptive,
-                a.stride,
-                a.scale,
-                a.minimum,
-                a.multiple_of,
-                a.layout,
-                a.channels,
-                a.blockers,
-                t.elapsed()
-            );
+    fn the_embedded_network_is_read_right_in_any_order_of_nodes() {
+        let mut model = embedded();
+        let expected = (Receptive::Radius(11), 1, Some(4), Some(1), Some(1));
+        let found = analyse(&model);
+        assert_eq!((facts(&found), found.reason()), (expected, String::new()));
+        assert_eq!((found.layout, found.channels, found.dtype, found.fixed), (Some(Layout::Nchw), Some(3), Some(Dtype::F32), None));
+        assert_eq!(found.ops["Conv"], 11);
+        model.graph.as_mut().unwrap().node.reverse();
+        assert_eq!(facts(&analyse(&model)), expected);
+    }
+
+    #[test]
+    fn cycles_and_missing_values_are_reported() {
+        let mut model = embedded();
+        model.graph.as_mut().unwrap().node[0].input[0] = "output".into();
+        assert!(analyse(&model).reason().contains("cycle"));
+        let mut model = embedded();
+        model.graph.as_mut().unwrap().node[3].input[0] = "nowhere".into();
+        let found = analyse(&model);
+        assert_eq!(found.receptive, Receptive::Unbounded);
+        assert!(!found.reason().is_empty());
+    }
+
+    #[test]
+    fn absurd_parameters_end_the_walk() {
+        for (name, values) in
+            [("pads", vec![i64::MAX; 4]), ("strides", vec![i64::MAX, 0]), ("dilations", vec![i64::MIN, 1]), ("pads", vec![-900; 4])]
+        {
+            let mut model = embedded();
+            let node = model.graph.as_mut().unwrap().node.iter_mut().find(|n| n.op_type == "Conv").unwrap();
+            node.attribute.retain(|a| a.name != name);
+            node.attribute.push(onnx::AttributeProto { name: name.into(), ints: values, r#type: onnx::ATTR_INTS, ..Default::default() });
+            let found = analyse(&model);
+            assert_eq!(found.receptive, Receptive::Unbounded, "{name}");
+            assert!(!found.reason().is_empty());
         }
+        let mut model = embedded();
+        let shuffle = model.graph.as_mut().unwrap().node.iter_mut().find(|n| n.op_type == "DepthToSpace").unwrap();
+        shuffle.attribute[0].i = i64::MAX;
+        assert!(!analyse(&model).reason().is_empty());
+    }
+
+    #[test]
+    fn reshape_regroups_dimensions() {
+        let spans = |n: i32| (0..n).map(|i| Span { lo: i, hi: i, edge: false }).collect();
+        let rows = Dim { len: 6, axis: Some(Axis { which: 0, scale: Ratio::ONE, spans: spans(6) }) };
+        let lens = |dims: &[Dim]| dims.iter().map(|d| d.len).collect::<Vec<_>>();
+        // 6 rows as 3 x 2: the first runs over the picture, two rows each.
+        let split = layers::reshape(&[Dim::plain(1), rows.clone()], &[1, 3, 2, 1]).unwrap();
+        assert_eq!(lens(&split), [1, 3, 2, 1]);
+        assert_eq!((split[1].span(2).lo, split[1].span(2).hi), (4, 5));
+        assert!(split[2].axis.is_none());
+        // Rows and a factor of 2 become 12 rows, twice each.
+        let joined = layers::reshape(&[rows.clone(), Dim::plain(2)], &[12]).unwrap();
+        assert_eq!((joined[0].span(5).lo, joined[0].span(5).hi), (2, 2));
+        assert!(layers::reshape(&[rows.clone(), rows.clone()], &[36]).is_err());
+        assert!(layers::reshape(std::slice::from_ref(&rows), &[7]).is_err());
+        assert_eq!(lens(&layers::reshape(&[rows], &[6, 1, 1]).unwrap()), [6, 1, 1]);
     }
 }

@@ -589,8 +589,8 @@ impl<'a> State<'a> {
             return match op {
                 _ if keeps_elements(op) => one(inputs[0].clone().unwrap_or(Value::Unknown)),
                 "Add" | "Sub" | "Mul" | "Div" => {
-                    let shapes = inputs.iter().flatten().map(|v| v.shape().unwrap_or_default());
-                    one(Value::Weight(shapes.fold(Ok(Vec::new()), |a, b| broadcast(&a?, &b))?))
+                    let mut shapes = inputs.iter().flatten().map(|v| v.shape().unwrap_or_default());
+                    one(Value::Weight(shapes.try_fold(Vec::new(), |a, b| broadcast(&a, &b))?))
                 }
                 "Transpose" if inputs.len() == 1 => {
                     let shape = inputs[0].as_ref().and_then(Value::shape).unwrap_or_default();

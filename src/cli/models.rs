@@ -1,0 +1,353 @@
+//! `lastmile models`: which networks can be used, what is known about them, and whether their tiles show.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use serde_json::json;
+
+use super::{Globals, out, say};
+use crate::band::{Band, Stage};
+use crate::codec::{self, Limits};
+use crate::error::{Error, Exit, Result};
+use crate::upscale::Infer;
+use crate::upscale::catalogue::{self, Listed};
+use crate::upscale::home::Home;
+use crate::upscale::model::{Halo, Kind, Manifest, Model, Origin};
+use crate::upscale::network::{Network, Open};
+use crate::upscale::pass::Pass;
+use crate::upscale::pool::Pool;
+use crate::upscale::receptive::analyse;
+use crate::upscale::tile::Grid;
+
+/// List, inspect and register networks
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum What {
+    /// List the models that `--model` takes by name
+    List,
+    /// Print what is known about a model, as a manifest; a file without one is probed
+    Show {
+        /// A model's id or an ONNX file
+        #[arg(value_name = "ID|FILE")]
+        model: String,
+    },
+    /// Register an ONNX file, so that `--model ID` finds it
+    Add {
+        file: PathBuf,
+        /// The name to give it [default: the file's]
+        #[arg(long)]
+        id: Option<String>,
+    },
+    /// Measure how much tilings of a picture differ from the picture done in one piece
+    Verify {
+        /// A model's id or an ONNX file
+        #[arg(value_name = "ID|FILE")]
+        model: String,
+        /// Pictures to try it on; the middle of each is used
+        #[arg(value_name = "PICTURE", default_value = "examples")]
+        pictures: Vec<PathBuf>,
+    },
+    /// Forget a registered model and delete its copy
+    Remove { id: String },
+}
+
+/// Runs the verb.
+pub fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
+    let home = Home::new(&globals.home);
+    let mut open = |manifest: &Manifest, bytes: &[u8]| open(globals, manifest, bytes);
+    match args.what {
+        What::List => list(&home, globals)?,
+        What::Show { model } => {
+            let model = catalogue::resolve(&model, &home, &mut open)?;
+            show(&model, globals)?;
+        }
+        What::Add { file, id } => {
+            let manifest = catalogue::add(&file, id.as_deref(), &home, &mut open)?;
+            record(globals, vec![described(&manifest, &Origin::Registered(home.models()))])?;
+            say(format_args!("{} is registered: lastmile upscale PICTURES -o OUT --model {}", manifest.id, manifest.id));
+        }
+        What::Verify { model, pictures } => {
+            let model = catalogue::resolve(&model, &home, &mut open)?;
+            return verify(&model, &pictures, globals);
+        }
+        What::Remove { id } => {
+            catalogue::remove(&id, &home)?;
+            say(format_args!("{id} is removed"));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// A session on the processor; the runtime is found or installed on first use.
+#[cfg(feature = "onnx")]
+fn open(globals: &Globals, manifest: &Manifest, bytes: &[u8]) -> Result<Box<dyn Infer>> {
+    use crate::upscale::model::Layout;
+    use crate::upscale::session::{self, Session, SessionOptions};
+    crate::upscale::runtime::start(&super::runtime::options(globals), &mut |line| say(line))?;
+    let layout = match manifest.layout {
+        Layout::Nchw => session::Layout::Nchw,
+        Layout::Nhwc => session::Layout::Nhwc,
+    };
+    let (input, output) = (Some(manifest.input.clone()), Some(manifest.output.clone()));
+    let options = SessionOptions { model: manifest.id.clone(), layout, input, output, ..SessionOptions::default() };
+    Ok(Box::new(Session::open(bytes, &options)?))
+}
+
+#[cfg(not(feature = "onnx"))]
+fn open(_: &Globals, _: &Manifest, _: &[u8]) -> Result<Box<dyn Infer>> {
+    Err(Error::runtime("this program was built without it", "cargo build --features onnx"))
+}
+
+/// JSON lines, if they are wanted.
+fn record(globals: &Globals, lines: Vec<serde_json::Value>) -> anyhow::Result<()> {
+    if let Some(target) = &globals.json {
+        let mut file = target.open()?;
+        for line in lines {
+            writeln!(file, "{line}")?;
+        }
+        file.flush()?;
+    }
+    Ok(())
+}
+
+/// Whether standard output belongs to JSON lines.
+fn json_only(globals: &Globals) -> bool {
+    matches!(globals.json, Some(super::JsonTarget::Stdout))
+}
+
+fn described(manifest: &Manifest, origin: &Origin) -> serde_json::Value {
+    let (origin, path) = match origin {
+        Origin::Embedded => ("embedded", None),
+        Origin::Registered(path) => ("registered", Some(path)),
+        Origin::File(path) => ("file", Some(path)),
+        Origin::Probed(path) => ("probed", Some(path)),
+    };
+    json!({ "event": "model", "id": manifest.id, "origin": origin, "path": path.map(|p| p.display().to_string()), "manifest": manifest })
+}
+
+fn list(home: &Home, globals: &Globals) -> anyhow::Result<()> {
+    let all = catalogue::list(home);
+    let lines = all.iter().map(|l| match &l.manifest {
+        Ok(manifest) => described(manifest, &l.origin),
+        Err(e) => json!({ "event": "model", "id": l.id, "error": { "kind": e.kind(), "message": e.to_string() } }),
+    });
+    record(globals, lines.collect())?;
+    if json_only(globals) {
+        return Ok(());
+    }
+    let width = all.iter().map(|l| l.id.chars().count()).max().unwrap_or(0);
+    for (i, Listed { id, origin, manifest }) in all.iter().enumerate() {
+        let place = match (origin, i) {
+            (Origin::Embedded, 0) => "built in, default",
+            (Origin::Embedded, _) => "built in",
+            _ => "registered",
+        };
+        match manifest {
+            Ok(m) => out(format_args!("{id:<width$}  x{:<2} {:<10}  {}  ({place})", m.scale, kind(m.kind), licence(m)))?,
+            Err(e) => out(format_args!("{id:<width$}  unusable: {e}"))?,
+        }
+    }
+    out(format_args!("{:<width$}  resamples without a network", "none"))?;
+    Ok(())
+}
+
+fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Faithful => "faithful",
+        Kind::Perceptual => "perceptual",
+    }
+}
+
+fn licence(manifest: &Manifest) -> &str {
+    if manifest.licence.is_empty() { "licence unknown" } else { &manifest.licence }
+}
+
+fn show(model: &Model, globals: &Globals) -> anyhow::Result<()> {
+    let Model { manifest, bytes, origin, .. } = model;
+    record(globals, vec![described(manifest, origin)])?;
+    if json_only(globals) {
+        return Ok(());
+    }
+    let place = match origin {
+        Origin::Embedded => "built into the program".into(),
+        Origin::Registered(path) => format!("registered, {}", path.display()),
+        Origin::File(path) => format!("{}, described by its manifest", path.display()),
+        Origin::Probed(path) => format!("{}, probed: its layers were read and small pictures tried", path.display()),
+    };
+    out(format_args!("# {place}"))?;
+    let graph = crate::upscale::graph::decode(&manifest.id, bytes)?;
+    let mut ops: Vec<(String, usize)> = analyse(&graph).ops.into_iter().collect();
+    ops.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    let ops: Vec<String> = ops.iter().map(|(op, n)| format!("{op} {n}")).collect();
+    out(format_args!("# {:.1} MB; {}", bytes.len() as f64 / 1e6, ops.join(", ")))?;
+    out(manifest.to_toml().trim_end())?;
+    Ok(())
+}
+
+/// Longest side of what is cut out of a picture for [`verify`].
+const VERIFY_PX: usize = 256;
+/// Core sizes that are compared with the picture in one piece, input pixels.
+const VERIFY_TILES: [usize; 4] = [32, 48, 97, 160];
+
+/// Compares tilings of the middle of some pictures with the same done in one piece. The exit code is that of a failed gate if
+/// tiles differ by more than the mode allows: 0 levels of 8 bit for exact halos, 1 for measured ones; blending allows anything.
+fn verify(model: &Model, pictures: &[PathBuf], globals: &Globals) -> anyhow::Result<Exit> {
+    let Manifest { id, halo, .. } = &model.manifest;
+    let network = Arc::new(Network::new(model.manifest.spec(), Box::new(Opener { model: model.clone(), globals: globals.clone() })));
+    let pool = Arc::new(Pool::new(std::thread::available_parallelism().map_or(1, usize::from))?);
+    if !json_only(globals) {
+        out(format_args!("{id}: {} halo of {} px; largest difference from one piece, in levels of 255", halo.mode(), halo.px()))?;
+    }
+    if network.spec.rule.fixed.is_some() {
+        return Err(Error::usage(format!("model {id}"), "takes one size only: there is nothing to compare its tiles with", "").into());
+    }
+    let (mut lines, mut worst) = (Vec::new(), 0f32);
+    for path in files(pictures)? {
+        let picture = middle(&path, model.manifest.channels as usize)?;
+        let rule = &network.spec.rule;
+        let (w, h) = (picture.width, picture.rows);
+        let tiled = |core: usize| -> Result<Band> {
+            let grid = Grid::with_core(w, h, core, rule)?;
+            whole_result(
+                Pass::new(Arc::clone(&network), Arc::clone(&pool), grid, picture.channels, Arc::new(AtomicBool::new(false))),
+                &picture,
+            )
+        };
+        let whole = tiled(w.max(h))?;
+        for core in VERIFY_TILES.into_iter().filter(|&c| c < w.max(h)) {
+            let part = tiled(core)?;
+            let greatest = whole.data.iter().zip(&part.data).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+            let level = |v: f32| (v.clamp(0.0, 1.0) * 255.0).round();
+            let levels = whole.data.iter().zip(&part.data).map(|(&a, &b)| (level(a) - level(b)).abs()).fold(0f32, f32::max);
+            worst = worst.max(levels);
+            lines.push(json!({ "event": "verify", "model": id, "input": path.display().to_string(), "tile": core,
+                "difference": greatest, "levels": levels }));
+            if !json_only(globals) {
+                out(format_args!("{:>4} px tiles  {:>8.4} ({levels:.0} after rounding)  {}", core, greatest * 255.0, path.display()))?;
+            }
+        }
+    }
+    record(globals, lines)?;
+    let allowed = match halo {
+        Halo::Exact(_) => 0.0,
+        Halo::Measured(_) => 1.0,
+        Halo::Blend(_) => f32::INFINITY,
+    };
+    if worst > allowed {
+        say(format_args!(
+            "{id}: tiles differ by {worst:.0} levels, {} mode allows {allowed:.0}; set `halo = {{ blend = 32 }}` in its manifest",
+            halo.mode()
+        ));
+        return Ok(Exit::Gate);
+    }
+    Ok(Exit::Done)
+}
+
+/// The picture files among paths, folders not searched further than their files.
+fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    const PICTURES: [&str; 6] = ["png", "jpg", "jpeg", "webp", "tif", "tiff"];
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            let entries = std::fs::read_dir(path).map_err(|e| Error::io(path, e))?.flatten().map(|e| e.path());
+            files.extend(
+                entries.filter(|p| p.extension().and_then(|e| e.to_str()).is_some_and(|e| PICTURES.contains(&e.to_lowercase().as_str()))),
+            );
+        } else {
+            files.push(path.clone());
+        }
+    }
+    files.sort();
+    match files.is_empty() {
+        true => Err(Error::usage(
+            "lastmile models verify",
+            "there are no pictures to try it on",
+            "name some: lastmile models verify ID a.png b.jpg",
+        )),
+        false => Ok(files),
+    }
+}
+
+/// The middle of a picture with as many colour channels as the network wants.
+fn middle(path: &Path, channels: usize) -> Result<Band> {
+    let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+    let image = codec::decode(path, &bytes, &Limits::default())?;
+    let (w, h) = (image.width.min(VERIFY_PX), image.height.min(VERIFY_PX));
+    let (x0, y0) = ((image.width - w) / 2, (image.height - h) / 2);
+    let rows = image.colour(y0, y0 + h);
+    let mut band = Band::new(0, w, h, channels);
+    for c in 0..channels {
+        for y in 0..h {
+            band.row_mut(c, y).copy_from_slice(&rows.row(c.min(rows.channels - 1), y)[x0..x0 + w]);
+        }
+    }
+    Ok(band)
+}
+
+/// Runs a stage over a picture and puts its result together.
+fn whole_result(mut pass: Pass, picture: &Band) -> Result<Band> {
+    let mut parts: Vec<Band> = Vec::new();
+    let mut take = |band: Band| {
+        parts.push(band);
+        Ok(())
+    };
+    pass.push(picture.clone(), &mut take)?;
+    pass.finish(&mut take)?;
+    let Some(first) = parts.first() else { return Err(Error::Internal("a network gave no rows".into())) };
+    let mut whole = Band::new(0, first.width, parts.iter().map(|p| p.rows).sum(), first.channels);
+    for part in &parts {
+        for c in 0..whole.channels {
+            for r in 0..part.rows {
+                whole.row_mut(c, part.y + r).copy_from_slice(part.row(c, r));
+            }
+        }
+    }
+    Ok(whole)
+}
+
+/// Opens a model as it runs on the processor.
+struct Opener {
+    model: Model,
+    globals: Globals,
+}
+
+impl Open for Opener {
+    fn open(&self, _safe: bool) -> Result<Box<dyn Infer>> {
+        let (bytes, _) = self.model.for_cpu()?;
+        open(&self.globals, &self.model.manifest, &bytes)
+    }
+
+    fn has_safe(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_is_described_in_one_json_object() {
+        let model = Model::embedded_default().unwrap();
+        let line = described(&model.manifest, &model.origin);
+        assert_eq!(line["origin"], "embedded");
+        assert_eq!(line["manifest"]["halo"]["exact"], 11);
+        assert_eq!(line["manifest"]["range"], 1);
+        assert_eq!(line["manifest"]["sha256"], model.sha256);
+    }
+
+    #[test]
+    fn verify_needs_pictures() {
+        let empty = tempfile::tempdir().unwrap();
+        std::fs::write(empty.path().join("notes.txt"), "").unwrap();
+        assert_eq!(files(&[empty.path().into()]).unwrap_err().exit(), Exit::Usage);
+        std::fs::write(empty.path().join("b.JPG"), "").unwrap();
+        assert_eq!(files(&[empty.path().into()]).unwrap(), [empty.path().join("b.JPG")]);
+    }
+}
