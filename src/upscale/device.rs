@@ -198,15 +198,8 @@ mod providers {
             Device::Auto => return Err(Error::Internal("`auto` was not resolved before a session was opened".into())),
             Device::Cpu => return Ok(builder),
             Device::WebGpu(n) if !present(device) => return plug_in(builder, n, with.home),
-            _ if !present(device) => {
-                return Err(failed("the ONNX Runtime in use was built without it"));
-            }
-            Device::Cuda(_) | Device::TensorRt(_) => {
-                if !nvidia_driver() {
-                    return Err(failed("no NVIDIA GPU with a driver was found"));
-                }
-                dispatch(device, with)
-            }
+            Device::Cuda(_) | Device::TensorRt(_) if !nvidia_driver() => return Err(failed("no NVIDIA GPU with a driver was found")),
+            _ if !present(device) => return Err(failed("the ONNX Runtime in use was built without it")),
             _ => dispatch(device, with),
         };
         builder.with_execution_providers(provider).map_err(|e| failed(e.message()))

@@ -205,12 +205,18 @@ pub fn install_wheel(home: &Home, wheel: &Path, say: &mut dyn FnMut(&str)) -> Re
     let runtime = home.runtime();
     let _lock = lock(&runtime)?;
     let found = sha256(wheel).map_err(|e| Error::runtime(format!("{}: {e}", wheel.display()), "a wheel file"))?;
-    if !PINS.iter().any(|p| p.wheel_sha256 == found) {
-        say(&format!("{name} is not a pinned wheel: it is used as it is (sha256 {})", short(&found)));
-    }
-    let temp = Temp::new(&runtime)?;
-    let installed = unpack(wheel, &temp.0, variant, &package, &version, &found)?;
-    let installed = place(installed, &temp, &runtime.join(format!("{package}-{version}")))?;
+    let folder = runtime.join(format!("{package}-{version}"));
+    let there = read_note(&folder).filter(|there| there.wheel_sha256 == found && there.verify().is_ok());
+    let installed = match there {
+        Some(there) => there,
+        None => {
+            if !PINS.iter().any(|p| p.wheel_sha256 == found) {
+                say(&format!("{name} is not a pinned wheel: it is used as it is (sha256 {})", short(&found)));
+            }
+            let temp = Temp::new(&runtime)?;
+            place(unpack(wheel, &temp.0, variant, &package, &version, &found)?, &temp, &folder)?
+        }
+    };
     make_current(home, &installed)?;
     Ok(installed)
 }
