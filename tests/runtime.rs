@@ -1,6 +1,8 @@
 //! `lastmile runtime` and `lastmile doctor` as a user meets them: the real library, and every way it can be missing.
 
 #![cfg(feature = "onnx")]
+// Clippy knows the tests by their attribute, not the functions that they share.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
