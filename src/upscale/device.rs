@@ -105,13 +105,13 @@ impl FromStr for Device {
 /// The number format a network computes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Precision {
-    /// Half precision where it is faster (GPUs), single precision elsewhere: on processors half precision is 1.35 to 1.8
-    /// times slower.
+    /// Half precision where the device converts by itself and gains (TensorRT), the format of the model file elsewhere: on
+    /// processors half precision is 1.35 to 1.8 times slower.
     #[default]
     Auto,
     /// Single precision.
     Fp32,
-    /// Half precision.
+    /// Half precision; an error where neither the device converts nor the model file is in it.
     Fp16,
 }
 
