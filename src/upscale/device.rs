@@ -105,13 +105,13 @@ impl FromStr for Device {
 /// The number format a network computes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Precision {
-    /// Half precision where it is faster (GPUs), single precision elsewhere: on processors half precision is 1.35 to 1.8
-    /// times slower.
+    /// Half precision where the device converts by itself and gains (TensorRT), the format of the model file elsewhere: on
+    /// processors half precision is 1.35 to 1.8 times slower.
     #[default]
     Auto,
     /// Single precision.
     Fp32,
-    /// Half precision.
+    /// Half precision; an error where neither the device converts nor the model file is in it.
     Fp16,
 }
 
@@ -198,15 +198,8 @@ mod providers {
             Device::Auto => return Err(Error::Internal("`auto` was not resolved before a session was opened".into())),
             Device::Cpu => return Ok(builder),
             Device::WebGpu(n) if !present(device) => return plug_in(builder, n, with.home),
-            _ if !present(device) => {
-                return Err(failed("the ONNX Runtime in use was built without it"));
-            }
-            Device::Cuda(_) | Device::TensorRt(_) => {
-                if !nvidia_driver() {
-                    return Err(failed("no NVIDIA GPU with a driver was found"));
-                }
-                dispatch(device, with)
-            }
+            Device::Cuda(_) | Device::TensorRt(_) if !nvidia_driver() => return Err(failed("no NVIDIA GPU with a driver was found")),
+            _ if !present(device) => return Err(failed("the ONNX Runtime in use was built without it")),
             _ => dispatch(device, with),
         };
         builder.with_execution_providers(provider).map_err(|e| failed(e.message()))
