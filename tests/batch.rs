@@ -1,5 +1,7 @@
 //! The batch engine with fake pictures: resume, clashes, failures, panics, interrupts, and kills at every byte of the journal.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;

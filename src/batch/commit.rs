@@ -52,7 +52,7 @@ pub fn run(queue: Receiver<Renamed>, journal: &Mutex<Journal>) -> Result<()> {
 fn sync(group: &[Renamed]) -> Result<()> {
     let share = group.len().div_ceil(AT_ONCE).max(1);
     std::thread::scope(|scope| {
-        let threads: Vec<_> = group.chunks(share).map(|part| scope.spawn(|| part.iter().try_for_each(|r| sync_file(r)))).collect();
+        let threads: Vec<_> = group.chunks(share).map(|part| scope.spawn(|| part.iter().try_for_each(sync_file))).collect();
         threads.into_iter().try_for_each(|t| t.join().unwrap_or_else(|_| Err(Error::Internal("sync".into()))))
     })?;
     #[cfg(unix)]

@@ -169,6 +169,11 @@ impl FileEvent {
     }
 }
 
+/// What went wrong with which file: most messages name it themselves.
+pub fn told(input: &str, message: &str) -> String {
+    if message.contains(input) { message.into() } else { format!("{input}: {message}") }
+}
+
 /// The outputs that are listed as failed.
 pub(super) fn read_failed(root: &Path) -> Result<HashSet<String>> {
     Ok(listed(root)?.into_iter().map(|l| l.output).collect())

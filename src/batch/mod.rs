@@ -143,7 +143,7 @@ impl Batch {
                     if pending {
                         recovered.push((record.output.clone(), record.sha256.clone()));
                     }
-                    batch.skipped.push((i, record));
+                    batch.skipped.push((i, *record));
                 }
                 Verdict::Foreign if !batch.options.overwrite => foreign.push(batch.planned.root.join(&item.output)),
                 Verdict::New | Verdict::Ours | Verdict::Foreign => batch.todo.push(i),

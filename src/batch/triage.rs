@@ -20,7 +20,7 @@ pub enum Verdict {
     /// Nothing stands in the output's place.
     New,
     /// The output is there, from this source with these settings. `pending`: the journal does not say so yet.
-    Same { record: Record, pending: bool },
+    Same { record: Box<Record>, pending: bool },
     /// We made what is there; it may be replaced.
     Ours,
     /// Somebody else made or changed it.
@@ -102,7 +102,7 @@ fn judge(output: &Path, item: &Item, options: &Options, known: Option<&Known>) -
     if let Some(record) = &known.pending {
         if is(record)? {
             let same = key().is_some_and(|k| k == record.key);
-            return Ok(if same { Verdict::Same { record: record.clone(), pending: true } } else { Verdict::Ours });
+            return Ok(if same { Verdict::Same { record: Box::new(record.clone()), pending: true } } else { Verdict::Ours });
         }
         // Announced, then the machine lost power before the data reached the disk.
         if meta.len() == 0 {
@@ -113,7 +113,7 @@ fn judge(output: &Path, item: &Item, options: &Options, known: Option<&Known>) -
     // After an announcement that came to nothing, the size alone is not enough.
     let whole = if known.pending.is_some() { is(record)? } else { record.bytes == meta.len() };
     if whole && key().is_some_and(|k| k == record.key) {
-        return Ok(Verdict::Same { record: record.clone(), pending: false });
+        return Ok(Verdict::Same { record: Box::new(record.clone()), pending: false });
     }
     Ok(if is(record)? { Verdict::Ours } else { Verdict::Foreign })
 }

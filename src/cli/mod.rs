@@ -7,10 +7,14 @@
 #[cfg(feature = "onnx")]
 pub mod doctor;
 pub mod models;
+pub mod plan;
+mod progress;
 #[cfg(feature = "onnx")]
 pub mod runtime;
+pub mod upscale;
+mod values;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -26,7 +30,7 @@ use crate::error::{Error, Exit};
     name = "lastmile",
     version,
     about = "Your renders are done. lastmile makes them ready to deliver.",
-    help_template = "{about}\n\n{usage-heading} {usage}\n\n{subcommands}\n\n{after-help}",
+    help_template = "{about}\n\n{usage-heading} {usage}\n\n{subcommands}{after-help}",
     subcommand_value_name = "VERB",
     subcommand_help_heading = "Verbs",
     disable_help_subcommand = true,
@@ -40,7 +44,8 @@ struct Cli {
 }
 
 const EXAMPLES: &str = "\
-A folder goes in, a folder comes out. Sources are never touched, and a run that was cut short goes on where it stopped.
+A folder goes in, a folder comes out. Sources are never touched. Cut a run short, and the same
+command goes on where it stopped.
 
   lastmile upscale renders/ -o final/                    four times larger, tonight
   lastmile upscale renders/ -o final/ --long-edge 3840   all of it in 4K
@@ -50,6 +55,8 @@ A folder goes in, a folder comes out. Sources are never touched, and a run that 
 
 #[derive(Subcommand)]
 enum Verb {
+    Upscale(Box<upscale::Args>),
+    Plan(plan::Args),
     Models(models::Args),
     #[cfg(feature = "onnx")]
     Runtime(runtime::Args),
@@ -60,6 +67,8 @@ enum Verb {
 impl Verb {
     fn run(self, globals: &Globals) -> anyhow::Result<Exit> {
         match self {
+            Self::Upscale(args) => upscale::run(*args, globals),
+            Self::Plan(args) => plan::run(args, globals),
             Self::Models(args) => models::run(args, globals),
             #[cfg(feature = "onnx")]
             Self::Runtime(args) => runtime::run(args, globals),
@@ -186,14 +195,42 @@ pub fn say(line: impl fmt::Display) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
+/// The command as it was typed, quoted for a shell.
+pub fn command_line() -> String {
+    let mut words = std::env::args_os();
+    let program = words.next().unwrap_or_default();
+    let program = Path::new(&program).file_stem().unwrap_or(OsStr::new("lastmile")).to_os_string();
+    std::iter::once(program).chain(words).map(|w| quoted(&w)).collect::<Vec<_>>().join(" ")
+}
+
+/// A word as a shell reads it back.
+pub fn quoted(word: &OsStr) -> String {
+    let text = word.to_string_lossy();
+    let plain = |c: char| c.is_alphanumeric() || "-_./:=@%+,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) { text.into_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
 /// Parses the arguments, runs the verb and turns whatever happened into an exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let result = Globals::new(cli.global).map_err(anyhow::Error::from).and_then(|globals| cli.verb.run(&globals));
-    ExitCode::from(match result {
-        Ok(exit) => exit as u8,
-        Err(e) => report(&e) as u8,
-    })
+    quiet_jobs();
+    let run = || Globals::new(cli.global).map_err(anyhow::Error::from).and_then(|globals| cli.verb.run(&globals));
+    let exit = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
+        Ok(Ok(exit)) => exit,
+        Ok(Err(e)) => report(&e),
+        Err(_) => Exit::Internal,
+    };
+    ExitCode::from(exit as u8)
+}
+
+/// A job's panic becomes that job's error; told twice it would only tear the progress line.
+fn quiet_jobs() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if !std::thread::current().name().is_some_and(|n| n.starts_with("job-")) {
+            usual(info);
+        }
+    }));
 }
 
 /// Prints an error and picks its exit code.
@@ -201,7 +238,15 @@ fn report(e: &anyhow::Error) -> Exit {
     if e.chain().any(|c| c.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)) {
         return Exit::Done;
     }
-    say(format_args!("error: {e:#}"));
+    // This crate's errors tell their cause themselves; above them there may be context.
+    let mut said = Vec::new();
+    for cause in e.chain() {
+        said.push(cause.to_string());
+        if cause.downcast_ref::<Error>().is_some() {
+            break;
+        }
+    }
+    say(format_args!("error: {}", said.join(": ")));
     e.chain().find_map(|c| c.downcast_ref::<Error>()).map_or(Exit::Internal, Error::exit)
 }
 

@@ -1,0 +1,308 @@
+//! What a person sees while a batch runs: one calm line on a terminal, plain lines in a log, and a summary at the end. Also
+//! writes the JSON lines.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::{Globals, say};
+use crate::batch::Summary;
+use crate::batch::events::{Event, FileEvent, Listener, Start, Status, told};
+use crate::batch::plan::Item;
+
+/// How often a log hears of progress.
+const LOG_EVERY: Duration = Duration::from_secs(5);
+/// Failures that the summary tells in full.
+const TOLD: usize = 5;
+
+/// Draws the events of one run.
+pub struct Progress {
+    state: Mutex<State>,
+    /// Megapixels of each job's source, where known.
+    weights: HashMap<usize, f64>,
+    verbosity: i8,
+}
+
+struct State {
+    bar: Option<ProgressBar>,
+    json: Option<Box<dyn Write + Send>>,
+    began: Instant,
+    logged: Option<Instant>,
+    total: f64,
+    files: usize,
+    /// Finished files, and the megapixels in them.
+    finished: usize,
+    weight: f64,
+    /// Name and share of what is being worked on.
+    active: HashMap<usize, (String, f64)>,
+}
+
+impl Progress {
+    /// `weights`: megapixels of the sources to work on, by job; 1 stands for those that are missing.
+    pub fn new(globals: &Globals, weights: HashMap<usize, f64>) -> crate::Result<Self> {
+        let json = globals.json.as_ref().map(super::JsonTarget::open).transpose()?;
+        let bar = (globals.verbosity >= 0 && io::stderr().is_terminal()).then(|| {
+            let bar = ProgressBar::with_draw_target(Some(1000), ProgressDrawTarget::stderr_with_hz(5));
+            let colour = if globals.color { "{bar:24.cyan/dim} {msg}" } else { "{bar:24} {msg}" };
+            if let Ok(style) = ProgressStyle::with_template(colour) {
+                bar.set_style(style.progress_chars("━━─"));
+            }
+            bar
+        });
+        let state = State {
+            bar,
+            json,
+            began: Instant::now(),
+            logged: None,
+            total: 0.0,
+            files: 0,
+            finished: 0,
+            weight: 0.0,
+            active: HashMap::new(),
+        };
+        Ok(Self { state: Mutex::new(state), weights, verbosity: globals.verbosity })
+    }
+
+    fn weight(&self, job: usize) -> f64 {
+        self.weights.get(&job).copied().unwrap_or(1.0)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn file(&self, s: &mut State, f: &FileEvent) {
+        s.active.remove(&f.job);
+        if f.status == Status::Skipped {
+            return;
+        }
+        s.finished += 1;
+        s.weight += self.weight(f.job);
+        let line = match (&f.error, f.status) {
+            (Some(e), _) => format!("failed: {}", told(&f.input, &e.message).replace('\n', "\n  ")),
+            _ => {
+                let mut line = format!("{} -> {}  {}x{}, {}, {}", f.input, f.output, f.width, f.height, bytes(f.bytes), seconds(f.seconds));
+                for note in &f.notes {
+                    let _ = write!(line, "\n  note: {note}");
+                }
+                line
+            }
+        };
+        let failed = f.error.is_some();
+        let due = s.logged.is_none_or(|t| t.elapsed() >= LOG_EVERY);
+        match &s.bar {
+            Some(bar) if failed || self.verbosity > 0 => bar.suspend(|| say(&line)),
+            Some(_) => {}
+            None if failed || self.verbosity > 0 => say(&line),
+            None if self.verbosity == 0 && due => {
+                say(format_args!("{}/{}  {line}{}", s.finished, s.files, self.left(s)));
+                s.logged = Some(Instant::now());
+            }
+            None => {}
+        }
+    }
+
+    fn share(&self, s: &State) -> f64 {
+        let active: f64 = s.active.iter().map(|(job, (_, share))| self.weight(*job) * share).sum();
+        if s.total > 0.0 { ((s.weight + active) / s.total).min(1.0) } else { 0.0 }
+    }
+
+    /// "  0.31 MPix/s, about 4 min left", once there is something to say.
+    fn left(&self, s: &State) -> String {
+        let share = self.share(s);
+        let took = s.began.elapsed().as_secs_f64();
+        if took < 2.0 || share < 0.005 {
+            return String::new();
+        }
+        let rate = if self.weights.is_empty() { String::new() } else { format!("  {:.2} MPix/s", share * s.total / took) };
+        let left = if share < 1.0 { format!("  about {} left", seconds(took * (1.0 / share - 1.0))) } else { String::new() };
+        rate + &left
+    }
+
+    fn draw(&self, s: &State) {
+        let Some(bar) = &s.bar else { return };
+        let first = s.active.iter().min_by_key(|(job, _)| **job).map_or("", |(_, (name, _))| name.as_str());
+        bar.set_position((self.share(s) * 1000.0) as u64);
+        bar.set_message(format!("{}/{}  {first}{}", s.finished, s.files, self.left(s)));
+    }
+}
+
+impl Listener for Progress {
+    fn event(&self, event: &Event) {
+        let mut s = self.state();
+        let s = &mut *s;
+        if let Some(json) = &mut s.json {
+            // A reader that went away does not stop the work on files.
+            let sent = serde_json::to_writer(&mut *json, event)
+                .map_err(io::Error::from)
+                .and_then(|()| json.write_all(b"\n"))
+                .and_then(|()| json.flush());
+            if let Err(e) = sent {
+                s.json = None;
+                if e.kind() != io::ErrorKind::BrokenPipe {
+                    say(format_args!("error: --json: {e}; the run goes on without it"));
+                }
+            }
+        }
+        match event {
+            Event::Start(start) => {
+                s.began = Instant::now();
+                s.files = start.files - start.skipped;
+                s.total = if self.weights.is_empty() { s.files as f64 } else { self.weights.values().sum::<f64>() };
+            }
+            Event::File(f) => {
+                self.file(s, f);
+                self.draw(s);
+            }
+            Event::End(_) => {
+                if let Some(bar) = &s.bar {
+                    bar.finish_and_clear();
+                }
+            }
+        }
+    }
+
+    fn begin(&self, item: &Item) {
+        let mut s = self.state();
+        let name = item.source.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        s.active.insert(item.job, (name, 0.0));
+        self.draw(&s);
+    }
+
+    fn progress(&self, item: &Item, share: f64) {
+        let mut s = self.state();
+        if let Some(a) = s.active.get_mut(&item.job) {
+            a.1 = share;
+        }
+        self.draw(&s);
+    }
+}
+
+/// "12 files, 34.5 MPix, model lastmile-start-x4 on cpu (2 cores), about 1 min".
+pub fn opening(start: &Start, cores: usize) -> String {
+    if start.files == start.skipped {
+        return match start.skipped {
+            0 => "Nothing to do.".into(),
+            n => format!("Nothing to do: {} done already.", files(n)),
+        };
+    }
+    let mut line = files(start.files - start.skipped);
+    if let Some(mp) = start.megapixels {
+        let _ = write!(line, ", {mp:.1} MPix");
+    }
+    let _ = write!(line, ", model {} on {}", start.model, start.device);
+    if start.device == "cpu" {
+        let _ = write!(line, " ({cores} core{})", if cores == 1 { "" } else { "s" });
+    }
+    if let Some(t) = start.seconds {
+        let _ = write!(line, ", about {}", seconds(t));
+    }
+    if start.skipped > 0 {
+        let _ = write!(line, "; {} done already", files(start.skipped));
+    }
+    line
+}
+
+/// What a run came to: counts, reasons, where, and the next command to type.
+pub fn closing(s: &Summary, root: &std::path::Path, command: &str) -> String {
+    let mut text = String::new();
+    let mut parts = vec![format!("{} done", s.done)];
+    for (n, word) in [(s.skipped, "skipped (done before)"), (s.failed, "failed"), (s.left, "left")] {
+        if n > 0 {
+            parts.push(format!("{n} {word}"));
+        }
+    }
+    let _ = write!(text, "{} in {}", parts.join(", "), seconds(s.seconds));
+    if s.done > 0 && s.seconds > 0.0 {
+        let mp = s.pixels as f64 / 1e6;
+        let _ = write!(text, ": {mp:.1} MPix made, {} in {}, {:.2} MPix/s", bytes(s.bytes), root.display(), mp / s.seconds);
+    }
+    for f in s.failures.iter().take(TOLD) {
+        let _ = write!(text, "\n  {}", told(&f.input, &f.message).lines().next().unwrap_or_default());
+    }
+    if s.failures.len() > TOLD {
+        let _ = write!(text, "\n  and {} more, see {}", s.failures.len() - TOLD, root.join(".lastmile/failed.txt").display());
+    }
+    if s.interrupted {
+        let _ = write!(text, "\nStopped. To go on: {command}");
+    } else if s.fatal.is_some() {
+        let _ = write!(text, "\nOnce that is mended, go on with: {command}");
+    } else if s.failed > 0 {
+        let retry = if command.contains(" --retry-failed") { command.to_string() } else { format!("{command} --retry-failed") };
+        let _ = write!(text, "\nOnce they are mended: {retry}");
+    } else {
+        let open = if cfg!(target_os = "macos") {
+            "open"
+        } else if cfg!(windows) {
+            "explorer"
+        } else {
+            "xdg-open"
+        };
+        let _ = write!(text, "\nTo look at them: {open} {}", super::quoted(root.as_os_str()));
+    }
+    text
+}
+
+/// A count of files.
+pub fn files(n: usize) -> String {
+    if n == 1 { "1 file".into() } else { format!("{n} files") }
+}
+
+/// Bytes for people, in powers of 1000.
+pub fn bytes(n: u64) -> String {
+    match n as f64 {
+        b if b >= 1e9 => format!("{:.1} GB", b / 1e9),
+        b if b >= 1e6 => format!("{:.1} MB", b / 1e6),
+        b if b >= 1e3 => format!("{:.0} kB", b / 1e3),
+        _ => format!("{n} B"),
+    }
+}
+
+/// A duration for people.
+pub fn seconds(s: f64) -> String {
+    match s {
+        s if s < 9.95 => format!("{s:.1} s"),
+        s if s < 90.0 => format!("{s:.0} s"),
+        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_for_people() {
+        assert_eq!([bytes(12), bytes(34_500), bytes(3_456_000), bytes(7_000_000_000)], ["12 B", "34 kB", "3.5 MB", "7.0 GB"]);
+        assert_eq!([seconds(0.44), seconds(59.6), seconds(240.0), seconds(7200.0)], ["0.4 s", "60 s", "4 min", "2.0 h"]);
+    }
+
+    #[test]
+    fn the_first_line_says_what_will_happen() {
+        let start = Start {
+            files: 14,
+            skipped: 2,
+            megapixels: Some(34.52),
+            model: "lastmile-start-x4".into(),
+            device: "cpu".into(),
+            jobs: 2,
+            seconds: Some(62.0),
+            output: "final".into(),
+        };
+        assert_eq!(opening(&start, 2), "12 files, 34.5 MPix, model lastmile-start-x4 on cpu (2 cores), about 62 s; 2 files done already");
+    }
+
+    #[test]
+    fn the_last_line_is_the_next_command() {
+        let root = std::path::Path::new("final");
+        let last = |s: &Summary| closing(s, root, "lastmile upscale in -o final").lines().last().map(str::to_string).unwrap_or_default();
+        assert!(last(&Summary { done: 3, seconds: 1.0, ..Summary::default() }).ends_with(" final"));
+        assert!(last(&Summary { failed: 1, ..Summary::default() }).ends_with("lastmile upscale in -o final --retry-failed"));
+        assert!(last(&Summary { interrupted: true, ..Summary::default() }).ends_with("lastmile upscale in -o final"));
+    }
+}
