@@ -7,6 +7,7 @@
 mod cmyk;
 mod exif;
 mod format;
+mod ifd;
 mod jpeg;
 mod metadata;
 mod other;
