@@ -1,4 +1,13 @@
-//! What a file carries beside its pixels.
+//! What a file carries beside its pixels, how it is corrected for a processed picture, and what a container cannot hold.
+
+use super::exif::{self, Patched};
+use super::{Encoding, Format};
+use crate::image::Channels;
+
+/// Decompressed metadata of one file beyond this is dropped with a note (compression bombs).
+pub(super) const MAX_METADATA_BYTES: usize = 64 << 20;
+/// The most one JPEG segment can hold beside its length field.
+pub(super) const JPEG_SEGMENT: usize = 65_533;
 
 /// Everything beside the pixels, in container-neutral form.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -17,11 +26,320 @@ pub struct Metadata {
     pub comment: Option<Vec<u8>>,
     /// Pixels per inch, horizontal and vertical.
     pub dpi: Option<(f64, f64)>,
+    /// C2PA manifest store (JUMBF) of the source. Its claim covers the source's bytes only, so no encoder writes it.
+    pub c2pa: Option<Vec<u8>>,
 }
 
 /// A PNG text chunk (tEXt, zTXt or iTXt).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Text {
     pub keyword: String,
     pub value: String,
+    /// Present for iTXt; others are Latin-1.
+    pub international: Option<International>,
+}
+
+/// The extra fields of an iTXt chunk; often both are empty.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct International {
+    /// RFC 3066 language tag.
+    pub language: String,
+    pub translated_keyword: String,
+}
+
+impl Text {
+    /// Text without a language; written as iTXt only where Latin-1 cannot hold it.
+    pub fn new(keyword: impl Into<String>, value: impl Into<String>) -> Self {
+        Self { keyword: keyword.into(), value: value.into(), international: None }
+    }
+}
+
+impl Metadata {
+    /// The metadata as the processed picture has to carry it: sizes corrected where they are stated, orientation 1, the stale
+    /// thumbnail unlinked, and the resolution replaced if `dpi` (pixels per inch) is given.
+    pub fn for_output(&self, width: usize, height: usize, dpi: Option<(f64, f64)>) -> Metadata {
+        let mut out = self.clone();
+        let (w, h) = (u32::try_from(width).unwrap_or(u32::MAX), u32::try_from(height).unwrap_or(u32::MAX));
+        out.c2pa = None;
+        if let Some(block) = &mut out.exif {
+            exif::set_orientation(block, 1);
+            exif::set_size(block, w, h);
+            exif::drop_thumbnail(block);
+            if let Some(dpi) = dpi {
+                exif::set_dpi(block, dpi);
+            }
+        }
+        if let Some(packet) = &mut out.xmp {
+            set_xmp(packet, "tiff:Orientation", "1");
+            for name in ["tiff:ImageWidth", "exif:PixelXDimension"] {
+                set_xmp(packet, name, &w.to_string());
+            }
+            for name in ["tiff:ImageLength", "exif:PixelYDimension"] {
+                set_xmp(packet, name, &h.to_string());
+            }
+            if let Some((x, y)) = dpi {
+                for (name, v) in [("tiff:XResolution", x), ("tiff:YResolution", y)] {
+                    let (n, d) = exif::rational(v);
+                    set_xmp(packet, name, &format!("{n}/{d}"));
+                }
+                set_xmp(packet, "tiff:ResolutionUnit", "2");
+            }
+        }
+        if dpi.is_some() {
+            out.dpi = dpi;
+        }
+        out
+    }
+
+    /// The EXIF block an encoder writes: the one carried, or for containers that keep the resolution nowhere else a block of
+    /// its own.
+    pub(super) fn exif_or_dpi(&self) -> Option<std::borrow::Cow<'_, [u8]>> {
+        match (&self.exif, self.dpi) {
+            (Some(block), _) => Some(block.into()),
+            (None, Some(dpi)) => Some(exif::of_dpi(dpi).into()),
+            (None, None) => None,
+        }
+    }
+
+    /// The profile, if it can describe pixels with `colours` (1 or 3) colour channels.
+    pub(super) fn icc_for(&self, channels: Channels) -> Option<&[u8]> {
+        self.icc.as_deref().filter(|icc| icc_fits(icc, channels.colours()))
+    }
+}
+
+/// What a file written as `how` with these channels cannot keep of `metadata`, one plain sentence each.
+pub fn losses(how: &Encoding, channels: Channels, metadata: &Metadata) -> Vec<String> {
+    let name = how.format.name();
+    let mut lost = Vec::new();
+    if channels.has_alpha() && !how.format.supports_alpha() {
+        lost.push(format!("{name} has no alpha channel: transparent parts were laid over white"));
+    }
+    if metadata.icc.is_some() && metadata.icc_for(channels).is_none() {
+        lost.push("the ICC profile does not describe this kind of pixels and was left out".into());
+    }
+    let too_big = |what: &str, bytes: usize| format!("{what} ({bytes} bytes) is larger than a {name} file can hold and was left out");
+    let cannot = |what: &str| format!("{what} cannot be stored in a {name} file and was left out");
+    if how.format == Format::Jpeg {
+        if let Some(b) = metadata.exif.as_ref().filter(|b| !jpeg_holds(b, 6)) {
+            lost.push(too_big("the EXIF block", b.len()));
+        }
+        if let Some(b) = metadata.xmp.as_ref().filter(|b| !jpeg_holds(b, 29)) {
+            lost.push(too_big("the XMP packet", b.len()));
+        }
+        if let Some(b) = metadata.icc_for(channels).filter(|b| b.len() > JPEG_MAX_ICC) {
+            lost.push(too_big("the ICC profile", b.len()));
+        }
+        if let Some(b) = metadata.iptc.as_ref().filter(|b| !jpeg_holds(b, 14 + 13)) {
+            lost.push(too_big("the IPTC block", b.len()));
+        }
+        if let Some(b) = metadata.comment.as_ref().filter(|b| !jpeg_holds(b, 0)) {
+            lost.push(too_big("the comment", b.len()));
+        }
+    }
+    if how.format == Format::WebP && metadata.iptc.is_some() {
+        lost.push(cannot("the IPTC block"));
+    }
+    if matches!(how.format, Format::WebP | Format::Tiff) && metadata.comment.is_some() {
+        lost.push(cannot("the JPEG comment"));
+    }
+    if how.format != Format::Png && !metadata.text.is_empty() {
+        let mut keys: Vec<_> = metadata.text.iter().map(|t| format!("`{}`", t.keyword)).collect();
+        keys.dedup();
+        lost.push(cannot(&format!("the PNG text {}", keys.join(", "))));
+    }
+    if let (Format::WebP, Some(block), Some(dpi)) = (how.format, &metadata.exif, metadata.dpi)
+        && exif::dpi(block).is_none_or(|d| (d.0 - dpi.0).abs() > 0.5)
+    {
+        lost.push(format!("the resolution ({:.0} dpi) has no place in this EXIF block and was left out", dpi.0));
+    }
+    if let (Some(block), Some(dpi)) = (&metadata.exif, metadata.dpi)
+        && exif::set_dpi(&mut block.clone(), dpi) == Patched::Stuck
+    {
+        lost.push("the resolution inside the EXIF block could not be corrected".into());
+    }
+    lost
+}
+
+/// 255 segments of 65,519 bytes each.
+pub(super) const JPEG_MAX_ICC: usize = 255 * (JPEG_SEGMENT - 14);
+
+/// Whether `block` fits a JPEG segment behind a header of `head` bytes.
+pub(super) fn jpeg_holds(block: &[u8], head: usize) -> bool {
+    block.len() + head <= JPEG_SEGMENT
+}
+
+/// Whether an ICC profile describes pixels with this many colour channels (1 or 3).
+///
+/// ICC.1:2010, 7.2: bytes 16..20 of the header name the data colour space, 36..40 are `acsp`.
+pub(super) fn icc_fits(icc: &[u8], colours: usize) -> bool {
+    icc.get(36..40) == Some(b"acsp") && icc.get(16..20) == Some(if colours == 1 { b"GRAY" } else { b"RGB " })
+}
+
+/// Orientation stated by an XMP packet, 1..=8.
+pub(super) fn xmp_orientation(packet: &[u8]) -> Option<u8> {
+    let (from, to) = xmp_value(packet, "tiff:Orientation", 0)?;
+    std::str::from_utf8(&packet[from..to]).ok()?.trim().parse().ok().filter(|v| (1..=8).contains(v))
+}
+
+/// Replaces every value of a simple property, written as attribute or as element.
+pub(super) fn set_xmp(packet: &mut Vec<u8>, name: &str, value: &str) {
+    let mut at = 0;
+    while let Some((from, to)) = xmp_value(packet, name, at) {
+        packet.splice(from..to, value.bytes());
+        at = from + value.len();
+    }
+}
+
+/// Where the value of the next `name="..."` or `<name>...</` at or after `start` stands.
+fn xmp_value(packet: &[u8], name: &str, start: usize) -> Option<(usize, usize)> {
+    let mut at = start;
+    loop {
+        at += find(packet.get(at..)?, name.as_bytes())?;
+        let before = at.checked_sub(1).and_then(|i| packet.get(i)).copied();
+        let mut p = at + name.len();
+        at = p;
+        let element = before == Some(b'<');
+        if element && packet.get(p) == Some(&b'>') {
+            let from = p + 1;
+            let to = from + packet[from..].iter().position(|&b| b == b'<')?;
+            return Some((from, to));
+        }
+        if !before.is_some_and(|b| b.is_ascii_whitespace()) {
+            continue;
+        }
+        while packet.get(p).is_some_and(u8::is_ascii_whitespace) {
+            p += 1;
+        }
+        if packet.get(p) != Some(&b'=') {
+            continue;
+        }
+        p += 1;
+        while packet.get(p).is_some_and(u8::is_ascii_whitespace) {
+            p += 1;
+        }
+        let quote = match packet.get(p) {
+            Some(&q @ (b'"' | b'\'')) => q,
+            _ => continue,
+        };
+        let to = p + 1 + packet[p + 1..].iter().position(|&b| b == quote)?;
+        return Some((p + 1, to));
+    }
+}
+
+/// Position of `needle` in `hay`.
+pub(super) fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
+    hay.windows(needle.len()).position(|w| w == needle)
+}
+
+/// The IPTC-IIM records inside Photoshop image resources (`8BIM` blocks), and how many bytes of other resources there are.
+pub(super) fn iptc_of_resources(mut irb: &[u8]) -> (Option<Vec<u8>>, usize) {
+    let (mut iptc, mut other) = (None, 0);
+    while let Some(rest) = irb.strip_prefix(b"8BIM") {
+        let step = || -> Option<(u16, &[u8], &[u8])> {
+            let id = u16::from_be_bytes(rest.get(..2)?.try_into().ok()?);
+            let name = usize::from(*rest.get(2)?) + 1;
+            let at = 2 + name + name % 2;
+            let len = u32::from_be_bytes(rest.get(at..at + 4)?.try_into().ok()?) as usize;
+            let data = rest.get(at + 4..(at + 4).checked_add(len)?)?;
+            Some((id, data, rest.get(at + 4 + len + len % 2..).unwrap_or(&[])))
+        };
+        let Some((id, data, next)) = step() else { break };
+        if id == 0x0404 && iptc.is_none() && !data.is_empty() {
+            iptc = Some(data.to_vec());
+        } else {
+            other += data.len();
+        }
+        irb = next;
+    }
+    (iptc, other)
+}
+
+/// IPTC-IIM records as a Photoshop image resource.
+pub(super) fn resource_of_iptc(iptc: &[u8]) -> Vec<u8> {
+    let mut out = b"8BIM\x04\x04\0\0".to_vec();
+    out.extend((iptc.len() as u32).to_be_bytes());
+    out.extend(iptc);
+    if iptc.len() % 2 == 1 {
+        out.push(0);
+    }
+    out
+}
+
+/// A resolution read from a file, freed from the rounding of its unit (2,835 pixels per metre are 72 dpi).
+pub(super) fn tidy_dpi(x: f64, y: f64) -> Option<(f64, f64)> {
+    let tidy = |v: f64| if (v - v.round()).abs() < 0.013 { v.round() } else { v };
+    let sane = |v: f64| v.is_finite() && (1.0..1e6).contains(&v);
+    let (x, y) = (tidy(x), tidy(y));
+    (sane(x) && sane(y)).then_some((x, y))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn xmp_values_are_replaced_as_attribute_and_element() {
+        let mut p = b"<rdf:Description xmlns:tiff='x' tiff:Orientation = \"6\"\n tiff:ImageWidth='40'><tiff:ImageWidth>40</tiff:ImageWidth><mytiff:ImageWidth>1</mytiff:ImageWidth>".to_vec();
+        assert_eq!(xmp_orientation(&p), Some(6));
+        set_xmp(&mut p, "tiff:Orientation", "1");
+        set_xmp(&mut p, "tiff:ImageWidth", "16000");
+        let s = String::from_utf8(p).unwrap();
+        assert_eq!(
+            s,
+            "<rdf:Description xmlns:tiff='x' tiff:Orientation = \"1\"\n tiff:ImageWidth='16000'><tiff:ImageWidth>16000</tiff:ImageWidth><mytiff:ImageWidth>1</mytiff:ImageWidth>"
+        );
+    }
+
+    #[test]
+    fn iptc_travels_in_photoshop_resources() {
+        for len in [1, 2, 9] {
+            let iptc = vec![0x1c; len];
+            let mut irb = b"8BIM\x03\xed\0\0\0\0\0\x03abc\0".to_vec();
+            irb.extend(resource_of_iptc(&iptc));
+            assert_eq!(iptc_of_resources(&irb), (Some(iptc), 3));
+        }
+    }
+
+    #[test]
+    fn resolutions_lose_the_rounding_of_their_unit() {
+        for dpi in [72.0, 96.0, 150.0, 300.0, 1200.0] {
+            let per_metre = (dpi / 0.0254f64).round();
+            assert_eq!(tidy_dpi(per_metre * 0.0254, dpi), Some((dpi, dpi)));
+        }
+        assert_eq!(tidy_dpi(0.0, 72.0), None);
+    }
+
+    #[test]
+    fn the_output_states_its_own_size_and_resolution() {
+        let m = Metadata {
+            exif: Some(exif::tests::sample(false, 6)),
+            xmp: Some(b"<x tiff:Orientation=\"6\" exif:PixelXDimension=\"40\" tiff:XResolution=\"72/1\"/>".to_vec()),
+            dpi: Some((72.0, 72.0)),
+            c2pa: Some(vec![1]),
+            ..Metadata::default()
+        };
+        let out = m.for_output(160, 120, Some((300.0, 300.0)));
+        assert_eq!(exif::orientation(out.exif.as_ref().unwrap()), Some(1));
+        assert_eq!(exif::dpi(out.exif.as_ref().unwrap()), Some((300.0, 300.0)));
+        assert_eq!(out.xmp.unwrap(), b"<x tiff:Orientation=\"1\" exif:PixelXDimension=\"160\" tiff:XResolution=\"300/1\"/>");
+        assert_eq!((out.dpi, out.c2pa), (Some((300.0, 300.0)), None));
+        assert_eq!(m.for_output(1, 1, None).dpi, Some((72.0, 72.0)));
+    }
+
+    #[test]
+    fn what_a_container_cannot_hold_is_said() {
+        let m = Metadata {
+            text: vec![Text::new("parameters", "a cat")],
+            iptc: Some(vec![1]),
+            exif: Some(vec![0; 70_000]),
+            ..Metadata::default()
+        };
+        let how = |format| Encoding { format, quality: 92, lossless: false, bits: 8 };
+        assert!(losses(&how(Format::Png), Channels::Rgba, &m).is_empty());
+        let jpeg = losses(&how(Format::Jpeg), Channels::Rgba, &m).join("\n");
+        for word in ["white", "EXIF block (70000 bytes)", "`parameters`"] {
+            assert!(jpeg.contains(word), "{jpeg}");
+        }
+        assert!(losses(&how(Format::WebP), Channels::Rgb, &m).join("\n").contains("IPTC"));
+    }
 }

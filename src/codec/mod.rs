@@ -1,28 +1,33 @@
 //! Files to pixels and back: the one list of formats, decoding with limits, and row-by-row encoding.
+//!
+//! A format is one file with `header`, `decode` and, if it can be written, `encoder`, and its lines in [`Format`] and in the
+//! three dispatching functions here. Containers are taken apart by our own small, bounds-checked walkers, so that metadata is
+//! found wherever a writer put it and sizes are checked before memory is taken; only pixel data goes to codec crates.
 
+mod cmyk;
+mod exif;
+mod format;
+mod ifd;
+mod jpeg;
 mod metadata;
+mod other;
+mod png;
+mod quantise;
+mod tiff;
+mod webp;
 
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
-pub use metadata::{Metadata, Text};
+pub use format::Format;
+pub use metadata::{International, Metadata, Text, losses};
 
 use crate::band::Band;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::image::{Channels, Image};
-
-/// A picture container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    Png,
-    Jpeg,
-    WebP,
-    Tiff,
-    Gif,
-    Bmp,
-    Pnm,
-    Qoi,
-}
 
 /// What a decoder may take before it refuses.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +39,28 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { max_pixels: 1_000_000_000 }
+    }
+}
+
+impl Limits {
+    /// Refuses a picture of this stored size if it is empty or too large.
+    fn check(&self, path: &Path, width: u64, height: u64) -> Result<()> {
+        if width == 0 || height == 0 {
+            return Err(Error::input(
+                path,
+                format!("its header says {width}x{height} pixels: the picture is empty or damaged"),
+                "export it again",
+            ));
+        }
+        let pixels = width.saturating_mul(height);
+        if pixels > self.max_pixels {
+            return Err(Error::limit(
+                path.display(),
+                format!("{width}x{height} are {pixels} pixels, more than the limit of {}", self.max_pixels),
+                format!("--max-pixels {pixels} if the file is meant to be that large"),
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -51,6 +78,13 @@ pub struct Header {
     pub orientation: u8,
 }
 
+impl Header {
+    /// Size of the upright picture, as [`decode`] returns it.
+    pub fn upright(&self) -> (usize, usize) {
+        if self.orientation >= 5 { (self.height, self.width) } else { (self.width, self.height) }
+    }
+}
+
 /// How an output file is written.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Encoding {
@@ -63,28 +97,117 @@ pub struct Encoding {
     pub bits: u8,
 }
 
-/// Reads the header of a file whose first bytes are given (the name is only used in messages).
+/// Reads the header of a file whose first bytes are given (the path is only used in messages).
+///
+/// JPEG, PNG and WebP need what stands before the pixels, TIFF usually the whole file; [`probe`] takes care of that.
 pub fn header(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Header> {
-    let _ = (path, bytes, limits);
-    Err(crate::Error::Internal("not landed".into()))
+    let found = match known(path, bytes)? {
+        Format::Png => png::header(path, bytes),
+        Format::Jpeg => jpeg::header(path, bytes),
+        Format::WebP => webp::header(path, bytes),
+        Format::Tiff => tiff::header(path, bytes),
+        Format::Gif => other::gif_header(path, bytes),
+        f @ (Format::Bmp | Format::Pnm | Format::Qoi) => other::header(path, bytes, f),
+    }?;
+    limits.check(path, found.width as u64, found.height as u64)?;
+    Ok(found)
 }
 
-/// Decodes a file, checks `limits` first, applies the EXIF orientation and collects the metadata.
+/// Reads the header of a file on disk, taking no more of it than needed.
+pub fn probe(path: &Path, limits: &Limits) -> Result<Header> {
+    const FIRST: u64 = 128 << 10;
+    let io = |e| Error::io(path, e);
+    let mut file = File::open(path).map_err(io)?;
+    let mut bytes = Vec::new();
+    (&mut file).take(FIRST).read_to_end(&mut bytes).map_err(io)?;
+    let whole = (bytes.len() as u64) < FIRST;
+    match header(path, &bytes, limits) {
+        Err(Error::Input { .. }) if !whole && Format::sniff(&bytes).is_some() => {
+            file.read_to_end(&mut bytes).map_err(io)?;
+            header(path, &bytes, limits)
+        }
+        found => found,
+    }
+}
+
+/// Decodes a file, checks `limits` first, applies the orientation and collects the metadata.
+///
+/// The format is decided by the content, never by the name. Broken pixel data is an error, never a partly empty picture.
+/// Pixels keep their stored depth; palettes are expanded; CMYK becomes sRGB. A panic inside a codec crate becomes an error.
 pub fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image> {
-    let _ = (path, bytes, limits);
-    Err(crate::Error::Internal("not landed".into()))
+    catch_unwind(AssertUnwindSafe(|| decode_unguarded(path, bytes, limits)))
+        .unwrap_or_else(|_| Err(Error::input(path, "the decoder stopped on damaged data", "export it again; please report this file")))
+}
+
+fn decode_unguarded(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image> {
+    let format = known(path, bytes)?;
+    let mut image = match format {
+        Format::Png => png::decode(path, bytes, limits),
+        Format::Jpeg => jpeg::decode(path, bytes, limits),
+        Format::WebP => webp::decode(path, bytes, limits),
+        Format::Tiff => tiff::decode(path, bytes, limits),
+        Format::Gif => other::gif_decode(path, bytes, limits),
+        f @ (Format::Bmp | Format::Pnm | Format::Qoi) => other::decode(path, bytes, limits, f),
+    }?;
+    if let Some(named) = Format::from_path(path).filter(|&f| f != format) {
+        image.notes.push(format!("named like a {} file but holds a {}; read as {}", named.name(), format.name(), format.name()));
+    }
+    if image.metadata.c2pa.is_some() {
+        image.notes.push("its Content Credentials (C2PA) vouch for the source's exact bytes; the claim is not carried over".into());
+    }
+    let m = &mut image.metadata;
+    if m.icc.as_ref().is_some_and(|icc| !metadata::icc_fits(icc, image.channels.colours())) {
+        m.icc = None;
+        image.notes.push("its ICC profile is damaged or describes another kind of pixels; sRGB is assumed".into());
+    }
+    if m.exif.as_ref().is_some_and(|block| !exif::is_valid(block)) {
+        m.exif = None;
+        image.notes.push("its EXIF block is damaged and was left out".into());
+    }
+    let turn = orientation(m.exif.as_deref(), m.xmp.as_deref());
+    if let Some(block) = &mut m.exif {
+        exif::set_orientation(block, 1);
+    }
+    if let Some(packet) = &mut m.xmp {
+        metadata::set_xmp(packet, "tiff:Orientation", "1");
+    }
+    if m.dpi.is_none() {
+        m.dpi = m.exif.as_deref().and_then(exif::dpi).and_then(|(x, y)| metadata::tidy_dpi(x, y));
+    }
+    if turn >= 5 {
+        m.dpi = m.dpi.map(|(x, y)| (y, x));
+    }
+    image.orient(turn);
+    Ok(image)
+}
+
+/// The orientation of a file: EXIF's, else XMP's, else 1.
+fn orientation(block: Option<&[u8]>, packet: Option<&[u8]>) -> u8 {
+    block.and_then(exif::orientation).or_else(|| packet.and_then(metadata::xmp_orientation)).unwrap_or(1)
+}
+
+fn known(path: &Path, bytes: &[u8]) -> Result<Format> {
+    Format::sniff(bytes).ok_or_else(|| {
+        let (what, hint) = format::foreign(bytes);
+        Error::input(path, what, hint)
+    })
 }
 
 /// Takes finished rows top to bottom and writes a file.
 pub trait Encoder: Send {
-    /// The next rows; `band.channels` is what the encoder was made for. Values are clamped to 0..1 and rounded here.
+    /// The next rows; `band.channels` is what the encoder was made for. Values are clamped to 0..1 and rounded (half up)
+    /// here; a NaN is an error.
     fn write(&mut self, band: &Band) -> Result<()>;
 
     /// Completes the file and returns its size in bytes.
     fn finish(self: Box<Self>) -> Result<u64>;
 }
 
-/// Creates `path` and returns an encoder for it. `metadata` is what the file shall carry.
+/// Creates `path` and returns an encoder for it.
+///
+/// `channels` are those of the bands to come: JPEG takes alpha and lays it over white. `metadata` is what the file shall carry
+/// (see [`Metadata::for_output`]); [`losses`] says beforehand what it cannot. Memory is `O(width)` except for WebP, which holds
+/// the whole picture. On error the unfinished file is left to the caller.
 pub fn encoder(
     path: &Path,
     how: &Encoding,
@@ -93,6 +216,134 @@ pub fn encoder(
     channels: Channels,
     metadata: &Metadata,
 ) -> Result<Box<dyn Encoder>> {
-    let _ = (path, how, width, height, channels, metadata);
-    Err(crate::Error::Internal("not landed".into()))
+    Format::check(path, how, width, height)?;
+    let out = Output::create(path)?;
+    Ok(match how.format {
+        Format::Png => Box::new(png::Writer::new(out, how, width, height, channels, metadata)?),
+        Format::Jpeg => Box::new(jpeg::Writer::new(out, how, width, height, channels, metadata)?),
+        Format::Tiff => Box::new(tiff::Writer::new(out, how, width, height, channels, metadata)?),
+        Format::WebP => Box::new(webp::Writer::new(out, how, width, height, channels, metadata)?),
+        f => return Err(Error::Internal(format!("{} has no encoder", f.name()))),
+    })
+}
+
+/// The file being written. Clones write to the same file, so that it can be closed with its errors seen although a codec crate
+/// took the writer and finishes it in a destructor.
+#[derive(Clone)]
+struct Output {
+    path: Arc<Path>,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    file: BufWriter<File>,
+    /// The first error; a library may have swallowed it.
+    error: Option<io::Error>,
+}
+
+impl Output {
+    fn create(path: &Path) -> Result<Self> {
+        let file = File::options().create(true).truncate(true).write(true).read(true).open(path).map_err(|e| Error::io(path, e))?;
+        let file = BufWriter::with_capacity(256 << 10, file);
+        Ok(Self { path: path.into(), state: Arc::new(Mutex::new(State { file, error: None })) })
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut BufWriter<File>) -> io::Result<T>) -> io::Result<T> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        act(&mut state.file).map_err(|e| {
+            let again = io::Error::new(e.kind(), e.to_string());
+            state.error.get_or_insert(e);
+            again
+        })
+    }
+
+    /// Flushes, reports any error there was, and returns the size in bytes.
+    fn close(&self) -> Result<u64> {
+        let len = self.with(|f| f.flush().and_then(|()| f.get_ref().metadata()).map(|m| m.len()));
+        if let Some(e) = self.state.lock().unwrap_or_else(PoisonError::into_inner).error.take() {
+            return Err(Error::io(&self.path, e));
+        }
+        len.map_err(|e| Error::io(&self.path, e))
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.with(|f| f.write(data))
+    }
+
+    fn write_all(&mut self, data: &[u8]) -> io::Result<()> {
+        self.with(|f| f.write_all(data))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.with(|f| f.flush())
+    }
+}
+
+impl Seek for Output {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.with(|f| f.seek(to))
+    }
+}
+
+/// Checks that bands arrive in order and fit; every encoder keeps one.
+#[derive(Debug)]
+struct Rows {
+    width: usize,
+    height: usize,
+    channels: usize,
+    next: usize,
+}
+
+impl Rows {
+    fn new(width: usize, height: usize, channels: Channels) -> Self {
+        Self { width, height, channels: channels.count(), next: 0 }
+    }
+
+    fn take(&mut self, band: &Band) -> Result<()> {
+        if (band.width, band.channels, band.y) != (self.width, self.channels, self.next) || band.end() > self.height {
+            return Err(Error::Internal(format!(
+                "an encoder for {}x{}x{} at row {} was given rows {}..{} of {}x{}",
+                self.width,
+                self.height,
+                self.channels,
+                self.next,
+                band.y,
+                band.end(),
+                band.width,
+                band.channels
+            )));
+        }
+        self.next = band.end();
+        Ok(())
+    }
+
+    fn complete(&self) -> Result<()> {
+        if self.next == self.height {
+            return Ok(());
+        }
+        Err(Error::Internal(format!("an encoder was finished after {} of {} rows", self.next, self.height)))
+    }
+}
+
+/// Reserves memory for `n` samples; a refusal of the operating system is an error, not an abort.
+fn reserve<T>(path: &Path, n: usize) -> Result<Vec<T>> {
+    let mut v = Vec::new();
+    v.try_reserve_exact(n).map_err(|_| {
+        let bytes = n.saturating_mul(size_of::<T>());
+        Error::limit(
+            path.display(),
+            format!("its pixels need {bytes} bytes, which this machine does not have"),
+            "a smaller picture, or a machine with more memory",
+        )
+    })?;
+    Ok(v)
+}
+
+/// `n` zero samples; see [`reserve`].
+fn zeros<T: Copy + Default>(path: &Path, n: usize) -> Result<Vec<T>> {
+    let mut v = reserve(path, n)?;
+    v.resize(n, T::default());
+    Ok(v)
 }

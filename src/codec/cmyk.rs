@@ -1,0 +1,51 @@
+//! CMYK to sRGB, for the containers that can hold it.
+
+use std::path::Path;
+
+use moxcms::{ColorProfile, Layout, RenderingIntent, TransformOptions};
+
+use super::zeros;
+use crate::error::Result;
+
+/// Converts interleaved ink amounts (0 = no ink, 255 = full) to sRGB and says how.
+///
+/// With a CMYK profile: its relative colorimetric transform to sRGB. Without one: `R = (1 - C)(1 - K)`, likewise G and B, which
+/// is what browsers show.
+pub(super) fn to_srgb(path: &Path, ink: &[u8], icc: Option<&[u8]>) -> Result<(Vec<u8>, String)> {
+    let n = ink.len() / 4;
+    let mut rgb = zeros::<u8>(path, n * 3)?;
+    if let Some(transform) = icc.and_then(transform)
+        && ink.chunks(4 << 16).zip(rgb.chunks_mut(3 << 16)).all(|(i, o)| transform.transform(i, o).is_ok())
+    {
+        return Ok((rgb, "CMYK was converted to sRGB through its embedded profile".into()));
+    }
+    for (o, i) in rgb.chunks_exact_mut(3).zip(ink.chunks_exact(4)) {
+        let white = 255 - u32::from(i[3]);
+        for c in 0..3 {
+            o[c] = (((255 - u32::from(i[c])) * white + 127) / 255) as u8;
+        }
+    }
+    Ok((rgb, "CMYK without a usable profile was converted to sRGB as (1 - ink)(1 - black); colours are approximate".into()))
+}
+
+fn transform(icc: &[u8]) -> Option<std::sync::Arc<dyn moxcms::TransformExecutor<u8> + Send + Sync>> {
+    if icc.get(16..20) != Some(b"CMYK") {
+        return None;
+    }
+    let from = ColorProfile::new_from_slice(icc).ok()?;
+    let options = TransformOptions { rendering_intent: RenderingIntent::RelativeColorimetric, ..TransformOptions::default() };
+    from.create_transform_8bit(Layout::Rgba, &ColorProfile::new_srgb(), Layout::Rgb, options).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_formula_keeps_white_black_and_primaries() {
+        let ink = [0, 0, 0, 0, 0, 0, 0, 255, 255, 0, 0, 0, 0, 255, 255, 0, 0, 0, 0, 128];
+        let (rgb, note) = to_srgb(Path::new("x"), &ink, None).unwrap();
+        assert_eq!(rgb, [255, 255, 255, 0, 0, 0, 0, 255, 255, 255, 0, 0, 127, 127, 127]);
+        assert!(note.contains("approximate"));
+    }
+}

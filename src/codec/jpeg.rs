@@ -1,0 +1,610 @@
+//! JPEG (ITU-T T.81, JFIF 1.02, Adobe's APP14): segments are walked here, pixels go through `zune-jpeg` and `jpeg-encoder`.
+//!
+//! The pixel decoder is given a copy of the main picture without application segments, in its strict mode, so that neither
+//! metadata can disturb it nor data that ends early come out as a grey area.
+
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use jpeg_encoder::{ImageBuffer, JpegColorType, PixelDensity, PixelDensityUnit, SamplingFactor, rgb_to_ycbcr};
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::colorspace::ColorSpace;
+use zune_jpeg::zune_core::options::DecoderOptions;
+
+use super::metadata::{JPEG_MAX_ICC, JPEG_SEGMENT, find, iptc_of_resources, jpeg_holds, resource_of_iptc, tidy_dpi};
+use super::{Encoding, Format, Header, Limits, Metadata, Output, Rows, cmyk, orientation, quantise, zeros};
+use crate::band::Band;
+use crate::error::{Error, Result};
+use crate::image::{Channels, Image, Samples};
+
+const AGAIN: &str = "copy, download or export it again";
+const EXIF: &[u8] = b"Exif\0\0";
+const XMP: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
+const XMP_EXTENSION: &[u8] = b"http://ns.adobe.com/xmp/extension/\0";
+const ICC: &[u8] = b"ICC_PROFILE\0";
+const PHOTOSHOP: &[u8] = b"Photoshop 3.0\0";
+
+const SOF0: u8 = 0xc0;
+const DHT: u8 = 0xc4;
+const JPG: u8 = 0xc8;
+const DAC: u8 = 0xcc;
+const SOF15: u8 = 0xcf;
+const EOI: u8 = 0xd9;
+const SOS: u8 = 0xda;
+const DQT: u8 = 0xdb;
+const DRI: u8 = 0xdd;
+const APP0: u8 = 0xe0;
+const APP14: u8 = 0xee;
+const COM: u8 = 0xfe;
+
+/// A marker segment; for SOS the entropy-coded data that follows is included in `whole`.
+struct Segment<'a> {
+    marker: u8,
+    data: &'a [u8],
+    /// From the marker's 0xff to the end of what belongs to it.
+    whole: &'a [u8],
+}
+
+/// The main picture's segments.
+struct Walk<'a> {
+    segments: Vec<Segment<'a>>,
+    /// One past the end marker, if it is there.
+    end: Option<usize>,
+    /// Bytes of entropy-coded data.
+    scan: usize,
+}
+
+/// Walks from SOI to EOI, or as far as the file goes. Stops behind the frame header if `header_only`.
+fn walk(bytes: &[u8], header_only: bool) -> Walk<'_> {
+    let mut w = Walk { segments: Vec::new(), end: None, scan: 0 };
+    let mut at = 2;
+    loop {
+        // To the next marker; stray bytes between segments are skipped.
+        let Some(skip) = bytes.get(at..).and_then(|b| b.iter().position(|&b| b == 0xff)) else { return w };
+        at += skip;
+        let start = at;
+        while bytes.get(at) == Some(&0xff) {
+            at += 1;
+        }
+        let Some(&marker) = bytes.get(at) else { return w };
+        at += 1;
+        match marker {
+            EOI => {
+                w.end = Some(at);
+                return w;
+            }
+            0 | 1 | 0xd0..=0xd8 => continue,
+            _ => {}
+        }
+        let Some(len) = bytes.get(at..at + 2).map(|b| usize::from(u16::from_be_bytes([b[0], b[1]]))) else { return w };
+        let Some(data) = bytes.get(at + 2..at + len.max(2)) else { return w };
+        at += len.max(2);
+        if marker == SOS {
+            let from = at;
+            loop {
+                let Some(skip) = bytes[at..].iter().position(|&b| b == 0xff) else {
+                    at = bytes.len();
+                    break;
+                };
+                at += skip;
+                match bytes.get(at + 1) {
+                    Some(0 | 0xd0..=0xd7) => at += 2,
+                    Some(0xff) => at += 1,
+                    Some(_) => break,
+                    None => {
+                        at = bytes.len();
+                        break;
+                    }
+                }
+            }
+            w.scan += at - from;
+        }
+        w.segments.push(Segment { marker, data, whole: &bytes[start..at] });
+        if header_only && is_frame(marker) {
+            return w;
+        }
+    }
+}
+
+fn is_frame(marker: u8) -> bool {
+    (SOF0..=SOF15).contains(&marker) && !matches!(marker, DHT | JPG | DAC)
+}
+
+/// How samples are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Colour {
+    Grey,
+    YCbCr,
+    Rgb,
+    Cmyk,
+    Ycck,
+}
+
+/// The frame header and what decides about colour.
+struct Frame {
+    width: usize,
+    height: usize,
+    colour: Colour,
+    /// Adobe's marker is there: CMYK is stored inverted.
+    adobe: bool,
+    /// Largest sampling factors.
+    sampling: (usize, usize),
+}
+
+fn frame(path: &Path, w: &Walk<'_>) -> Result<Frame> {
+    let no = |what: String, hint: &str| Err(Error::input(path, what, hint));
+    let Some(sof) = w.segments.iter().find(|s| is_frame(s.marker)) else {
+        return no("the JPEG data ends before its frame header".into(), AGAIN);
+    };
+    let as_plain = "export it as a plain 8-bit JPEG or PNG";
+    let kind = sof.marker - SOF0;
+    if kind > 2 {
+        let name = if kind == 3 || kind == 7 || kind == 11 {
+            "lossless"
+        } else if kind > 8 {
+            "arithmetic-coded"
+        } else {
+            "hierarchical"
+        };
+        return no(format!("it is a {name} JPEG (SOF{kind}), which is not supported"), as_plain);
+    }
+    let (Some(&[precision, h1, h0, w1, w0, n]), Some(parts)) = (sof.data.get(..6), sof.data.get(6..)) else {
+        return no("its JPEG frame header is too short".into(), AGAIN);
+    };
+    let parts: Vec<_> = parts.chunks_exact(3).take(usize::from(n)).collect();
+    if parts.len() != usize::from(n) {
+        return no("its JPEG frame header is too short".into(), AGAIN);
+    }
+    if precision != 8 {
+        return no(format!("it is a JPEG with {precision} bits per sample, only 8 are supported"), as_plain);
+    }
+    let jfif = w.segments.iter().any(|s| s.marker == APP0 && s.data.starts_with(b"JFIF\0"));
+    let adobe = adobe(w);
+    let ids: Vec<u8> = parts.iter().map(|p| p[0]).collect();
+    // The rules of the Independent JPEG Group's library, which everybody follows.
+    let colour = match (n, adobe) {
+        (1, _) => Colour::Grey,
+        (3, Some(0)) if !jfif => Colour::Rgb,
+        (3, None) if !jfif && ids == *b"RGB" => Colour::Rgb,
+        (3, _) => Colour::YCbCr,
+        (4, Some(2)) => Colour::Ycck,
+        (4, _) => Colour::Cmyk,
+        _ => return no(format!("it is a JPEG with {n} components, which is not supported"), as_plain),
+    };
+    let factor = |shift: u8| parts.iter().map(|p| usize::from(p[1] >> shift & 15)).max().unwrap_or(1).max(1);
+    Ok(Frame {
+        width: usize::from(u16::from_be_bytes([w1, w0])),
+        height: usize::from(u16::from_be_bytes([h1, h0])),
+        colour,
+        adobe: adobe.is_some(),
+        sampling: (factor(4), factor(0)),
+    })
+}
+
+/// The transform named by Adobe's marker; a cut-off marker does not count.
+fn adobe(w: &Walk<'_>) -> Option<u8> {
+    w.segments.iter().find(|s| s.marker == APP14 && s.data.starts_with(b"Adobe")).and_then(|s| s.data.get(11).copied())
+}
+
+/// Reads the header up to the frame header.
+pub(super) fn header(path: &Path, bytes: &[u8]) -> Result<Header> {
+    let w = walk(bytes, true);
+    let f = frame(path, &w)?;
+    let exif = w.segments.iter().find_map(|s| s.data.strip_prefix(EXIF).filter(|_| s.marker == APP0 + 1));
+    let xmp = w.segments.iter().find_map(|s| s.data.strip_prefix(XMP).filter(|_| s.marker == APP0 + 1));
+    Ok(Header {
+        format: Format::Jpeg,
+        width: f.width,
+        height: f.height,
+        channels: if f.colour == Colour::Grey { Channels::Grey } else { Channels::Rgb },
+        bits: 8,
+        orientation: orientation(exif, xmp),
+    })
+}
+
+/// Decodes pixels and metadata; the orientation is not applied.
+pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image> {
+    let w = walk(bytes, false);
+    let f = frame(path, &w)?;
+    let (width, height) = (f.width, f.height);
+    limits.check(path, width as u64, height as u64)?;
+    if w.end.is_none() {
+        return Err(Error::input(
+            path,
+            "the JPEG data ends before its end mark: the file is cut off and part of the picture is missing",
+            AGAIN,
+        ));
+    }
+    // Every MCU takes at least a bit, so a header that promises more than that is lying: refuse before taking memory.
+    let mcus = width.div_ceil(8 * f.sampling.0) * height.div_ceil(8 * f.sampling.1);
+    if mcus > w.scan.saturating_mul(8) {
+        return Err(Error::input(
+            path,
+            format!("its {} bytes of picture data cannot hold {width}x{height} pixels: the file is cut off or damaged", w.scan),
+            AGAIN,
+        ));
+    }
+    let (metadata, mut notes) = collect(&w);
+    if bytes.get(w.end.unwrap_or(0)..).is_some_and(|rest| find(&rest[..rest.len().min(64)], b"\xff\xd8\xff").is_some()) {
+        notes.push("it holds further pictures (gain map, depth map or second view), which are not carried".into());
+    }
+
+    let (channels, input) = match f.colour {
+        Colour::Grey => (Channels::Grey, ColorSpace::Luma),
+        Colour::YCbCr => (Channels::Rgb, ColorSpace::RGB),
+        // Adobe's RGB is decoded as if it were YCbCr and left unconverted.
+        Colour::Rgb if f.adobe => (Channels::Rgb, ColorSpace::YCbCr),
+        Colour::Rgb => (Channels::Rgb, ColorSpace::RGB),
+        Colour::Cmyk => (Channels::Rgb, ColorSpace::CMYK),
+        Colour::Ycck => (Channels::Rgb, ColorSpace::YCCK),
+    };
+    let mut clean = Vec::new();
+    clean
+        .try_reserve(bytes.len())
+        .map_err(|_| Error::limit(path.display(), "there is no memory for its compressed data", "a smaller file"))?;
+    clean.extend_from_slice(b"\xff\xd8");
+    let mut framed = false;
+    for s in &w.segments {
+        if is_frame(s.marker) && std::mem::replace(&mut framed, true) {
+            return Err(Error::input(path, "it has two JPEG frame headers", AGAIN));
+        }
+        let keep = is_frame(s.marker) || matches!(s.marker, DHT | DQT | DRI | SOS) || (s.marker == APP14 && f.colour == Colour::Ycck);
+        if keep {
+            clean.extend_from_slice(s.whole);
+        }
+    }
+    clean.extend_from_slice(b"\xff\xd9");
+    let options = DecoderOptions::default()
+        .set_strict_mode(true)
+        .set_max_width(usize::from(u16::MAX))
+        .set_max_height(usize::from(u16::MAX))
+        .jpeg_set_out_colorspace(input);
+    let broken = |e: &dyn std::fmt::Display| {
+        let said = e.to_string();
+        Error::input(path, format!("its JPEG picture data is damaged ({})", said.trim().trim_end_matches('.')), AGAIN)
+    };
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(&clean[..]), options);
+    decoder.decode_headers().map_err(|e| broken(&e))?;
+    let size = decoder.output_buffer_size().ok_or_else(|| broken(&"no size"))?;
+    if size != width * height * input.num_components() {
+        return Err(Error::Internal(format!("{size} bytes for a JPEG of {width}x{height} as {input:?}")));
+    }
+    let mut pixels = zeros::<u8>(path, size)?;
+    decoder.decode_into(&mut pixels).map_err(|e| broken(&e))?;
+    drop(clean);
+    let mut metadata = metadata;
+    if matches!(f.colour, Colour::Cmyk | Colour::Ycck) {
+        if f.colour == Colour::Ycck {
+            unmix_ycck(&mut pixels);
+        }
+        if f.adobe {
+            pixels.iter_mut().for_each(|v| *v = 255 - *v);
+        }
+        let (rgb, note) = cmyk::to_srgb(path, &pixels, metadata.icc.as_deref())?;
+        pixels = rgb;
+        metadata.icc = None;
+        notes.push(note);
+    }
+    Ok(Image { width, height, channels, samples: Samples::U8(pixels), format: Format::Jpeg, metadata, notes })
+}
+
+/// YCCK to CMYK as stored: `C = 255 - R`, `M = 255 - G`, `Y = 255 - B` of the usual conversion (JFIF 1.02); K passes.
+fn unmix_ycck(pixels: &mut [u8]) {
+    for p in pixels.chunks_exact_mut(4) {
+        let (y, cb, cr) = (f32::from(p[0]), f32::from(p[1]) - 128.0, f32::from(p[2]) - 128.0);
+        let rgb = [y + 1.402 * cr, y - 0.344_136_29 * cb - 0.714_136_29 * cr, y + 1.772 * cb];
+        for (v, rgb) in p.iter_mut().zip(rgb) {
+            *v = 255 - (rgb + 0.5).clamp(0.0, 255.0) as u8;
+        }
+    }
+}
+
+/// Everything but the pixels, with what has to be said about it.
+fn collect(w: &Walk<'_>) -> (Metadata, Vec<String>) {
+    let (mut m, mut notes) = (Metadata::default(), Vec::new());
+    let mut icc: Vec<(u8, u8, &[u8])> = Vec::new();
+    let (mut extended, mut photoshop, mut several, mut manifest) = (0, Vec::new(), 0, Vec::new());
+    for s in &w.segments {
+        let d = s.data;
+        match s.marker {
+            APP0 if d.starts_with(b"JFIF\0") => {
+                if let Some(&[unit, x1, x0, y1, y0]) = d.get(7..12) {
+                    let per = match unit {
+                        1 => 1.0,
+                        2 => 2.54,
+                        _ => continue,
+                    };
+                    let v = |hi, lo| f64::from(u16::from_be_bytes([hi, lo])) * per;
+                    m.dpi = m.dpi.or(tidy_dpi(v(x1, x0), v(y1, y0)));
+                }
+            }
+            0xe1 => {
+                if let Some(block) = d.strip_prefix(EXIF) {
+                    match &mut m.exif {
+                        None => m.exif = Some(block.to_vec()),
+                        // A block over 64 KB goes on in the next segment; one with a header of its own is a second block.
+                        Some(_) if block.starts_with(b"II") || block.starts_with(b"MM") => several += 1,
+                        Some(first) => first.extend_from_slice(block),
+                    }
+                } else if let Some(packet) = d.strip_prefix(XMP) {
+                    m.xmp.get_or_insert_with(|| packet.to_vec());
+                } else if d.starts_with(XMP_EXTENSION) {
+                    extended += d.len();
+                }
+            }
+            0xe2 => {
+                if let Some([n, of, part @ ..]) = d.strip_prefix(ICC) {
+                    icc.push((*n, *of, part));
+                }
+            }
+            0xeb if find(&d[..d.len().min(64)], b"c2pa").is_some() || !manifest.is_empty() => {
+                // JPEG XT boxes: identifier, instance and sequence number; the box header repeats in every continuation.
+                let from = if manifest.is_empty() { 8 } else { 16 };
+                manifest.extend_from_slice(d.get(from..).unwrap_or(&[]));
+            }
+            0xed => {
+                if let Some(irb) = d.strip_prefix(PHOTOSHOP) {
+                    photoshop.extend_from_slice(irb);
+                }
+            }
+            COM => {
+                m.comment.get_or_insert_with(|| d.to_vec());
+            }
+            _ => {}
+        }
+    }
+    icc.sort_by_key(|&(n, _, _)| n);
+    if let Some(&(first, of, _)) = icc.first() {
+        if first == 1 && icc.len() == usize::from(of) && icc.iter().enumerate().all(|(i, &(n, _, _))| usize::from(n) == i + 1) {
+            m.icc = Some(icc.iter().flat_map(|&(_, _, part)| part).copied().collect());
+        } else {
+            notes.push(format!("its ICC profile is incomplete ({} of {of} parts) and was left out", icc.len()));
+        }
+    }
+    if !photoshop.is_empty() {
+        let (iptc, other) = iptc_of_resources(&photoshop);
+        m.iptc = iptc;
+        if other > 0 {
+            notes.push(format!("{other} bytes of Photoshop's own resources are not carried"));
+        }
+    }
+    if extended > 0 {
+        notes.push(format!("{extended} bytes of extended XMP are not carried"));
+    }
+    if several > 0 {
+        notes.push(format!("it has {} EXIF blocks; the first one counts", several + 1));
+    }
+    m.c2pa = (!manifest.is_empty()).then_some(manifest);
+    (m, notes)
+}
+
+/// Segments to go behind the JFIF header.
+fn segments(channels: Channels, m: &Metadata) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut push = |marker: u8, parts: &[&[u8]]| {
+        let len = parts.iter().map(|p| p.len()).sum::<usize>();
+        if len <= JPEG_SEGMENT {
+            out.extend([0xff, marker]);
+            out.extend((len as u16 + 2).to_be_bytes());
+            parts.iter().for_each(|p| out.extend_from_slice(p));
+        }
+    };
+    if let Some(exif) = &m.exif {
+        push(APP0 + 1, &[EXIF, exif]);
+    }
+    if let Some(xmp) = &m.xmp {
+        push(APP0 + 1, &[XMP, xmp]);
+    }
+    if let Some(icc) = m.icc_for(channels).filter(|icc| icc.len() <= JPEG_MAX_ICC) {
+        let parts = icc.chunks(JPEG_SEGMENT - ICC.len() - 2);
+        let of = parts.len() as u8;
+        for (i, part) in parts.enumerate() {
+            push(APP0 + 2, &[ICC, &[i as u8 + 1, of], part]);
+        }
+    }
+    if let Some(iptc) = m.iptc.as_ref().filter(|b| jpeg_holds(b, 14 + 13)) {
+        push(APP0 + 13, &[PHOTOSHOP, &resource_of_iptc(iptc)]);
+    }
+    if let Some(comment) = &m.comment {
+        push(COM, &[comment]);
+    }
+    out
+}
+
+/// Streams rows into a JPEG file. The encoder crate pulls rows, so it runs on a thread of its own, a few rows behind.
+pub(super) struct Writer {
+    out: Output,
+    rows: Rows,
+    codes: Vec<u8>,
+    send: Option<SyncSender<Vec<u8>>>,
+    thread: Option<JoinHandle<Result<(), jpeg_encoder::EncodingError>>>,
+    /// Set when no more rows will come: the thread then stops at its next write.
+    stop: Arc<AtomicBool>,
+}
+
+/// Rows on their way to the thread.
+const AHEAD: usize = 32;
+
+impl Writer {
+    pub(super) fn new(out: Output, how: &Encoding, width: usize, height: usize, channels: Channels, metadata: &Metadata) -> Result<Self> {
+        let (send, receive) = sync_channel(AHEAD);
+        let stop = Arc::new(AtomicBool::new(false));
+        let too_large = |_| Error::Internal(format!("a JPEG of {width}x{height} pixels was not refused beforehand"));
+        let source = Source {
+            width: u16::try_from(width).map_err(too_large)?,
+            height: u16::try_from(height).map_err(too_large)?,
+            grey: channels.colours() == 1,
+            feed: Mutex::new(Feed { receive, row: Vec::new(), y: None }),
+            stop: stop.clone(),
+        };
+        let head = Head { out: out.clone(), passed: 0, insert: segments(channels, metadata), stop: stop.clone() };
+        let mut e = jpeg_encoder::Encoder::new(BufWriter::with_capacity(64 << 10, head), how.quality);
+        e.set_sampling_factor(SamplingFactor::F_1_1);
+        if let Some((x, y)) = metadata.dpi {
+            let whole = |v: f64| v.round().clamp(1.0, 65_535.0) as u16;
+            e.set_density(PixelDensity { density: (whole(x), whole(y)), unit: PixelDensityUnit::Inches });
+        }
+        let thread =
+            std::thread::Builder::new().name("jpeg".into()).spawn(move || e.encode_image(source)).map_err(|e| Error::io(&out.path, e))?;
+        Ok(Self { out, rows: Rows::new(width, height, channels), codes: Vec::new(), send: Some(send), thread: Some(thread), stop })
+    }
+
+    /// Waits for the thread and tells what went wrong in it.
+    fn join(&mut self) -> Result<()> {
+        self.send = None;
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(Ok(()))) | None => Ok(()),
+            Some(Ok(Err(e))) => {
+                self.out.close()?;
+                Err(Error::output(&self.out.path, format!("the JPEG could not be written ({e})"), ""))
+            }
+            Some(Err(_)) => Err(Error::Internal("the JPEG encoder stopped".into())),
+        }
+    }
+}
+
+impl super::Encoder for Writer {
+    fn write(&mut self, band: &Band) -> Result<()> {
+        self.rows.take(band)?;
+        for r in 0..band.rows {
+            quantise::row(band, r, &mut self.codes, &self.out.path.display())?;
+            let row = match band.channels {
+                2 => over_white::<1>(&self.codes),
+                4 => over_white::<3>(&self.codes),
+                _ => std::mem::take(&mut self.codes),
+            };
+            if self.send.as_ref().is_none_or(|s| s.send(row).is_err()) {
+                self.join()?;
+                return Err(Error::Internal("the JPEG encoder took no more rows".into()));
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<u64> {
+        self.rows.complete()?;
+        self.join()?;
+        self.out.close()
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.send = None;
+        if let Some(t) = self.thread.take() {
+            let _ = t.join();
+        }
+    }
+}
+
+/// Lays straight alpha over white: `a * v + (1 - a) * 255`, rounded.
+fn over_white<const N: usize>(codes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(codes.len() / (N + 1) * N);
+    for p in codes.chunks_exact(N + 1) {
+        let a = u32::from(p[N]);
+        out.extend(p[..N].iter().map(|&v| ((u32::from(v) * a + 255 * (255 - a) + 127) / 255) as u8));
+    }
+    out
+}
+
+/// What the encoder crate pulls rows from.
+struct Source {
+    width: u16,
+    height: u16,
+    grey: bool,
+    feed: Mutex<Feed>,
+    stop: Arc<AtomicBool>,
+}
+
+struct Feed {
+    receive: Receiver<Vec<u8>>,
+    row: Vec<u8>,
+    y: Option<u16>,
+}
+
+impl ImageBuffer for Source {
+    fn get_jpeg_color_type(&self) -> JpegColorType {
+        if self.grey { JpegColorType::Luma } else { JpegColorType::Ycbcr }
+    }
+
+    fn width(&self) -> u16 {
+        self.width
+    }
+
+    fn height(&self) -> u16 {
+        self.height
+    }
+
+    /// Rows are asked for in order; the last one again and again to fill its block.
+    fn fill_buffers(&self, y: u16, buffers: &mut [Vec<u8>; 4]) {
+        let n = usize::from(self.width) * if self.grey { 1 } else { 3 };
+        let mut feed = self.feed.lock().unwrap_or_else(PoisonError::into_inner);
+        if feed.y != Some(y) {
+            feed.row = feed.receive.recv().ok().filter(|row| row.len() == n).unwrap_or_else(|| {
+                // The sender is gone: whatever is encoded from here on is thrown away at the next write.
+                self.stop.store(true, Ordering::Relaxed);
+                vec![0; n]
+            });
+            feed.y = Some(y);
+        }
+        if self.grey {
+            buffers[0].extend_from_slice(&feed.row);
+            return;
+        }
+        const BLOCK: usize = 32;
+        let [luma, blue, red, _] = buffers;
+        let mut plane = [[0; BLOCK]; 3];
+        for block in feed.row.chunks(BLOCK * 3) {
+            let n = block.len() / 3;
+            for (i, p) in block.chunks_exact(3).enumerate() {
+                (plane[0][i], plane[1][i], plane[2][i]) = rgb_to_ycbcr(p[0], p[1], p[2]);
+            }
+            luma.extend_from_slice(&plane[0][..n]);
+            blue.extend_from_slice(&plane[1][..n]);
+            red.extend_from_slice(&plane[2][..n]);
+        }
+    }
+}
+
+/// Passes SOI and the JFIF header, inserts the metadata segments, then passes the rest.
+struct Head {
+    out: Output,
+    passed: usize,
+    insert: Vec<u8>,
+    stop: Arc<AtomicBool>,
+}
+
+/// SOI (2 bytes) and an APP0 segment without thumbnail (18 bytes).
+const JFIF_END: usize = 20;
+
+impl Write for Head {
+    fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
+        self.write_all(data).map(|()| data.len())
+    }
+
+    fn write_all(&mut self, data: &[u8]) -> std::io::Result<()> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(std::io::ErrorKind::BrokenPipe.into());
+        }
+        if self.passed >= JFIF_END {
+            return self.out.write_all(data);
+        }
+        let first = data.len().min(JFIF_END - self.passed);
+        self.out.write_all(&data[..first])?;
+        self.passed += first;
+        if self.passed == JFIF_END {
+            self.out.write_all(&std::mem::take(&mut self.insert))?;
+        }
+        self.out.write_all(&data[first..])
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
+    }
+}

@@ -1,0 +1,572 @@
+//! PNG (ISO/IEC 15948:2004, PNG 3): chunks are walked here, pixels go through the `png` crate.
+
+use std::io::{Cursor, Read, Write};
+use std::path::Path;
+
+use super::metadata::{International, MAX_METADATA_BYTES, Text, find, iptc_of_resources, resource_of_iptc, tidy_dpi};
+use super::{Encoding, Format, Header, Limits, Metadata, Output, Rows, orientation, quantise, reserve, zeros};
+use crate::band::Band;
+use crate::error::{Error, Result};
+use crate::image::{Channels, Image, Samples};
+
+const AGAIN: &str = "copy, download or export it again";
+const XMP_KEYWORD: &[u8] = b"XML:com.adobe.xmp";
+
+/// One chunk as found in the file.
+struct Chunk<'a> {
+    kind: [u8; 4],
+    /// As much of the data as the file holds.
+    data: &'a [u8],
+    /// Where the chunk's length field stands.
+    at: usize,
+    /// The whole chunk is there (its data, at least).
+    whole: bool,
+    /// Stored and computed checksums differ.
+    damaged: bool,
+}
+
+impl Chunk<'_> {
+    fn critical(&self) -> bool {
+        self.kind[0].is_ascii_uppercase()
+    }
+
+    fn name(&self) -> String {
+        String::from_utf8_lossy(&self.kind).into_owned()
+    }
+}
+
+/// The chunks after the signature, as far as the file goes. Checksums are computed only if `verify`.
+fn chunks(bytes: &[u8], verify: bool) -> impl Iterator<Item = Chunk<'_>> {
+    let mut at = 8;
+    std::iter::from_fn(move || {
+        let head = bytes.get(at..at + 8)?;
+        let len = u32::from_be_bytes(head[..4].try_into().ok()?) as usize;
+        let kind: [u8; 4] = head[4..].try_into().ok()?;
+        let rest = &bytes[at + 8..];
+        let data = &rest[..len.min(rest.len())];
+        let crc = rest.get(len..len.saturating_add(4)).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes);
+        let damaged = verify
+            && crc.is_some_and(|stored| {
+                let mut sum = flate2::Crc::new();
+                sum.update(&kind);
+                sum.update(data);
+                sum.sum() != stored
+            });
+        let chunk = Chunk { kind, data, at, whole: data.len() == len, damaged };
+        at = if crc.is_some() { at + 12 + len } else { bytes.len() };
+        Some(chunk)
+    })
+}
+
+/// IHDR, checked.
+struct Ihdr {
+    width: u32,
+    height: u32,
+    depth: u8,
+    colour: u8,
+    interlaced: bool,
+}
+
+fn ihdr(path: &Path, bytes: &[u8]) -> Result<Ihdr> {
+    let bad = |what: String| Err(Error::input(path, what, AGAIN));
+    let Some(c) = chunks(bytes, true).next() else {
+        return bad(format!("the PNG data ends after {} bytes, inside its header", bytes.len()));
+    };
+    if &c.kind != b"IHDR" || !c.whole || c.data.len() != 13 {
+        return bad("the PNG header chunk (IHDR) is missing or cut off".into());
+    }
+    if c.damaged {
+        return bad("the checksum of the PNG header (IHDR) is wrong: the file was damaged in transfer or storage".into());
+    }
+    let d = c.data;
+    let (width, height) = (u32::from_be_bytes([d[0], d[1], d[2], d[3]]), u32::from_be_bytes([d[4], d[5], d[6], d[7]]));
+    let (depth, colour) = (d[8], d[9]);
+    let allowed: &[u8] = match colour {
+        0 => &[1, 2, 4, 8, 16],
+        2 | 4 | 6 => &[8, 16],
+        3 => &[1, 2, 4, 8],
+        _ => return bad(format!("its PNG header names colour type {colour}, which does not exist")),
+    };
+    if !allowed.contains(&depth) {
+        return bad(format!("its PNG header names {depth} bits for colour type {colour}, which does not exist"));
+    }
+    if d[10] != 0 || d[11] != 0 || d[12] > 1 {
+        return bad("its PNG header names an unknown compression, filter or interlace method".into());
+    }
+    Ok(Ihdr { width, height, depth, colour, interlaced: d[12] == 1 })
+}
+
+fn layout(h: &Ihdr, transparency: bool) -> Channels {
+    match h.colour {
+        0 => Channels::of(1, transparency),
+        2 | 3 => Channels::of(3, transparency),
+        4 => Channels::GreyAlpha,
+        _ => Channels::Rgba,
+    }
+}
+
+/// Reads the header; the chunks before the pixels decide about alpha and orientation.
+pub(super) fn header(path: &Path, bytes: &[u8]) -> Result<Header> {
+    let h = ihdr(path, bytes)?;
+    let (mut transparency, mut exif, mut xmp) = (false, None, None);
+    for c in chunks(bytes, false).filter(|c| c.whole) {
+        match &c.kind {
+            b"tRNS" => transparency = true,
+            b"eXIf" => exif = Some(c.data),
+            b"iTXt" if c.data.starts_with(XMP_KEYWORD) => xmp = Some(c.data),
+            _ => {}
+        }
+    }
+    Ok(Header {
+        format: Format::Png,
+        width: h.width as usize,
+        height: h.height as usize,
+        channels: layout(&h, transparency),
+        bits: if h.depth == 16 { 16 } else { 8 },
+        orientation: orientation(exif, xmp),
+    })
+}
+
+/// Decodes pixels and metadata; the orientation is not applied.
+pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image> {
+    let h = ihdr(path, bytes)?;
+    limits.check(path, h.width.into(), h.height.into())?;
+    let mut transparency = false;
+    let (mut compressed, mut ended, mut cut) = (0usize, false, None);
+    // What the pixel decoder gets: critical chunks only, and an end.
+    let mut clean = Vec::new();
+    clean
+        .try_reserve(bytes.len())
+        .map_err(|_| Error::limit(path.display(), "there is no memory for its compressed data", "a smaller file"))?;
+    clean.extend_from_slice(&bytes[..8]);
+    let mut extra = Extra::default();
+    for c in chunks(bytes, true) {
+        let pixel_related = c.critical() || &c.kind == b"tRNS";
+        if c.damaged && pixel_related {
+            return Err(Error::input(
+                path,
+                format!("the checksum of its {} chunk at byte {} is wrong: the picture was damaged in transfer or storage", c.name(), c.at),
+                AGAIN,
+            ));
+        }
+        match &c.kind {
+            b"acTL" => {
+                let frames = c.data.get(..4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_be_bytes);
+                if frames > 1 {
+                    return Err(Error::input(
+                        path,
+                        format!("this is an animation (APNG, {frames} frames)"),
+                        "export the frame you need as a still picture",
+                    ));
+                }
+                extra.notes.push("it is marked as an animation of one frame; its still picture was taken".into());
+                continue;
+            }
+            b"IEND" => {
+                ended = true;
+                break;
+            }
+            b"IDAT" => compressed += c.data.len(),
+            b"tRNS" => transparency = true,
+            _ if !c.whole || c.damaged => {
+                if !c.whole && c.critical() {
+                    cut = Some(c.at);
+                    break;
+                }
+                extra.notes.push(format!("its {} chunk is damaged and was left out", c.name()));
+                continue;
+            }
+            _ => {}
+        }
+        if pixel_related {
+            if !matches!(&c.kind, b"IHDR" | b"PLTE" | b"tRNS" | b"IDAT") {
+                return Err(Error::input(
+                    path,
+                    format!("its critical chunk {} at byte {} is unknown to PNG", c.name(), c.at),
+                    "export it again as a plain PNG",
+                ));
+            }
+            clean.extend((c.data.len() as u32).to_be_bytes());
+            clean.extend(c.kind);
+            clean.extend(c.data);
+            clean.extend([0; 4]); // checksums were verified above and are not looked at again
+            if !c.whole {
+                cut = Some(c.at);
+                break;
+            }
+        } else {
+            extra.take(&c);
+        }
+    }
+    clean.extend(b"\0\0\0\0IEND\xae\x42\x60\x82");
+    if compressed == 0 {
+        return Err(Error::input(path, "it holds no picture data (no IDAT chunk)", AGAIN));
+    }
+    if cut.is_none() && !ended {
+        extra.notes.push("its end mark (IEND) is missing; the picture itself is complete".into());
+    }
+
+    let channels = layout(&h, transparency);
+    let (width, height) = (h.width as usize, h.height as usize);
+    // Deflate reaches at most 1032:1, so a header that promises more than that is lying: refuse before taking memory.
+    let row_bits = u64::from(h.width) * u64::from(h.depth) * [1, 0, 3, 1, 2, 0, 4][usize::from(h.colour)];
+    let raw = row_bits.div_ceil(8).saturating_mul(u64::from(h.height));
+    if raw > (compressed as u64).saturating_mul(1032).saturating_add(65_536) {
+        return Err(Error::input(
+            path,
+            format!("its {compressed} bytes of picture data cannot hold {width}x{height} pixels: the file is cut off or damaged"),
+            AGAIN,
+        ));
+    }
+
+    let mut options = png::DecodeOptions::default();
+    options.set_ignore_crc(true);
+    options.set_ignore_adler32(false);
+    let mut decoder = png::Decoder::new_with_options(Cursor::new(&clean), options);
+    decoder.set_limits(png::Limits { bytes: 1 << 30 });
+    decoder.set_transformations(png::Transformations::EXPAND);
+    let broken = |e: &png::DecodingError, row: usize| {
+        let said = e.to_string();
+        match e {
+            png::DecodingError::IoError(_) => {
+                Error::input(path, format!("the PNG data ends after {row} of {height} rows: the file is cut off"), AGAIN)
+            }
+            _ if cut.is_some() => {
+                Error::input(path, format!("the PNG data ends inside a chunk after {row} of {height} rows: the file is cut off"), AGAIN)
+            }
+            png::DecodingError::LimitsExceeded => Error::limit(path.display(), "its rows are too wide to decode", "a smaller picture"),
+            _ => {
+                Error::input(path, format!("its picture data is damaged at row {row} of {height} ({})", said.trim_end_matches('.')), AGAIN)
+            }
+        }
+    };
+    let mut reader = decoder.read_info().map_err(|e| broken(&e, 0))?;
+    let line = reader.output_line_size(h.width).ok_or_else(|| Error::limit(path.display(), "its rows are too wide to decode", ""))?;
+    let bytes_per_sample = if h.depth == 16 { 2 } else { 1 };
+    if line != width * channels.count() * bytes_per_sample {
+        return Err(Error::Internal(format!("a PNG row of {line} bytes for {width} pixels")));
+    }
+    let total = width * height * channels.count();
+    let samples = if h.interlaced {
+        let mut raw = zeros::<u8>(path, total * bytes_per_sample)?;
+        reader.next_frame(&mut raw).map_err(|e| broken(&e, 0))?;
+        if h.depth == 16 {
+            let mut v = reserve(path, total)?;
+            big_endian(&raw, &mut v);
+            Samples::U16(v)
+        } else {
+            Samples::U8(raw)
+        }
+    } else if h.depth == 16 {
+        let mut v = reserve::<u16>(path, total)?;
+        let mut row = vec![0; line];
+        for y in 0..height {
+            reader.read_row(&mut row).map_err(|e| broken(&e, y))?;
+            big_endian(&row, &mut v);
+        }
+        Samples::U16(v)
+    } else {
+        let mut v = zeros::<u8>(path, total)?;
+        for (y, row) in v.chunks_exact_mut(line).enumerate() {
+            reader.read_row(row).map_err(|e| broken(&e, y))?;
+        }
+        Samples::U8(v)
+    };
+    // The end of the compressed stream holds the checksum over all pixels.
+    let mut rest = vec![0; line];
+    reader.read_row(&mut rest).map_err(|e| broken(&e, height))?;
+    if cut.is_some() && !h.interlaced {
+        extra.notes.push("it is cut off behind the last pixel; the picture itself is complete".into());
+    }
+
+    let Extra { metadata, notes, .. } = extra.finish();
+    Ok(Image { width, height, channels, samples, format: Format::Png, metadata, notes })
+}
+
+fn big_endian(from: &[u8], to: &mut Vec<u16>) {
+    to.extend(from.chunks_exact(2).map(|b| u16::from_be_bytes([b[0], b[1]])));
+}
+
+/// Metadata chunks as they come.
+#[derive(Default)]
+struct Extra {
+    metadata: Metadata,
+    notes: Vec<String>,
+    /// Decompressed metadata so far.
+    inflated: usize,
+    photoshop: usize,
+}
+
+impl Extra {
+    fn take(&mut self, c: &Chunk<'_>) {
+        let done = match &c.kind {
+            b"iCCP" => self.icc(c.data),
+            b"eXIf" => {
+                self.metadata.exif = Some(c.data.strip_prefix(b"Exif\0\0").unwrap_or(c.data).to_vec());
+                Some(())
+            }
+            b"pHYs" => {
+                if let Some(&[a, b, cc, d, e, f, g, h, 1]) = c.data.get(..9) {
+                    let (x, y) = (u32::from_be_bytes([a, b, cc, d]), u32::from_be_bytes([e, f, g, h]));
+                    self.metadata.dpi = tidy_dpi(f64::from(x) * 0.0254, f64::from(y) * 0.0254);
+                }
+                Some(())
+            }
+            b"caBX" => {
+                self.metadata.c2pa = Some(c.data.to_vec());
+                Some(())
+            }
+            b"tEXt" => self.plain_text(c.data, false),
+            b"zTXt" => self.plain_text(c.data, true),
+            b"iTXt" => self.international_text(c.data),
+            b"cICP" => {
+                self.notes.push("its colour description (cICP) is not carried; sRGB is assumed where it has no ICC profile".into());
+                Some(())
+            }
+            _ => Some(()),
+        };
+        if done.is_none() {
+            self.notes.push(format!("its {} chunk at byte {} is damaged or too large and was left out", c.name(), c.at));
+        }
+    }
+
+    /// zlib data, at most [`MAX_METADATA_BYTES`] in all chunks together.
+    fn inflate(&mut self, data: &[u8]) -> Option<Vec<u8>> {
+        let room = MAX_METADATA_BYTES - self.inflated;
+        let mut out = Vec::new();
+        flate2::read::ZlibDecoder::new(data).take(room as u64 + 1).read_to_end(&mut out).ok()?;
+        if out.len() > room {
+            return None;
+        }
+        self.inflated += out.len();
+        Some(out)
+    }
+
+    fn icc(&mut self, data: &[u8]) -> Option<()> {
+        let name = data.iter().take(80).position(|&b| b == 0)?;
+        let (&method, packed) = data.get(name + 1..)?.split_first()?;
+        if method != 0 {
+            return None;
+        }
+        let icc = self.inflate(packed)?;
+        (!icc.is_empty()).then(|| self.metadata.icc = Some(icc))
+    }
+
+    fn plain_text(&mut self, data: &[u8], packed: bool) -> Option<()> {
+        let end = data.iter().position(|&b| b == 0)?;
+        let keyword = latin1(&data[..end]);
+        let value = if packed {
+            let (&method, packed) = data.get(end + 1..)?.split_first()?;
+            if method != 0 {
+                return None;
+            }
+            self.inflate(packed)?
+        } else {
+            data[end + 1..].to_vec()
+        };
+        if let Some(profile) = keyword.strip_prefix("Raw profile type ")
+            && let Some(bytes) = raw_profile(&value)
+        {
+            let m = &mut self.metadata;
+            match profile {
+                "exif" | "APP1" if m.exif.is_none() && find(&bytes[..bytes.len().min(16)], b"Exif\0\0").is_some() => {
+                    m.exif = bytes.strip_prefix(b"Exif\0\0").map(<[u8]>::to_vec);
+                    return Some(());
+                }
+                "iptc" | "8bim" if m.iptc.is_none() => {
+                    let (iptc, other) = iptc_of_resources(&bytes);
+                    if iptc.is_some() {
+                        m.iptc = iptc;
+                        self.photoshop += other;
+                        return Some(());
+                    }
+                }
+                "xmp" if m.xmp.is_none() => {
+                    m.xmp = Some(bytes);
+                    return Some(());
+                }
+                "icc" | "icm" if m.icc.is_none() => {
+                    m.icc = Some(bytes);
+                    return Some(());
+                }
+                _ => {}
+            }
+        }
+        self.metadata.text.push(Text { keyword, value: latin1(&value), international: None });
+        Some(())
+    }
+
+    fn international_text(&mut self, data: &[u8]) -> Option<()> {
+        let mut parts = data.splitn(2, |&b| b == 0);
+        let (keyword, rest) = (parts.next()?, parts.next()?);
+        let (&[packed, method], rest) = rest.split_first_chunk::<2>()?;
+        let mut parts = rest.splitn(3, |&b| b == 0);
+        let (language, translated, value) = (parts.next()?, parts.next()?, parts.next()?);
+        let value = match (packed, method) {
+            (0, _) => value.to_vec(),
+            (1, 0) => self.inflate(value)?,
+            _ => return None,
+        };
+        if keyword == XMP_KEYWORD {
+            self.metadata.xmp = Some(value);
+            return Some(());
+        }
+        // Some writers put Latin-1 here although the standard says UTF-8.
+        let value = String::from_utf8(value).unwrap_or_else(|e| latin1(e.as_bytes()));
+        let international =
+            International { language: latin1(language), translated_keyword: String::from_utf8_lossy(translated).into_owned() };
+        self.metadata.text.push(Text { keyword: latin1(keyword), value, international: Some(international) });
+        Some(())
+    }
+
+    fn finish(mut self) -> Self {
+        if self.photoshop > 0 {
+            self.notes.push(format!("{} bytes of Photoshop's own resources are not carried", self.photoshop));
+        }
+        self
+    }
+}
+
+fn latin1(bytes: &[u8]) -> String {
+    bytes.iter().map(|&b| char::from(b)).collect()
+}
+
+/// The text as Latin-1, if every character is in it (NUL excluded, which would end the text).
+fn to_latin1(text: &str) -> Option<Vec<u8>> {
+    text.chars().map(|c| u8::try_from(u32::from(c)).ok().filter(|&b| b != 0)).collect()
+}
+
+/// ImageMagick's way to keep other blocks in text: a name, a length and hexadecimal digits on lines.
+fn raw_profile(text: &[u8]) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(text).ok()?;
+    let mut words = text.split_ascii_whitespace();
+    words.next()?;
+    let len: usize = words.next()?.parse().ok()?;
+    let digits: Vec<u8> = words.flat_map(str::bytes).collect();
+    if digits.len() != len.checked_mul(2)? {
+        return None;
+    }
+    digits.chunks_exact(2).map(|p| Some((char::from(p[0]).to_digit(16)? * 16 + char::from(p[1]).to_digit(16)?) as u8)).collect()
+}
+
+fn to_raw_profile(name: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut out = format!("\n{name}\n{:8}\n", bytes.len()).into_bytes();
+    for line in bytes.chunks(36) {
+        out.extend(line.iter().flat_map(|b| [b >> 4, b & 15]).map(|d| b"0123456789abcdef"[usize::from(d)]));
+        out.push(b'\n');
+    }
+    out
+}
+
+/// Streams rows into a PNG file.
+pub(super) struct Writer {
+    out: Output,
+    rows: Rows,
+    bits: u8,
+    stream: png::StreamWriter<'static, Output>,
+    codes8: Vec<u8>,
+    codes16: Vec<u16>,
+}
+
+impl Writer {
+    pub(super) fn new(out: Output, how: &Encoding, width: usize, height: usize, channels: Channels, metadata: &Metadata) -> Result<Self> {
+        let too_large = |_| Error::Internal(format!("a PNG of {width}x{height} pixels was not refused beforehand"));
+        let mut e = png::Encoder::new(out.clone(), u32::try_from(width).map_err(too_large)?, u32::try_from(height).map_err(too_large)?);
+        e.set_color(match channels {
+            Channels::Grey => png::ColorType::Grayscale,
+            Channels::GreyAlpha => png::ColorType::GrayscaleAlpha,
+            Channels::Rgb => png::ColorType::Rgb,
+            Channels::Rgba => png::ColorType::Rgba,
+        });
+        e.set_depth(if how.bits == 16 { png::BitDepth::Sixteen } else { png::BitDepth::Eight });
+        e.set_compression(png::Compression::Fast);
+        e.set_filter(png::Filter::Paeth);
+        let failed = |e| encoding_error(&out.path, e);
+        let mut w = e.write_header().map_err(failed)?;
+        write_metadata(&mut w, channels, metadata).map_err(failed)?;
+        let stream = w.into_stream_writer_with_size(256 << 10).map_err(failed)?;
+        Ok(Self { rows: Rows::new(width, height, channels), bits: how.bits, stream, codes8: Vec::new(), codes16: Vec::new(), out })
+    }
+}
+
+fn write_metadata(w: &mut png::Writer<Output>, channels: Channels, m: &Metadata) -> Result<(), png::EncodingError> {
+    use png::chunk::ChunkType;
+    let packed = |head: &[u8], data: &[u8]| -> Result<Vec<u8>, png::EncodingError> {
+        let mut z = flate2::write::ZlibEncoder::new(head.to_vec(), flate2::Compression::default());
+        z.write_all(data)?;
+        Ok(z.finish()?)
+    };
+    if let Some(icc) = m.icc_for(channels) {
+        w.write_chunk(ChunkType(*b"iCCP"), &packed(b"ICC profile\0\0", icc)?)?;
+    }
+    if let Some((x, y)) = m.dpi {
+        let per_metre = |v: f64| ((v / 0.0254).round() as u32).to_be_bytes();
+        let data = [&per_metre(x)[..], &per_metre(y), &[1]].concat();
+        w.write_chunk(ChunkType(*b"pHYs"), &data)?;
+    }
+    if let Some(exif) = &m.exif {
+        w.write_chunk(ChunkType(*b"eXIf"), exif)?;
+    }
+    if let Some(xmp) = &m.xmp {
+        w.write_chunk(ChunkType(*b"iTXt"), &[XMP_KEYWORD, b"\0\0\0\0\0", xmp].concat())?;
+    }
+    if let Some(iptc) = &m.iptc {
+        let text = to_raw_profile("iptc", &resource_of_iptc(iptc));
+        w.write_chunk(ChunkType(*b"zTXt"), &packed(b"Raw profile type iptc\0\0", &text)?)?;
+    }
+    for t in &m.text {
+        // Keywords are 1..=79 Latin-1 bytes; a reader's keyword always is, a caller's may not be.
+        let Some(key) = to_latin1(&t.keyword).filter(|k| (1..=79).contains(&k.len())) else { continue };
+        match (&t.international, to_latin1(&t.value)) {
+            (None, Some(value)) => w.write_chunk(ChunkType(*b"tEXt"), &[&key[..], b"\0", &value].concat())?,
+            (i, _) => {
+                let i = i.clone().unwrap_or_default();
+                let head = [&key[..], b"\0\0\0", i.language.as_bytes(), b"\0", i.translated_keyword.as_bytes(), b"\0"].concat();
+                w.write_chunk(ChunkType(*b"iTXt"), &[&head, t.value.as_bytes()].concat())?;
+            }
+        }
+    }
+    // A JPEG comment's place in a PNG is the `Comment` keyword.
+    if let Some(comment) = m.comment.as_ref().filter(|_| !m.text.iter().any(|t| t.keyword == "Comment")) {
+        match std::str::from_utf8(comment) {
+            Ok(text) if !text.is_ascii() => w.write_chunk(ChunkType(*b"iTXt"), &[b"Comment\0\0\0\0\0", text.as_bytes()].concat())?,
+            _ => {
+                let plain: Vec<u8> = comment.iter().copied().filter(|&b| b != 0).collect();
+                w.write_chunk(ChunkType(*b"tEXt"), &[b"Comment\0", &plain[..]].concat())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+impl super::Encoder for Writer {
+    fn write(&mut self, band: &Band) -> Result<()> {
+        self.rows.take(band)?;
+        let name = self.out.path.display();
+        for r in 0..band.rows {
+            if self.bits == 16 {
+                quantise::row(band, r, &mut self.codes16, &name)?;
+                self.codes8.clear();
+                self.codes8.extend(self.codes16.iter().flat_map(|v| v.to_be_bytes()));
+            } else {
+                quantise::row(band, r, &mut self.codes8, &name)?;
+            }
+            self.stream.write_all(&self.codes8).map_err(|e| Error::io(&self.out.path, e))?;
+        }
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<u64> {
+        self.rows.complete()?;
+        // The end chunk is written when the stream is dropped; closing reports what went wrong there.
+        self.stream.finish().map_err(|e| encoding_error(&self.out.path, e))?;
+        self.out.close()
+    }
+}
+
+fn encoding_error(path: &Path, e: png::EncodingError) -> Error {
+    match e {
+        png::EncodingError::IoError(e) => Error::io(path, e),
+        e => Error::output(path, format!("the PNG could not be written ({e})"), ""),
+    }
+}

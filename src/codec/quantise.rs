@@ -1,0 +1,120 @@
+//! The one place where finished values become integers: clamp to 0..1, scale, round half up.
+
+use crate::band::Band;
+use crate::error::{Error, Result};
+
+/// An integer sample type of a file.
+pub(super) trait Code: Copy + Default {
+    /// `round_half_up(clamp(v, 0, 1) * max)`.
+    fn of(v: f32) -> Self;
+}
+
+impl Code for u8 {
+    #[inline(always)]
+    fn of(v: f32) -> u8 {
+        (v.clamp(0.0, 1.0) * 255.0 + 0.5) as i32 as u8
+    }
+}
+
+impl Code for u16 {
+    #[inline(always)]
+    fn of(v: f32) -> u16 {
+        (v.clamp(0.0, 1.0) * 65535.0 + 0.5) as i32 as u16
+    }
+}
+
+/// Row `r` of `band` (counted from its first row) as interleaved codes; `out` is resized to `width * channels`.
+///
+/// A NaN is an error: it never reaches a file. `subject` names the output in that message.
+pub(super) fn row<T: Code>(band: &Band, r: usize, out: &mut Vec<T>, subject: &dyn std::fmt::Display) -> Result<()> {
+    let n = band.channels;
+    out.resize(band.width * n, T::default());
+    let mut nan = false;
+    match n {
+        1 => nan |= plain(band.row(0, r), out),
+        2 => nan |= woven([band.row(0, r), band.row(1, r)], out),
+        3 => nan |= woven([band.row(0, r), band.row(1, r), band.row(2, r)], out),
+        4 => nan |= woven([band.row(0, r), band.row(1, r), band.row(2, r), band.row(3, r)], out),
+        _ => return Err(Error::Internal(format!("a band with {n} channels reached an encoder"))),
+    }
+    if nan {
+        return Err(Error::quality(
+            subject,
+            format!("row {} holds values that are not numbers (NaN)", band.y + r),
+            "--precision fp32, or another --model",
+        ));
+    }
+    Ok(())
+}
+
+fn plain<T: Code>(from: &[f32], out: &mut [T]) -> bool {
+    let mut nan = false;
+    for (o, &v) in out.iter_mut().zip(from) {
+        nan |= v.is_nan();
+        *o = T::of(v);
+    }
+    nan
+}
+
+/// Converts a block of each plane at a time (that loop is vectorised), then weaves the block.
+fn woven<T: Code, const N: usize>(planes: [&[f32]; N], out: &mut [T]) -> bool {
+    const BLOCK: usize = 64;
+    let mut nan = false;
+    let mut code = [[T::default(); BLOCK]; N];
+    for (b, out) in out.chunks_mut(BLOCK * N).enumerate() {
+        let len = out.len() / N;
+        for (code, plane) in code.iter_mut().zip(planes) {
+            nan |= plain(&plane[b * BLOCK..b * BLOCK + len], code);
+        }
+        for (x, px) in out.chunks_exact_mut(N).enumerate() {
+            for c in 0..N {
+                px[c] = code[c][x];
+            }
+        }
+    }
+    nan
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_survives_and_halves_round_up() {
+        for v in 0..=255u8 {
+            assert_eq!(u8::of(f32::from(v) / 255.0), v);
+        }
+        for v in 0..=65535u16 {
+            assert_eq!(u16::of(f32::from(v) / 65535.0), v);
+        }
+        assert_eq!(u8::of(0.5 / 255.0), 1);
+        assert_eq!((u8::of(-3.0), u8::of(7.0), u8::of(f32::INFINITY), u8::of(f32::NEG_INFINITY)), (0, 255, 255, 0));
+        assert_eq!((u16::of(-3.0), u16::of(7.0)), (0, 65535));
+    }
+
+    #[test]
+    fn weaving_agrees_with_the_slow_way_for_every_width() {
+        for n in 1..=4 {
+            for width in [1, 2, 63, 64, 65, 130] {
+                let mut b = Band::new(3, width, 2, n);
+                for (i, v) in b.data.iter_mut().enumerate() {
+                    *v = (i as f32 * 0.137).sin();
+                }
+                let mut out = Vec::<u8>::new();
+                row(&b, 1, &mut out, &"x").unwrap();
+                for x in 0..width {
+                    for c in 0..n {
+                        assert_eq!(out[x * n + c], u8::of(b.row(c, 1)[x]));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_nan_is_refused() {
+        let mut b = Band::new(0, 70, 1, 3);
+        b.row_mut(2, 0)[69] = f32::NAN;
+        assert_eq!(row(&b, 0, &mut Vec::<u8>::new(), &"x").unwrap_err().kind(), "quality");
+    }
+}
