@@ -27,6 +27,8 @@ pub const DEEP_PX: u32 = 96;
 const UNIT: usize = 192;
 /// The largest one; networks that see further than a third of it count as unbounded.
 const LARGEST: usize = 3072;
+/// The largest stride that blended tiles are aligned to. It is a matter of looks there, so it must stay cheap.
+const ALIGNED: usize = 64;
 
 /// An input or output of a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -338,7 +340,11 @@ impl Plan<'_> {
 
     /// Sets radius and stride from one walk, or says why there is none.
     fn judge(&self, analysis: &mut Analysis, walk: &Walk) {
+        let [rows_stride, columns_stride] = walk.stride;
+        let stride = usize::try_from(rows_stride / value::gcd(rows_stride, columns_stride) * columns_stride).unwrap_or(usize::MAX);
         if !analysis.is_open() {
+            // Tiles that keep to the grid of the strided layers differ less from the whole, even where no halo makes them equal.
+            analysis.stride = if stride <= ALIGNED { stride as u32 } else { 1 };
             return;
         }
         let Some(reached) = self.reached(walk) else {
@@ -349,12 +355,10 @@ impl Plan<'_> {
             analysis.blockers.push("its output is no whole multiple of its input".into());
             return;
         };
-        let [rows_stride, columns_stride] = walk.stride;
-        let stride = rows_stride / value::gcd(rows_stride, columns_stride) * columns_stride;
-        let Some(stride) = usize::try_from(stride).ok().filter(|&s| s <= 1024) else {
+        if stride > 1024 {
             analysis.blockers.push("its layers line up again only after more than 1024 pixels".into());
             return;
-        };
+        }
         analysis.stride = stride as u32;
         match (radius(&reached.rows, scale, stride), radius(&reached.columns, scale, stride)) {
             (Reach::Px(a), Reach::Px(b)) => analysis.receptive = Receptive::Radius(a.max(b)),
