@@ -1,4 +1,6 @@
 //! Networks through the real runtime: rewrites, receptive fields, probing and references.
+//!
+//! Long because the random networks, their oracle and the cases they are compared with belong together.
 
 #![cfg(feature = "onnx")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // a test file

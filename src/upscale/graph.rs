@@ -2,6 +2,8 @@
 //!
 //! Nothing here runs a network. [`decode`] refuses what cannot be used, [`for_cpu`] applies the rewrites, and
 //! [`crate::upscale::receptive::analyse`] reads off what tiling needs to know. None of them panics on hostile files.
+//!
+//! Over 500 lines because every rewrite needs the same few graph primitives, and with its tests.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
