@@ -4,6 +4,7 @@ pub mod catalogue;
 pub mod device;
 pub mod graph;
 pub mod home;
+pub mod import;
 pub mod machine;
 pub mod model;
 pub mod network;

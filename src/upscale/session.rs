@@ -114,7 +114,11 @@ impl Session {
     pub fn open(model_bytes: &[u8], options: &SessionOptions) -> Result<Self> {
         let builder = builder(options).map_err(|e| Error::device(options.device, e.message(), "--device cpu"))?;
         let session = commit(builder, model_bytes).map_err(|e| {
-            Error::model(&options.model, format!("ONNX Runtime refuses it: {}", first_line(e.message())), "another file, or export it again")
+            Error::model(
+                &options.model,
+                format!("ONNX Runtime refuses it: {}", first_line(e.message())),
+                "another file, or export it again",
+            )
         })?;
         let (_, input) = pick(session.inputs(), options.input.as_deref(), "input", &options.model)?;
         let (output_at, output) = pick(session.outputs(), options.output.as_deref(), "output", &options.model)?;
