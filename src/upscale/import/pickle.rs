@@ -670,7 +670,7 @@ mod tests {
         assert!(refused(b"\x80\x02\x8b\xff\xff\xff\xff").contains("announced"));
         assert!(refused(b"\x80\x02K\x01").contains("ends at byte 4"));
         assert!(refused(b"\x80\x02.").contains("empty stack"));
-        assert!(refused(b"\x80\x02K\x01(t0.").contains("empty stack"));
+        assert!(refused(b"\x80\x02K\x01(0.").contains("empty stack"));
         assert!(refused(b"").contains("ends at byte 0"));
         // Sharing doubles at every level (a "billion laughs"), but the arena grows by one value a level and depth stops it.
         assert!(refused(&[&b"\x80\x02)"[..], &b"2\x86".repeat(1000), b"."].concat()).contains("nested more than"));
