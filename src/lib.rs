@@ -1,6 +1,7 @@
 //! lastmile finishes images made by generative models.
 
 pub mod band;
+pub mod cli;
 pub mod codec;
 pub mod error;
 pub mod image;

@@ -1,3 +1,5 @@
 //! The `lastmile` program: arguments in, exit code out.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    lastmile::cli::main()
+}

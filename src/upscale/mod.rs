@@ -11,6 +11,7 @@ pub mod network;
 pub mod onnx;
 pub mod pass;
 pub mod pool;
+pub mod receptive;
 #[cfg(feature = "onnx")]
 pub mod runtime;
 #[cfg(feature = "onnx")]

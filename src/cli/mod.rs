@@ -1,0 +1,232 @@
+//! The command line: the only place that reads arguments and the environment, prints, and picks an exit code.
+//!
+//! One file per subcommand, each with `Args` (what clap parses) and `run(args, &Globals) -> anyhow::Result<Exit>`. To add one:
+//! a `mod` line, a variant of [`Verb`] and its arm in [`Verb::run`]. Data goes to standard output ([`out`]), everything a person
+//! reads while it runs to standard error ([`say`]).
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use etcetera::BaseStrategy;
+
+use crate::error::{Error, Exit};
+
+#[derive(Parser)]
+#[command(
+    name = "lastmile",
+    version,
+    about = "Your renders are done. lastmile makes them ready to deliver.",
+    help_template = "{about}\n\n{usage-heading} {usage}\n\n{subcommands}\n\n{after-help}",
+    subcommand_value_name = "VERB",
+    subcommand_help_heading = "Verbs",
+    disable_help_subcommand = true,
+    after_help = EXAMPLES
+)]
+struct Cli {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const EXAMPLES: &str = "\
+A folder goes in, a folder comes out. Sources are never touched, and a run that was cut short goes on where it stopped.
+
+  lastmile upscale renders/ -o final/                    four times larger, tonight
+  lastmile upscale renders/ -o final/ --long-edge 3840   all of it in 4K
+  lastmile upscale hero.png -o hero.tiff --print 24x36in@300
+
+`lastmile VERB --help` explains every flag. If something is odd: `lastmile doctor`.";
+
+#[derive(Subcommand)]
+enum Verb {}
+
+impl Verb {
+    fn run(self, _globals: &Globals) -> anyhow::Result<Exit> {
+        match self {}
+    }
+}
+
+/// Flags that every verb takes.
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Everywhere")]
+pub struct GlobalArgs {
+    /// Write one JSON object a line to FILE, or to standard output with `-`
+    #[arg(long, global = true, value_name = "FILE|-")]
+    json: Option<PathBuf>,
+    /// Only errors and the summary
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say more; twice for even more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Colours in messages
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    color: Color,
+    /// Never download anything (the same as LASTMILE_OFFLINE=1 for the runtime)
+    #[arg(long, global = true)]
+    no_install: bool,
+    /// The ONNX Runtime library to use, instead of searching for one
+    #[arg(long, global = true, value_name = "FILE")]
+    onnxruntime: Option<PathBuf>,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+/// What every verb needs to know about where and how it runs; made once, from flags and the environment.
+#[derive(Debug, Clone)]
+pub struct Globals {
+    /// Models, runtime and caches: `LASTMILE_HOME`, else the platform's data folder. May not exist yet.
+    pub home: PathBuf,
+    /// `LASTMILE_OFFLINE=1`: nothing may use the network.
+    pub offline: bool,
+    /// `--no-install` or offline: nothing may be downloaded or installed unasked.
+    pub no_install: bool,
+    /// `--onnxruntime`, the library to load.
+    pub onnxruntime: Option<PathBuf>,
+    /// `ORT_DYLIB_PATH`, the next place to look.
+    pub ort_dylib_path: Option<PathBuf>,
+    /// Where JSON lines go, if wanted.
+    pub json: Option<JsonTarget>,
+    /// Whether messages on standard error may be coloured.
+    pub color: bool,
+    /// -1 quiet, 0 normal, 1 and up verbose.
+    pub verbosity: i8,
+}
+
+/// Where `--json` writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JsonTarget {
+    Stdout,
+    File(PathBuf),
+}
+
+impl JsonTarget {
+    /// Opens the target; a file is replaced.
+    pub fn open(&self) -> crate::Result<Box<dyn Write + Send>> {
+        match self {
+            Self::Stdout => Ok(Box::new(io::stdout())),
+            Self::File(path) => match std::fs::File::create(path) {
+                Ok(f) => Ok(Box::new(io::BufWriter::new(f))),
+                Err(e) => Err(Error::usage(
+                    "--json",
+                    format!("{} cannot be written: {e}", path.display()),
+                    "a file in a folder that exists, or `-`",
+                )),
+            },
+        }
+    }
+}
+
+impl Globals {
+    fn new(args: GlobalArgs) -> crate::Result<Self> {
+        Self::from_env(args, &|name| std::env::var_os(name).filter(|v| !v.is_empty()), io::stderr().is_terminal())
+    }
+
+    fn from_env(args: GlobalArgs, env: &dyn Fn(&str) -> Option<OsString>, terminal: bool) -> crate::Result<Self> {
+        let home = match env("LASTMILE_HOME") {
+            Some(dir) => std::path::absolute(&dir).map_err(|e| Error::io(&dir, e))?,
+            None => etcetera::choose_base_strategy().map(|s| s.data_dir().join("lastmile")).map_err(|e| {
+                Error::usage("LASTMILE_HOME", format!("not set, and there is no home folder: {e}"), "LASTMILE_HOME=/some/folder")
+            })?,
+        };
+        let offline = env("LASTMILE_OFFLINE").is_some_and(|v| v != "0");
+        let color = match args.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => terminal && env("NO_COLOR").is_none(),
+        };
+        Ok(Self {
+            home,
+            offline,
+            no_install: args.no_install || offline,
+            onnxruntime: args.onnxruntime,
+            ort_dylib_path: env("ORT_DYLIB_PATH").map(PathBuf::from),
+            json: args.json.map(|p| if p == Path::new("-") { JsonTarget::Stdout } else { JsonTarget::File(p) }),
+            color,
+            verbosity: if args.quiet { -1 } else { args.verbose.min(9) as i8 },
+        })
+    }
+}
+
+/// Writes one line of data to standard output. A reader that went away is [`io::ErrorKind::BrokenPipe`], which ends the program quietly.
+pub fn out(line: impl fmt::Display) -> io::Result<()> {
+    writeln!(io::stdout().lock(), "{line}")
+}
+
+/// Writes one line for a person to standard error. A closed standard error is no reason to stop working.
+pub fn say(line: impl fmt::Display) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Parses the arguments, runs the verb and turns whatever happened into an exit code.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = Globals::new(cli.global).map_err(anyhow::Error::from).and_then(|globals| cli.verb.run(&globals));
+    ExitCode::from(match result {
+        Ok(exit) => exit as u8,
+        Err(e) => report(&e) as u8,
+    })
+}
+
+/// Prints an error and picks its exit code.
+fn report(e: &anyhow::Error) -> Exit {
+    if e.chain().any(|c| c.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)) {
+        return Exit::Done;
+    }
+    say(format_args!("error: {e:#}"));
+    e.chain().find_map(|c| c.downcast_ref::<Error>()).map_or(Exit::Internal, Error::exit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn globals(args: &[&str], env: &'static [(&'static str, &'static str)]) -> Globals {
+        #[derive(Parser)]
+        struct Only {
+            #[command(flatten)]
+            global: GlobalArgs,
+        }
+        let args = Only::parse_from([&["lastmile"], args].concat()).global;
+        let env = |name: &str| env.iter().find(|(n, _)| *n == name).map(|(_, v)| OsString::from(v));
+        Globals::from_env(args, &env, true).unwrap()
+    }
+
+    #[test]
+    fn clap_finds_nothing_wrong() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_and_environment_meet_in_globals() {
+        let g = globals(&["--json", "-", "-q"], &[("LASTMILE_HOME", "/h"), ("LASTMILE_OFFLINE", "1"), ("NO_COLOR", "1")]);
+        assert_eq!(g.home, std::path::absolute("/h").unwrap());
+        assert!(g.offline && g.no_install && !g.color);
+        assert_eq!((g.json, g.verbosity), (Some(JsonTarget::Stdout), -1));
+        let g = globals(
+            &["-vv", "--json", "a.jsonl", "--color", "always"],
+            &[("LASTMILE_HOME", "/h"), ("LASTMILE_OFFLINE", "0"), ("NO_COLOR", "1")],
+        );
+        assert!(!g.offline && !g.no_install && g.color);
+        assert_eq!((g.json, g.verbosity), (Some(JsonTarget::File("a.jsonl".into())), 2));
+    }
+
+    #[test]
+    fn a_reader_that_went_away_is_no_error() {
+        let e = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!(report(&e), Exit::Done);
+        assert_eq!(report(&anyhow::anyhow!("odd")), Exit::Internal);
+        assert_eq!(report(&anyhow::Error::from(Error::runtime("missing", "")).context("starting")), Exit::Unavailable);
+    }
+}
