@@ -16,6 +16,7 @@ use lastmile::upscale::graph;
 use lastmile::upscale::import::{About, Activation, Imported, Options, Precision, import, import_from, interpolate, weights::Weights};
 use lastmile::upscale::model::{Halo, Kind, Manifest};
 use lastmile::upscale::onnx::ModelProto;
+use lastmile::upscale::receptive::{Receptive, analyse};
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/import")
@@ -96,6 +97,26 @@ fn facts_are_read_from_the_weights() {
     assert_eq!(facts("srvgg-x3-leakyrelu.safetensors"), (3, 4, 2, Some(4), 1));
     assert_eq!(facts("span-x2-trained.safetensors"), (2, 2, 6, Some(21), 1));
     assert_eq!(facts("rlfn-x2.pth"), (2, 4, 2, None, 1));
+}
+
+/// What the builders say about tiling is what the graph analysis finds.
+#[test]
+fn facts_agree_with_the_graph() {
+    for name in expected().keys().filter_map(|k| k.strip_suffix(".output")) {
+        let Imported { model, facts, .. } = import(&fixtures().join(name), &options_for(name)).unwrap();
+        let found = analyse(&model);
+        let radius = match found.receptive {
+            Receptive::Radius(px) => Some(px),
+            Receptive::Unbounded => None,
+        };
+        let fold = facts.multiple_of_px;
+        // A folded picture's radius is counted from the cell by the builder, from the pixel by the analysis.
+        let in_cells = |r: Option<u32>| r.map(|r| r.div_ceil(fold));
+        assert!(radius == facts.radius_px || (fold > 1 && in_cells(radius) >= in_cells(facts.radius_px)), "{name}: {radius:?} {facts:?}");
+        assert_eq!((found.scale, found.stride), (Some(facts.scale), if radius.is_some() { fold } else { found.stride }), "{name}");
+        assert_eq!(found.multiple_of, Some(fold), "{name}");
+        assert!(found.minimum == Some(facts.minimum_px) || fold > 1, "{name}: {:?} {facts:?}", found.minimum);
+    }
 }
 
 /// The radius is exact: a pixel at that distance is seen, one further away is not.

@@ -4,6 +4,8 @@
 //! a `mod` line, a variant of [`Verb`] and its arm in [`Verb::run`]. Data goes to standard output ([`out`]), everything a person
 //! reads while it runs to standard error ([`say`]).
 
+pub mod import;
+
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
