@@ -4,6 +4,7 @@ pub mod catalogue;
 pub mod device;
 pub mod graph;
 pub mod home;
+pub mod import;
 #[cfg(feature = "onnx")]
 pub mod install;
 pub mod machine;
