@@ -188,6 +188,10 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
         notes.push("it has further pages, which are not carried".into());
     }
 
+    if p.compression == 7 && p.samples == 2 {
+        return Err(Error::input(path, "its grey and alpha are compressed as JPEG, which is not supported", PLAIN));
+    }
+
     // The pixel decoder takes palettes and inverted grey only as plain grey.
     let patched = matches!(p.photometric, 0 | 3).then(|| plain_grey(bytes)).flatten();
     let broken = |e: tiff::TiffError| match e {
@@ -269,7 +273,7 @@ fn finish_pixels(path: &Path, image: &mut Image, dir: &Directory, p: &Page, stor
             return Ok(());
         }
         6 => match &mut image.samples {
-            Samples::U8(v) if stored == 3 => from_ycbcr(v),
+            Samples::U8(v) if stored == 3 => v.as_chunks_mut::<3>().0.iter_mut().for_each(|px| *px = cmyk::ycbcr_to_rgb(*px)),
             _ => return Err(Error::input(path, "its YCbCr pixels are not 8-bit, which is not supported", PLAIN)),
         },
         _ => {}
@@ -288,11 +292,11 @@ fn finish_pixels(path: &Path, image: &mut Image, dir: &Directory, p: &Page, stor
         match &mut image.samples {
             Samples::U8(v) => v.chunks_exact_mut(n).for_each(|px| {
                 let a = u32::from(px[n - 1]);
-                px[..n - 1].iter_mut().for_each(|v| *v = if a == 0 { 0 } else { ((u32::from(*v) * 255 + a / 2) / a).min(255) as u8 });
+                px[..n - 1].iter_mut().for_each(|v| *v = (u32::from(*v) * 255 + a / 2).checked_div(a).unwrap_or(0).min(255) as u8);
             }),
             Samples::U16(v) => v.chunks_exact_mut(n).for_each(|px| {
                 let a = u64::from(px[n - 1]);
-                px[..n - 1].iter_mut().for_each(|v| *v = if a == 0 { 0 } else { ((u64::from(*v) * 65535 + a / 2) / a).min(65535) as u16 });
+                px[..n - 1].iter_mut().for_each(|v| *v = (u64::from(*v) * 65535 + a / 2).checked_div(a).unwrap_or(0).min(65535) as u16);
             }),
             Samples::F32(v) => v.chunks_exact_mut(n).for_each(|px| {
                 let a = px[n - 1];
@@ -316,17 +320,6 @@ fn keep_first<T: Copy>(v: &mut Vec<T>, stored: usize, n: usize) {
         v.copy_within(i * stored..i * stored + n, i * n);
     }
     v.truncate(pixels * n);
-}
-
-/// JFIF's full-range conversion (ITU-R BT.601 coefficients), in place.
-fn from_ycbcr(pixels: &mut [u8]) {
-    for p in pixels.chunks_exact_mut(3) {
-        let (y, cb, cr) = (f32::from(p[0]), f32::from(p[1]) - 128.0, f32::from(p[2]) - 128.0);
-        let rgb = [y + 1.402 * cr, y - 0.344_136_29 * cb - 0.714_136_29 * cr, y + 1.772 * cb];
-        for (v, rgb) in p.iter_mut().zip(rgb) {
-            *v = (rgb + 0.5).clamp(0.0, 255.0) as u8;
-        }
-    }
 }
 
 fn palette(path: &Path, image: &mut Image, dir: &Directory, stored: usize) -> Result<()> {
@@ -428,7 +421,7 @@ fn collect(dir: &Directory) -> (Metadata, Vec<String>) {
         }
         m.exif = Some(ifd::block(&Directory { fields, subs: dir.subs.clone(), more: false }));
     }
-    let known = |t: u16| says(t) || t < 532 || matches!(t, XMP | IPTC | PHOTOSHOP | ICC | C2PA | 32781 | 37724 | 50341 | 59932);
+    let known = |t: u16| says(t) || t <= 532 || matches!(t, XMP | IPTC | PHOTOSHOP | ICC | C2PA | 32781 | 37724 | 50341 | 59932);
     let unknown: Vec<String> = dir.fields.iter().filter(|f| !known(f.tag)).map(|f| f.tag.to_string()).collect();
     if !unknown.is_empty() {
         notes.push(format!("its private TIFF tags {} are not carried", unknown.join(", ")));
