@@ -10,7 +10,7 @@ use tiff::ColorType;
 use tiff::decoder::{Decoder, DecodingResult};
 
 use super::ifd::{self, Directory, Field};
-use super::metadata::{iptc_of_resources, tidy_dpi};
+use super::metadata::{MAKER_NOTE, iptc_of_resources, set_xmp, tidy_dpi};
 use super::{Encoding, Format, Header, Limits, Metadata, Output, Rows, cmyk, exif, orientation, quantise, reserve};
 use crate::band::Band;
 use crate::error::{Error, Result};
@@ -44,11 +44,16 @@ const IPTC: u16 = 33723;
 const PHOTOSHOP: u16 = 34377;
 const ICC: u16 = 34675;
 const C2PA: u16 = 52545;
-const MAKER_NOTE: u16 = 0x927c;
 
 /// Descriptive tags of the main directory that EXIF knows too: they travel in the EXIF block.
 const DESCRIPTIVE: [u16; 16] =
     [0x10e, 0x10f, 0x110, 0x131, 0x132, 0x13b, 0x13c, 0x4746, 0x4749, 0x8298, 0x9c9b, 0x9c9c, 0x9c9d, 0x9c9e, 0x9c9f, 0xc614];
+
+/// Tags that describe how a file stores its pixels, or that have a place of their own in [`Metadata`]. Everything else in an
+/// EXIF block's first directory is copied into the TIFF's.
+fn is_structural(tag: u16) -> bool {
+    matches!(tag, 254..=269 | 273..=301 | 317..=347 | 512..=532 | XMP | IPTC | PHOTOSHOP | ICC | C2PA)
+}
 
 /// What the main directory says about the pixels.
 struct Page {
@@ -403,6 +408,10 @@ fn collect(dir: &Directory) -> (Metadata, Vec<String>) {
             notes.push(format!("{other} bytes of Photoshop's own resources are not carried"));
         }
     }
+    // The file's own tag counts before what the packet says about the same thing.
+    if let (Some(packet), Some(stated)) = (&mut m.xmp, dir.integer(ORIENTATION)) {
+        set_xmp(packet, "tiff:Orientation", &stated.to_string());
+    }
     let per_inch = match dir.integer(RESOLUTION_UNIT).unwrap_or(2) {
         2 => Some(1.0),
         3 => Some(2.54),
@@ -540,7 +549,7 @@ impl Writer {
         }
         let mut subs = Vec::new();
         if let Some(block) = m.exif.as_deref().and_then(ifd::read) {
-            fields.extend(block.fields.into_iter().filter(|f| DESCRIPTIVE.contains(&f.tag)));
+            fields.extend(block.fields.into_iter().filter(|f| !is_structural(f.tag)));
             subs = block.subs;
         }
         Directory { fields, subs, more: false }
