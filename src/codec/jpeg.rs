@@ -2,6 +2,10 @@
 //!
 //! The pixel decoder is given a copy of the main picture without application segments, in its strict mode, so that neither
 //! metadata can disturb it nor data that ends early come out as a grey area.
+//!
+//! Known limit: data that stops early but is followed by an end mark is not told apart from a picture that is whole.
+//!
+//! Over 500 lines because one format is one file: reading and writing share the segment layouts.
 
 use std::io::{BufWriter, Write};
 use std::path::Path;

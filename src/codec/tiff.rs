@@ -2,6 +2,8 @@
 //!
 //! Files are written little-endian in strips of about 256 KiB, each deflated behind the horizontal predictor, with the
 //! directory at the end, so that rows stream. Over 4 GB the file becomes a BigTIFF.
+//!
+//! Over 500 lines because one format is one file: reading and writing share the tag numbers and their meaning.
 
 use std::io::{Cursor, Seek, SeekFrom, Write};
 use std::path::Path;
