@@ -1,5 +1,6 @@
 //! lastmile finishes images made by generative models.
 
+pub mod alpha;
 pub mod band;
 pub mod batch;
 pub mod cli;

@@ -111,6 +111,101 @@ fn profile(space: &[u8; 4], len: usize) -> Vec<u8> {
     icc
 }
 
+/// An EXIF block with a camera, an orientation, a maker note, a size and a thumbnail directory.
+fn camera(orientation: u8) -> Vec<u8> {
+    let mut b = b"MM\0*\0\0\0\x08\0\x03".to_vec();
+    let mut entry = |tag: u16, kind: u16, count: u32, value: [u8; 4]| {
+        b.extend(tag.to_be_bytes());
+        b.extend(kind.to_be_bytes());
+        b.extend(count.to_be_bytes());
+        b.extend(value);
+    };
+    entry(0x010f, 2, 8, [0, 0, 0, 50]);
+    entry(0x0112, 3, 1, [0, orientation, 0, 0]);
+    entry(0x8769, 4, 1, [0, 0, 0, 58]);
+    b.extend([0, 0, 0, 96]);
+    b.extend(b"LASTCAM\0\0\x02");
+    let mut entry = |tag: u16, kind: u16, count: u32, value: [u8; 4]| {
+        b.extend(tag.to_be_bytes());
+        b.extend(kind.to_be_bytes());
+        b.extend(count.to_be_bytes());
+        b.extend(value);
+    };
+    entry(0x927c, 7, 8, [0, 0, 0, 88]);
+    entry(0xa002, 3, 1, [0, 20, 0, 0]);
+    b.extend([0; 4]);
+    b.extend(b"\0\0\0\x58NOTE");
+    b.extend(b"\0\x01\x01\x03\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0");
+    b
+}
+
+#[test]
+fn exif_survives_with_its_maker_note() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = Metadata { exif: Some(camera(1)), ..Metadata::default() };
+    for format in WRITTEN {
+        let path = dir.path().join(format!("e.{}", format.extension()));
+        write(&path, &how(format, 8), Channels::Rgb, &smooth(20, 10, 3), 10, &source);
+        let found = read(&path).metadata.exif.unwrap();
+        if format == Format::Tiff {
+            let said = losses(&how(format, 8), Channels::Rgb, &source).join("");
+            assert!(said.contains("maker note"), "{said}");
+            for part in [&b"LASTCAM\0"[..], b"\0\0\0\x58NOTE"] {
+                assert!(found.windows(8).any(|w| w == part));
+            }
+        } else {
+            assert_eq!(found, camera(1), "{format:?}");
+        }
+        // What the pixels changed is corrected in place; the length stays.
+        let out = source.for_output(80, 40, None).exif.unwrap();
+        assert_eq!(out.len(), camera(1).len());
+        assert_eq!(out[46..50], [0; 4], "the thumbnail is still linked");
+        assert_eq!(out[80..84], [0, 80, 0, 0]);
+    }
+}
+
+#[test]
+fn orientation_is_applied_once_in_every_container() {
+    let dir = tempfile::tempdir().unwrap();
+    let picture = smooth(24, 16, 3);
+    let upright = |o: u8, from: &Image| {
+        let mut turned = from.clone();
+        turned.orient(o);
+        turned.samples
+    };
+    for format in WRITTEN {
+        let path = dir.path().join(format!("o.{}", format.extension()));
+        write(&path, &how(format, 8), Channels::Rgb, &picture, 16, &Metadata::default());
+        let stored = read(&path);
+        for o in 1..=8 {
+            let packet = format!("<x tiff:Orientation=\"{o}\"/>").into_bytes();
+            let sources =
+                [Metadata { exif: Some(camera(o)), ..Metadata::default() }, Metadata { xmp: Some(packet), ..Metadata::default() }];
+            for metadata in sources {
+                // TIFF files are written upright: the orientation inside an EXIF block does not reach the file.
+                if format == Format::Tiff && metadata.exif.is_some() {
+                    continue;
+                }
+                write(&path, &how(format, 8), Channels::Rgb, &picture, 16, &metadata);
+                let bytes = std::fs::read(&path).unwrap();
+                let header = codec::header(&path, &bytes, &Limits::default()).unwrap();
+                let image = read(&path);
+                // A TIFF states its orientation itself, and that counts before XMP.
+                let o = if format == Format::Tiff { 1 } else { o };
+                assert_eq!(header.orientation, o, "{format:?}");
+                assert_eq!((image.width, image.height), header.upright(), "{format:?} {o}");
+                assert!(image.samples == upright(o, &stored), "{format:?} {o}");
+                if let Some(block) = image.metadata.exif {
+                    assert_eq!(block, camera(1), "{format:?} {o}");
+                }
+                if let Some(packet) = image.metadata.xmp.filter(|_| o != 1) {
+                    assert_eq!(packet, b"<x tiff:Orientation=\"1\"/>", "{format:?} {o}");
+                }
+            }
+        }
+    }
+}
+
 fn everything() -> Metadata {
     Metadata {
         icc: Some(profile(b"RGB ", 150_000)),

@@ -1,4 +1,4 @@
-//! CMYK to sRGB, for the containers that can hold it.
+//! CMYK and YCbCr to RGB, for the containers that can hold them.
 
 use std::path::Path;
 
@@ -28,6 +28,12 @@ pub(super) fn to_srgb(path: &Path, ink: &[u8], icc: Option<&[u8]>) -> Result<(Ve
     Ok((rgb, "CMYK without a usable profile was converted to sRGB as (1 - ink)(1 - black); colours are approximate".into()))
 }
 
+/// One pixel of full-range YCbCr to RGB: JFIF 1.02 with ITU-R BT.601 coefficients, rounded.
+pub(super) fn ycbcr_to_rgb(p: [u8; 3]) -> [u8; 3] {
+    let (y, cb, cr) = (f32::from(p[0]), f32::from(p[1]) - 128.0, f32::from(p[2]) - 128.0);
+    [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb].map(|v| (v + 0.5).clamp(0.0, 255.0) as u8)
+}
+
 fn transform(icc: &[u8]) -> Option<std::sync::Arc<dyn moxcms::TransformExecutor<u8> + Send + Sync>> {
     if icc.get(16..20) != Some(b"CMYK") {
         return None;
@@ -40,6 +46,13 @@ fn transform(icc: &[u8]) -> Option<std::sync::Arc<dyn moxcms::TransformExecutor<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ycbcr_has_grey_and_primaries_where_jfif_puts_them() {
+        assert_eq!(ycbcr_to_rgb([77, 128, 128]), [77; 3]);
+        assert_eq!(ycbcr_to_rgb([76, 85, 255]), [254, 0, 0]);
+        assert_eq!(ycbcr_to_rgb([29, 255, 107]), [0, 0, 254]);
+    }
 
     #[test]
     fn the_default_formula_keeps_white_black_and_primaries() {

@@ -2,6 +2,10 @@
 //!
 //! The pixel decoder is given a copy of the main picture without application segments, in its strict mode, so that neither
 //! metadata can disturb it nor data that ends early come out as a grey area.
+//!
+//! Known limit: data that stops early but is followed by an end mark is not told apart from a picture that is whole.
+//!
+//! Over 500 lines because one format is one file: reading and writing share the segment layouts.
 
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -296,11 +300,8 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
 /// YCCK to CMYK as stored: `C = 255 - R`, `M = 255 - G`, `Y = 255 - B` of the usual conversion (JFIF 1.02); K passes.
 fn unmix_ycck(pixels: &mut [u8]) {
     for p in pixels.chunks_exact_mut(4) {
-        let (y, cb, cr) = (f32::from(p[0]), f32::from(p[1]) - 128.0, f32::from(p[2]) - 128.0);
-        let rgb = [y + 1.402 * cr, y - 0.344_136_29 * cb - 0.714_136_29 * cr, y + 1.772 * cb];
-        for (v, rgb) in p.iter_mut().zip(rgb) {
-            *v = 255 - (rgb + 0.5).clamp(0.0, 255.0) as u8;
-        }
+        let rgb = cmyk::ycbcr_to_rgb([p[0], p[1], p[2]]);
+        p[..3].copy_from_slice(&rgb.map(|v| 255 - v));
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a file carries beside its pixels, how it is corrected for a processed picture, and what a container cannot hold.
 
 use super::exif::{self, Patched};
-use super::{Encoding, Format};
+use super::{Encoding, Format, ifd};
 use crate::image::Channels;
 
 /// Decompressed metadata of one file beyond this is dropped with a note (compression bombs).
@@ -157,8 +157,17 @@ pub fn losses(how: &Encoding, channels: Channels, metadata: &Metadata) -> Vec<St
     {
         lost.push("the resolution inside the EXIF block could not be corrected".into());
     }
+    if how.format == Format::Tiff
+        && let Some(block) = metadata.exif.as_deref().and_then(ifd::read)
+        && block.subs.iter().any(|(_, sub)| sub.find(MAKER_NOTE).is_some())
+    {
+        lost.push("the camera's maker note had to be moved; offsets inside it may no longer lead anywhere".into());
+    }
     lost
 }
+
+/// MakerNote in the EXIF directory.
+pub(super) const MAKER_NOTE: u16 = 0x927c;
 
 /// 255 segments of 65,519 bytes each.
 pub(super) const JPEG_MAX_ICC: usize = 255 * (JPEG_SEGMENT - 14);

@@ -24,6 +24,15 @@ fn broken(path: &Path, format: Format, e: &image::ImageError) -> Error {
     Error::input(path, what, "export it again as PNG")
 }
 
+/// Size stated by a BMP header, read here because the decoder refuses large ones before the limit can be named.
+fn bmp_size(bytes: &[u8]) -> Option<(u64, u64)> {
+    let number = |at: usize| Some(i32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+    if number(14)? < 16 {
+        return None;
+    }
+    Some((number(18)?.unsigned_abs().into(), number(22)?.unsigned_abs().into()))
+}
+
 /// A BMP, PNM or QOI decoder that has read the header only.
 fn open<'a>(path: &Path, bytes: &'a [u8], format: Format) -> Result<Box<dyn ImageDecoder + 'a>> {
     let from = Cursor::new(bytes);
@@ -60,6 +69,9 @@ pub(super) fn header(path: &Path, bytes: &[u8], format: Format) -> Result<Header
 
 /// Decodes a BMP, PNM or QOI.
 pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits, format: Format) -> Result<Image> {
+    if let (Format::Bmp, Some((w, h))) = (format, bmp_size(bytes)) {
+        limits.check(path, w, h)?;
+    }
     let d = open(path, bytes, format)?;
     let (w, h) = d.dimensions();
     limits.check(path, w.into(), h.into())?;
@@ -74,7 +86,6 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits, format: Format)
     let (channels, bits) = layout(path, d.color_type())?;
     let (width, height) = (w as usize, h as usize);
     let n = width * height * channels.count();
-    let icc = None;
     let mut raw = zeros::<u8>(path, n * usize::from(bits / 8))?;
     d.read_image(&mut raw).map_err(|e| broken(path, format, &e))?;
     let samples = if bits == 16 {
@@ -84,7 +95,7 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits, format: Format)
     } else {
         Samples::U8(raw)
     };
-    Ok(Image { width, height, channels, samples, format, metadata: Metadata { icc, ..Metadata::default() }, notes: Vec::new() })
+    Ok(Image { width, height, channels, samples, format, metadata: Metadata::default(), notes: Vec::new() })
 }
 
 /// What a walk over a GIF's blocks finds (GIF89a specification).

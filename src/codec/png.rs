@@ -1,4 +1,6 @@
 //! PNG (ISO/IEC 15948:2004, PNG 3): chunks are walked here, pixels go through the `png` crate.
+//!
+//! Over 500 lines because one format is one file: reading and writing share the chunk and text encodings.
 
 use std::io::{Cursor, Read, Write};
 use std::path::Path;
@@ -295,7 +297,15 @@ struct Extra {
     /// Decompressed metadata so far.
     inflated: usize,
     photoshop: usize,
+    /// Colour chunks other than iCCP.
+    cicp: Option<[u8; 4]>,
+    srgb: bool,
+    gamma: Option<u32>,
+    primaries: Option<[u8; 32]>,
 }
+
+/// White point and primaries of sRGB as a cHRM chunk states them, x and y times 100,000.
+const SRGB_PRIMARIES: [u32; 8] = [31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000];
 
 impl Extra {
     fn take(&mut self, c: &Chunk<'_>) {
@@ -320,8 +330,20 @@ impl Extra {
             b"zTXt" => self.plain_text(c.data, true),
             b"iTXt" => self.international_text(c.data),
             b"cICP" => {
-                self.notes.push("its colour description (cICP) is not carried; sRGB is assumed where it has no ICC profile".into());
+                self.cicp = c.data.first_chunk::<4>().copied();
+                self.cicp.map(|_| ())
+            }
+            b"sRGB" => {
+                self.srgb = true;
                 Some(())
+            }
+            b"gAMA" => {
+                self.gamma = c.data.try_into().ok().map(u32::from_be_bytes);
+                self.gamma.map(|_| ())
+            }
+            b"cHRM" => {
+                self.primaries = c.data.first_chunk::<32>().copied();
+                self.primaries.map(|_| ())
             }
             _ => Some(()),
         };
@@ -420,10 +442,53 @@ impl Extra {
     }
 
     fn finish(mut self) -> Self {
+        self.colour();
         if self.photoshop > 0 {
             self.notes.push(format!("{} bytes of Photoshop's own resources are not carried", self.photoshop));
         }
         self
+    }
+}
+
+impl Extra {
+    /// Colour described without a profile (PNG 3, 4.3: cICP, then iCCP, then sRGB, then gAMA and cHRM) becomes a profile where
+    /// one can be made, and is said where not, because every other container knows profiles only.
+    fn colour(&mut self) {
+        use moxcms::{CicpColorPrimaries, CicpProfile, ColorProfile, MatrixCoefficients, TransferCharacteristics};
+        // Full-range RGB in sRGB's transfer function with the primaries of BT.709, BT.2020 or Display P3.
+        match self.cicp {
+            Some([1, 13, 0, 1]) => return,
+            Some([primaries @ (9 | 12), 13, 0, 1]) => {
+                let profile = ColorProfile::new_from_cicp(CicpProfile {
+                    color_primaries: if primaries == 9 { CicpColorPrimaries::Bt2020 } else { CicpColorPrimaries::Smpte432 },
+                    transfer_characteristics: TransferCharacteristics::Srgb,
+                    matrix_coefficients: MatrixCoefficients::Identity,
+                    full_range: true,
+                });
+                if let Ok(icc) = profile.encode() {
+                    self.metadata.icc = Some(icc);
+                    return;
+                }
+            }
+            _ => {}
+        }
+        let fallback = if self.metadata.icc.is_some() { "its ICC profile counts" } else { "sRGB is assumed" };
+        if let Some([p, t, ..]) = self.cicp {
+            self.notes.push(format!("its colour description (cICP, primaries {p}, transfer {t}) is not supported; {fallback}"));
+        }
+        if self.metadata.icc.is_some() || self.srgb || self.cicp.is_some() {
+            return;
+        }
+        // 1/2.2 within a hundredth is what everybody writes for sRGB.
+        if let Some(g) = self.gamma.filter(|g| g.abs_diff(45_455) > 450) {
+            self.notes.push(format!("its gamma (gAMA {:.5}) is not supported; {fallback}", f64::from(g) / 1e5));
+        }
+        if let Some(p) = self.primaries {
+            let stated = p.as_chunks::<4>().0.iter().map(|b| u32::from_be_bytes(*b));
+            if stated.zip(SRGB_PRIMARIES).any(|(a, b)| a.abs_diff(b) > 500) {
+                self.notes.push(format!("its primaries (cHRM) are not those of sRGB and are not supported; {fallback}"));
+            }
+        }
     }
 }
 
@@ -480,7 +545,9 @@ impl Writer {
         });
         e.set_depth(if how.bits == 16 { png::BitDepth::Sixteen } else { png::BitDepth::Eight });
         e.set_compression(png::Compression::Fast);
-        e.set_filter(png::Filter::Paeth);
+        // Measured on enlarged photographs: with this fast deflate, the filter chosen row by row is the smallest at 8 bits (and
+        // a tenth slower than Paeth alone, the second); at 16 bits, where low bytes are noise, it costs a quarter and saves nothing.
+        e.set_filter(if how.bits == 16 { png::Filter::Sub } else { png::Filter::Adaptive });
         let failed = |e| encoding_error(&out.path, e);
         let mut w = e.write_header().map_err(failed)?;
         write_metadata(&mut w, channels, metadata).map_err(failed)?;
@@ -568,5 +635,92 @@ fn encoding_error(path: &Path, e: png::EncodingError) -> Error {
     match e {
         png::EncodingError::IoError(e) => Error::io(path, e),
         e => Error::output(path, format!("the PNG could not be written ({e})"), ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A 1x1 grey-free PNG with more chunks before and after its pixel.
+    fn png(before: &[(&[u8; 4], &[u8])], after: &[(&[u8; 4], &[u8])]) -> Vec<u8> {
+        let mut z = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::new(1));
+        z.write_all(&[0, 1, 2, 3]).unwrap();
+        let idat = z.finish().unwrap();
+        let mut out = b"\x89PNG\r\n\x1a\n".to_vec();
+        let ihdr: &[u8] = &[0, 0, 0, 1, 0, 0, 0, 1, 8, 2, 0, 0, 0];
+        for (kind, data) in [&[(b"IHDR", ihdr)], before, &[(b"IDAT", &idat[..])], after, &[(b"IEND", &[][..])]].concat() {
+            out.extend((data.len() as u32).to_be_bytes());
+            let mut sum = flate2::Crc::new();
+            sum.update(kind);
+            sum.update(data);
+            out.extend(kind);
+            out.extend(data);
+            out.extend(sum.sum().to_be_bytes());
+        }
+        out
+    }
+
+    fn read(before: &[(&[u8; 4], &[u8])], after: &[(&[u8; 4], &[u8])]) -> Image {
+        decode(Path::new("a.png"), &png(before, after), &Limits::default()).unwrap()
+    }
+
+    fn packed(head: &[u8], data: &[u8]) -> Vec<u8> {
+        let mut z = flate2::write::ZlibEncoder::new(head.to_vec(), flate2::Compression::default());
+        z.write_all(data).unwrap();
+        z.finish().unwrap()
+    }
+
+    #[test]
+    fn text_is_found_in_order_before_and_after_the_pixels() {
+        let z = packed(b"z\0\0", b"caf\xe9");
+        let i = packed(b"i\0\x01\0de\0Titel\0", "\u{732b}".as_bytes());
+        let image = read(&[(b"tEXt", b"a\0\xe4"), (b"zTXt", &z)], &[(b"iTXt", &i), (b"tEXt", b"last\0")]);
+        let text: Vec<_> = image.metadata.text.iter().map(|t| (t.keyword.as_str(), t.value.as_str())).collect();
+        assert_eq!(text, [("a", "\u{e4}"), ("z", "caf\u{e9}"), ("i", "\u{732b}"), ("last", "")]);
+        let international = International { language: "de".into(), translated_keyword: "Titel".into() };
+        assert_eq!(image.metadata.text[2].international, Some(international));
+        assert_eq!(image.samples, Samples::U8(vec![1, 2, 3]));
+    }
+
+    #[test]
+    fn a_compression_bomb_is_dropped_and_said() {
+        let bomb = packed(b"z\0\0", &vec![0; MAX_METADATA_BYTES + 1]);
+        let image = read(&[(b"zTXt", &bomb), (b"tEXt", b"k\0v")], &[]);
+        assert_eq!(image.metadata.text, [Text::new("k", "v")]);
+        assert!(image.notes[0].contains("zTXt") && image.notes[0].contains("too large"), "{:?}", image.notes);
+    }
+
+    #[test]
+    fn profiles_in_text_are_unwrapped() {
+        let iptc = resource_of_iptc(b"\x1c\x02\x78\0\x02hi");
+        let raw = [b"Raw profile type iptc\0".to_vec(), to_raw_profile("iptc", &iptc)].concat();
+        let image = read(&[(b"tEXt", &raw)], &[]);
+        assert_eq!((image.metadata.iptc.as_deref(), image.metadata.text.len()), (Some(&b"\x1c\x02\x78\0\x02hi"[..]), 0));
+    }
+
+    #[test]
+    fn colour_without_a_profile_becomes_one_or_is_said() {
+        assert_eq!(read(&[(b"gAMA", &45_455u32.to_be_bytes())], &[]).notes.len(), 0);
+        assert!(read(&[(b"gAMA", &100_000u32.to_be_bytes())], &[]).notes[0].contains("gAMA 1.00000"));
+        assert!(read(&[(b"cICP", &[9, 16, 0, 1])], &[]).notes[0].contains("transfer 16"));
+        let p3 = read(&[(b"cICP", &[12, 13, 0, 1])], &[]).metadata.icc.unwrap();
+        let (found, wanted) = (moxcms::ColorProfile::new_from_slice(&p3).unwrap(), moxcms::ColorProfile::new_display_p3());
+        assert!(
+            (found.red_colorant.x - wanted.red_colorant.x).abs() < 1e-3 && (found.green_colorant.y - wanted.green_colorant.y).abs() < 1e-3
+        );
+    }
+
+    #[test]
+    fn a_wrong_checksum_matters_where_it_concerns_pixels() {
+        let mut bytes = png(&[(b"tEXt", b"k\0v")], &[]);
+        let text = find(&bytes, b"tEXt").unwrap();
+        bytes[text + 6] ^= 1;
+        let image = decode(Path::new("a.png"), &bytes, &Limits::default()).unwrap();
+        assert!(image.notes[0].contains("tEXt") && image.metadata.text.is_empty());
+        let idat = find(&bytes, b"IDAT").unwrap();
+        bytes[idat + 8] ^= 1;
+        let e = decode(Path::new("a.png"), &bytes, &Limits::default()).unwrap_err();
+        assert!(e.to_string().contains("IDAT"), "{e}");
     }
 }

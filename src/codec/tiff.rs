@@ -2,6 +2,8 @@
 //!
 //! Files are written little-endian in strips of about 256 KiB, each deflated behind the horizontal predictor, with the
 //! directory at the end, so that rows stream. Over 4 GB the file becomes a BigTIFF.
+//!
+//! Over 500 lines because one format is one file: reading and writing share the tag numbers and their meaning.
 
 use std::io::{Cursor, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -10,7 +12,7 @@ use tiff::ColorType;
 use tiff::decoder::{Decoder, DecodingResult};
 
 use super::ifd::{self, Directory, Field};
-use super::metadata::{iptc_of_resources, tidy_dpi};
+use super::metadata::{MAKER_NOTE, iptc_of_resources, set_xmp, tidy_dpi};
 use super::{Encoding, Format, Header, Limits, Metadata, Output, Rows, cmyk, exif, orientation, quantise, reserve};
 use crate::band::Band;
 use crate::error::{Error, Result};
@@ -44,11 +46,16 @@ const IPTC: u16 = 33723;
 const PHOTOSHOP: u16 = 34377;
 const ICC: u16 = 34675;
 const C2PA: u16 = 52545;
-const MAKER_NOTE: u16 = 0x927c;
 
 /// Descriptive tags of the main directory that EXIF knows too: they travel in the EXIF block.
 const DESCRIPTIVE: [u16; 16] =
     [0x10e, 0x10f, 0x110, 0x131, 0x132, 0x13b, 0x13c, 0x4746, 0x4749, 0x8298, 0x9c9b, 0x9c9c, 0x9c9d, 0x9c9e, 0x9c9f, 0xc614];
+
+/// Tags that describe how a file stores its pixels, or that have a place of their own in [`Metadata`]. Everything else in an
+/// EXIF block's first directory is copied into the TIFF's.
+fn is_structural(tag: u16) -> bool {
+    matches!(tag, 254..=269 | 273..=301 | 317..=347 | 512..=532 | XMP | IPTC | PHOTOSHOP | ICC | C2PA)
+}
 
 /// What the main directory says about the pixels.
 struct Page {
@@ -188,6 +195,10 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
         notes.push("it has further pages, which are not carried".into());
     }
 
+    if p.compression == 7 && p.samples == 2 {
+        return Err(Error::input(path, "its grey and alpha are compressed as JPEG, which is not supported", PLAIN));
+    }
+
     // The pixel decoder takes palettes and inverted grey only as plain grey.
     let patched = matches!(p.photometric, 0 | 3).then(|| plain_grey(bytes)).flatten();
     let broken = |e: tiff::TiffError| match e {
@@ -269,7 +280,7 @@ fn finish_pixels(path: &Path, image: &mut Image, dir: &Directory, p: &Page, stor
             return Ok(());
         }
         6 => match &mut image.samples {
-            Samples::U8(v) if stored == 3 => from_ycbcr(v),
+            Samples::U8(v) if stored == 3 => v.as_chunks_mut::<3>().0.iter_mut().for_each(|px| *px = cmyk::ycbcr_to_rgb(*px)),
             _ => return Err(Error::input(path, "its YCbCr pixels are not 8-bit, which is not supported", PLAIN)),
         },
         _ => {}
@@ -288,11 +299,11 @@ fn finish_pixels(path: &Path, image: &mut Image, dir: &Directory, p: &Page, stor
         match &mut image.samples {
             Samples::U8(v) => v.chunks_exact_mut(n).for_each(|px| {
                 let a = u32::from(px[n - 1]);
-                px[..n - 1].iter_mut().for_each(|v| *v = if a == 0 { 0 } else { ((u32::from(*v) * 255 + a / 2) / a).min(255) as u8 });
+                px[..n - 1].iter_mut().for_each(|v| *v = (u32::from(*v) * 255 + a / 2).checked_div(a).unwrap_or(0).min(255) as u8);
             }),
             Samples::U16(v) => v.chunks_exact_mut(n).for_each(|px| {
                 let a = u64::from(px[n - 1]);
-                px[..n - 1].iter_mut().for_each(|v| *v = if a == 0 { 0 } else { ((u64::from(*v) * 65535 + a / 2) / a).min(65535) as u16 });
+                px[..n - 1].iter_mut().for_each(|v| *v = (u64::from(*v) * 65535 + a / 2).checked_div(a).unwrap_or(0).min(65535) as u16);
             }),
             Samples::F32(v) => v.chunks_exact_mut(n).for_each(|px| {
                 let a = px[n - 1];
@@ -316,17 +327,6 @@ fn keep_first<T: Copy>(v: &mut Vec<T>, stored: usize, n: usize) {
         v.copy_within(i * stored..i * stored + n, i * n);
     }
     v.truncate(pixels * n);
-}
-
-/// JFIF's full-range conversion (ITU-R BT.601 coefficients), in place.
-fn from_ycbcr(pixels: &mut [u8]) {
-    for p in pixels.chunks_exact_mut(3) {
-        let (y, cb, cr) = (f32::from(p[0]), f32::from(p[1]) - 128.0, f32::from(p[2]) - 128.0);
-        let rgb = [y + 1.402 * cr, y - 0.344_136_29 * cb - 0.714_136_29 * cr, y + 1.772 * cb];
-        for (v, rgb) in p.iter_mut().zip(rgb) {
-            *v = (rgb + 0.5).clamp(0.0, 255.0) as u8;
-        }
-    }
 }
 
 fn palette(path: &Path, image: &mut Image, dir: &Directory, stored: usize) -> Result<()> {
@@ -410,6 +410,10 @@ fn collect(dir: &Directory) -> (Metadata, Vec<String>) {
             notes.push(format!("{other} bytes of Photoshop's own resources are not carried"));
         }
     }
+    // The file's own tag counts before what the packet says about the same thing.
+    if let (Some(packet), Some(stated)) = (&mut m.xmp, dir.integer(ORIENTATION)) {
+        set_xmp(packet, "tiff:Orientation", &stated.to_string());
+    }
     let per_inch = match dir.integer(RESOLUTION_UNIT).unwrap_or(2) {
         2 => Some(1.0),
         3 => Some(2.54),
@@ -428,7 +432,7 @@ fn collect(dir: &Directory) -> (Metadata, Vec<String>) {
         }
         m.exif = Some(ifd::block(&Directory { fields, subs: dir.subs.clone(), more: false }));
     }
-    let known = |t: u16| says(t) || t < 532 || matches!(t, XMP | IPTC | PHOTOSHOP | ICC | C2PA | 32781 | 37724 | 50341 | 59932);
+    let known = |t: u16| says(t) || t <= 532 || matches!(t, XMP | IPTC | PHOTOSHOP | ICC | C2PA | 32781 | 37724 | 50341 | 59932);
     let unknown: Vec<String> = dir.fields.iter().filter(|f| !known(f.tag)).map(|f| f.tag.to_string()).collect();
     if !unknown.is_empty() {
         notes.push(format!("its private TIFF tags {} are not carried", unknown.join(", ")));
@@ -547,7 +551,7 @@ impl Writer {
         }
         let mut subs = Vec::new();
         if let Some(block) = m.exif.as_deref().and_then(ifd::read) {
-            fields.extend(block.fields.into_iter().filter(|f| DESCRIPTIVE.contains(&f.tag)));
+            fields.extend(block.fields.into_iter().filter(|f| !is_structural(f.tag)));
             subs = block.subs;
         }
         Directory { fields, subs, more: false }

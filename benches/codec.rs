@@ -1,0 +1,90 @@
+//! Rates of reading and writing files, pixels per second of a picture that is smooth with a little grain, as networks leave it.
+//!
+//! `LASTMILE_BENCH_IMAGE=FILE` takes a real picture instead.
+
+use std::hint::black_box;
+use std::path::{Path, PathBuf};
+
+use criterion::{Criterion, Throughput};
+use lastmile::Band;
+use lastmile::codec::{self, Encoding, Format, Limits, Metadata};
+use lastmile::image::Channels;
+
+const WIDTH: usize = 2048;
+const HEIGHT: usize = 1536;
+
+/// Waves of several lengths, a few hard edges and +-1 code of grain.
+fn made() -> Band {
+    let mut b = Band::new(0, WIDTH, HEIGHT, 3);
+    let mut state = 1u32;
+    for y in 0..HEIGHT {
+        for x in 0..WIDTH {
+            let (u, v) = (x as f32, y as f32);
+            let waves = 0.5
+                + 0.2 * (u * 0.011).sin() * (v * 0.017).cos()
+                + 0.1 * ((u + 2.0 * v) * 0.071).sin()
+                + 0.05 * (u * 0.31 - v * 0.23).sin();
+            let edge = if (x / 300 + y / 200) % 3 == 0 { 0.15 } else { 0.0 };
+            for c in 0..3 {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let grain = ((state >> 16) as f32 / 65535.0 - 0.5) * 2.0 / 255.0;
+                b.row_mut(c, y)[x] = waves * (1.0 - 0.1 * c as f32) + edge + grain;
+            }
+        }
+    }
+    b
+}
+
+fn picture() -> Band {
+    let Some(path) = std::env::var_os("LASTMILE_BENCH_IMAGE").map(PathBuf::from) else { return made() };
+    let bytes = std::fs::read(&path).unwrap_or_default();
+    match codec::decode(&path, &bytes, &Limits::default()) {
+        Ok(image) if image.channels.colours() == 3 => image.colour(0, image.height),
+        _ => made(),
+    }
+}
+
+fn write(path: &Path, how: &Encoding, picture: &Band, bands: &[Band]) -> lastmile::Result<u64> {
+    let mut e = codec::encoder(path, how, picture.width, picture.rows, Channels::Rgb, &Metadata::default())?;
+    for band in bands {
+        e.write(band)?;
+    }
+    e.finish()
+}
+
+fn main() -> lastmile::Result<()> {
+    let mut c = Criterion::default().configure_from_args().sample_size(10);
+    let dir = std::env::temp_dir().join(format!("lastmile-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).map_err(|e| lastmile::Error::io(&dir, e))?;
+    let picture = picture();
+    let pixels = (picture.width * picture.rows) as u64;
+    let bands: Vec<Band> = (0..picture.rows).step_by(64).map(|y| picture.slice(y, (y + 64).min(picture.rows))).collect();
+    let mut sizes = Vec::new();
+    let mut group = c.benchmark_group("codec");
+    group.throughput(Throughput::Elements(pixels));
+    for (format, bits) in [(Format::Png, 8), (Format::Png, 16), (Format::Jpeg, 8), (Format::Tiff, 8), (Format::Tiff, 16)] {
+        let name = format!("{}{bits}", format.extension());
+        let path = dir.join(format!("{name}.{}", format.extension()));
+        let how = Encoding { format, quality: 95, lossless: false, bits };
+        sizes.push((name.clone(), write(&path, &how, &picture, &bands)?));
+        group.bench_function(format!("encode_{name}"), |b| b.iter(|| write(&path, &how, &picture, &bands).is_ok()));
+        let bytes = std::fs::read(&path).map_err(|e| lastmile::Error::io(&path, e))?;
+        group.bench_function(format!("decode_{name}"), |b| b.iter(|| codec::decode(&path, &bytes, &Limits::default()).is_ok()));
+        if format == Format::Png {
+            let image = codec::decode(&path, &bytes, &Limits::default())?;
+            group.bench_function(format!("band_{name}"), |b| b.iter(|| black_box(image.colour(0, image.height)).rows));
+        }
+    }
+    group.finish();
+    for (name, bytes) in sizes {
+        eprint_size(&name, bytes, pixels);
+    }
+    let _ = std::fs::remove_dir_all(&dir);
+    c.final_summary();
+    Ok(())
+}
+
+#[allow(clippy::print_stderr)]
+fn eprint_size(name: &str, bytes: u64, pixels: u64) {
+    eprintln!("{name}: {bytes} bytes, {:.2} bits per pixel", bytes as f64 * 8.0 / pixels as f64);
+}
