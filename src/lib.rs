@@ -2,9 +2,11 @@
 
 pub mod band;
 pub mod codec;
+pub mod color;
 pub mod error;
 pub mod image;
 pub mod pipeline;
+pub mod resample;
 pub mod spool;
 pub mod upscale;
 
