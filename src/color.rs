@@ -2,6 +2,12 @@
 //!
 //! Values are nominal 0..1 and may leave that range; "encoded" is what a file holds, "linear" is proportional to light.
 
+mod difference;
+mod icc;
+
+pub use difference::{White, delta_e_2000, luma_601, srgb_to_lab};
+pub use icc::{Kind, Profile, ToSrgb};
+
 /// How encoded values map to linear light: parametric (sRGB and friends, ICC `para`) or sampled (ICC `curv`).
 ///
 /// Odd symmetry extends it to negative values; above 1 the formula goes on (a table goes on with its last slope), so wide
@@ -146,17 +152,28 @@ fn look_up(t: &[f32], x: f32) -> f32 {
     t[i] + (t[i + 1] - t[i]) * (p - i as f32)
 }
 
-/// The smallest `x` with `look_up(t, x) == y`; values below the first sample give 0.
+/// The smallest `x` with `look_up(t, x) == y`; values below the first sample give 0, above a flat end 1.
 fn look_up_inverse(t: &[f32], y: f32) -> f32 {
     let i = t.partition_point(|v| *v < y).clamp(1, t.len() - 1);
     let (from, to) = (t[i - 1], t[i]);
-    let share = if to > from { ((y - from) / (to - from)).max(0.0) } else { 1.0 };
+    let share = if to > from { ((y - from) / (to - from)).max(0.0) } else { f32::from(u8::from(y > from)) };
     (i as f32 - 1.0 + share) / (t.len() - 1) as f32
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The folder of reference data, where there is one; says so where not.
+    pub(super) fn shared() -> Option<std::path::PathBuf> {
+        let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared");
+        let folder = std::env::var_os("LASTMILE_SHARED").map_or_else(|| beside.into(), std::path::PathBuf::from);
+        if !folder.is_dir() {
+            println!("skipped: no reference data at {}", folder.display());
+            return None;
+        }
+        Some(folder)
+    }
 
     /// The sRGB formula of IEC 61966-2-1 in double precision.
     fn srgb_exact(v: f64) -> f64 {
@@ -220,6 +237,14 @@ mod tests {
         }
         assert_eq!(power(0.0, 2.2), 0.0);
         assert_eq!(power(-1.0, 2.2), 0.0);
+    }
+
+    #[test]
+    fn a_table_may_begin_and_end_flat() {
+        let t = Transfer::table(&[0.0, 0.0, 0.0, 0.5, 1.0, 1.0]).unwrap();
+        let mut row = [0.0, 0.25, 0.5, 1.0, 1.5];
+        t.encoded(&mut row);
+        assert_eq!(row, [0.0, 0.5, 0.6, 0.8, 1.0]);
     }
 
     #[test]
