@@ -161,11 +161,11 @@ fn look_up_inverse(t: &[f32], y: f32) -> f32 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// The folder of reference data, where there is one; says so where not.
-    pub(super) fn shared() -> Option<std::path::PathBuf> {
+    pub(crate) fn shared() -> Option<std::path::PathBuf> {
         let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared");
         let folder = std::env::var_os("LASTMILE_SHARED").map_or_else(|| beside.into(), std::path::PathBuf::from);
         if !folder.is_dir() {

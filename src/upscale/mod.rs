@@ -1,5 +1,6 @@
 //! Super-resolution: models, tiles, sessions and devices.
 
+pub mod lock;
 pub mod network;
 pub mod onnx;
 pub mod pass;
