@@ -118,7 +118,8 @@ impl Segments {
             let x = v.abs();
             let low = self.slope * x + self.offset;
             let high = power(self.scale * x + self.shift, self.exponent) + self.lift;
-            *v = if x < self.cut { low } else { high }.copysign(*v);
+            let changed = if x < self.cut { low } else { high }.copysign(*v);
+            *v = if v.is_nan() { f32::NAN } else { changed };
         }
     }
 }
@@ -130,18 +131,21 @@ fn power(x: f32, y: f32) -> f32 {
     use std::f32::consts::{LN_2, LOG2_E};
     let bits = x.to_bits() as i32;
     // Exponent so that the mantissa lies in sqrt(1/2)..sqrt(2).
-    let e = (bits - 0x3f35_04f3) >> 23;
-    let m = f32::from_bits((bits - (e << 23)) as u32);
+    let e = bits.wrapping_sub(0x3f35_04f3) >> 23;
+    let m = f32::from_bits(bits.wrapping_sub(e << 23) as u32);
     let t = (m - 1.0) / (m + 1.0);
     let t2 = t * t;
     let log2 = e as f32 + t * (2.0 * LOG2_E + t2 * (0.961_796_7 + t2 * (0.577_078 + t2 * (0.412_198_6 + t2 * 0.320_598_9))));
     let p = (y * log2).clamp(-126.0, 126.0);
     const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it rounds to an integer
-    let whole = (p + ROUND) - ROUND;
+    let shifted = p + ROUND;
+    let whole = shifted - ROUND;
+    // The integer as bits; a cast from f32 would check for overflow and NaN.
+    let exponent = (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
     let f = p - whole;
     let series = 1.333_355_8e-3 + f * 1.540_353e-4;
     let exp2 = 1.0 + f * (LN_2 + f * (0.240_226_5 + f * (0.055_504_11 + f * (9.618_129e-3 + f * series))));
-    let raised = f32::from_bits(((whole as i32 + 127) << 23) as u32) * exp2;
+    let raised = f32::from_bits((exponent.wrapping_add(127) << 23) as u32) * exp2;
     if x > f32::MIN_POSITIVE { raised } else { 0.0 }
 }
 
@@ -236,7 +240,12 @@ pub(crate) mod tests {
             }
         }
         assert_eq!(power(0.0, 2.2), 0.0);
-        assert_eq!(power(-1.0, 2.2), 0.0);
+        for x in [-1e-30, -0.1, -1.0, -1e30] {
+            assert_eq!(power(x, 2.2), 0.0);
+        }
+        let mut row = [f32::NAN, 1.0];
+        Transfer::srgb().linear(&mut row);
+        assert!(row[0].is_nan() && (row[1] - 1.0).abs() < 1e-6, "NaN must not turn into a colour");
     }
 
     #[test]

@@ -22,7 +22,7 @@ mod filter;
 
 use std::collections::VecDeque;
 
-use crate::band::{Band, Sink, Stage, Window};
+use crate::band::{Band, Sink, Stage};
 use crate::error::{Error, Result};
 use filter::{Enlarge, Taps};
 
@@ -30,20 +30,29 @@ use filter::{Enlarge, Taps};
 const GAIN_FLOOR: f32 = 1e-4;
 /// Largest local gain.
 const GAIN_MOST: f32 = 2.0;
-/// Most result rows handed on at once.
-const ROWS_AT_ONCE: usize = 64;
+/// A band with more rows than this is handed on in parts, so that its memory is free before the next one comes.
+const ROWS_HELD: usize = 128;
+
+/// Columns worked on at once, so that what several rows share stays in the first-level cache.
+const COLUMNS: usize = 256;
 
 /// Hands out source rows `y0..y1` with the values that the network saw.
 pub type SourceRows = Box<dyn FnMut(usize, usize) -> Band + Send>;
 
-/// Rows `first..` of some planes, each a `Vec` of all planes' rows one after the other.
-#[derive(Debug, Default)]
+/// Rows `first..` of some planes, each a `Vec` of all planes' rows one after the other. Memory of dropped rows is used again.
+#[derive(Debug)]
 struct Rows {
     first: usize,
     rows: VecDeque<Vec<f32>>,
+    spare: Vec<Vec<f32>>,
+    length: usize,
 }
 
 impl Rows {
+    fn new(planes: usize, width: usize) -> Self {
+        Self { first: 0, rows: VecDeque::new(), spare: Vec::new(), length: planes * width }
+    }
+
     fn end(&self) -> usize {
         self.first + self.rows.len()
     }
@@ -52,11 +61,25 @@ impl Rows {
         &self.rows[y - self.first][plane * width..(plane + 1) * width]
     }
 
+    /// Memory for a row, with any content.
+    fn blank(&mut self) -> Vec<f32> {
+        self.spare.pop().unwrap_or_else(|| vec![0.0; self.length])
+    }
+
     fn drop_above(&mut self, y: usize) {
-        while self.first < y && self.rows.pop_front().is_some() {
+        while self.first < y
+            && let Some(row) = self.rows.pop_front()
+        {
+            self.spare.push(row);
             self.first += 1;
         }
     }
+}
+
+/// Row `y` of channel `c` of consecutive bands that hold it.
+fn held(bands: &VecDeque<Band>, c: usize, y: usize) -> &[f32] {
+    let band = bands.iter().find(|b| y < b.end()).unwrap_or(&bands[bands.len() - 1]);
+    band.row(c, y - band.y)
 }
 
 /// The stage; see the module.
@@ -69,8 +92,9 @@ pub struct ColourLock {
     source: SourceRows,
     across: Filters,
     down: Filters,
-    /// The network's rows.
-    result: Window,
+    /// The network's rows, overwritten by the finished ones (no later row needs them any more); rows pushed.
+    result: VecDeque<Band>,
+    seen: usize,
     /// D(N) and S, then their blurred-along-the-row moments: D, S per channel, sum of D^2, sum of D S.
     reduced: Rows,
     moments: Rows,
@@ -120,13 +144,14 @@ impl ColourLock {
             source: source_rows,
             across: Filters::new(source_w, scale),
             down: Filters::new(source_h, scale),
-            result: Window::new(source_w * scale, channels),
-            reduced: Rows::default(),
-            moments: Rows::default(),
-            fits: Rows::default(),
-            gains: Rows::default(),
-            targets: Rows::default(),
-            enlarged: Rows::default(),
+            result: VecDeque::new(),
+            seen: 0,
+            reduced: Rows::new(2 * channels, source_w),
+            moments: Rows::new(2 * channels + 2, source_w),
+            fits: Rows::new(channels + 1, source_w),
+            gains: Rows::new(1, source_w),
+            targets: Rows::new(channels, source_w),
+            enlarged: Rows::new(channels + 1, source_w * scale),
             done: 0,
         })
     }
@@ -156,22 +181,22 @@ impl ColourLock {
     /// Rows of D(N) and S, and of the moments.
     fn reduce(&mut self) -> Result<()> {
         let (w, n, large) = (self.width, self.channels, self.width * self.scale);
-        let mut high = vec![0.0; large];
-        while self.moments.end() < self.height && self.down.reduce.end(self.moments.end()) <= self.result.end() {
+        let (mut high, mut products) = (vec![0.0; large], vec![0.0; 2 * w]);
+        while self.moments.end() < self.height && self.down.reduce.end(self.moments.end()) <= self.seen {
             let y = self.moments.end();
             let source = (self.source)(y, y + 1);
             if (source.width, source.rows, source.channels) != (w, 1, n) {
                 return Err(Error::Internal(format!("colour lock: source row {y} is {}x{}", source.width, source.channels)));
             }
-            let mut row = vec![0.0; 2 * n * w];
+            let mut row = self.reduced.blank();
             let (start, end) = (self.down.reduce.at(y).0, self.down.reduce.end(y));
             for c in 0..n {
-                let rows: Vec<&[f32]> = (start..end).map(|y| self.result.row(c, y)).collect();
+                let rows: Vec<&[f32]> = (start..end).map(|y| held(&self.result, c, y)).collect();
                 self.down.reduce.rows(y, &rows, &mut high);
                 self.across.reduce.line(&high, &mut row[c * w..(c + 1) * w]);
             }
             row[n * w..].copy_from_slice(&source.data);
-            let mut products = vec![0.0; 2 * w];
+            products.fill(0.0);
             let (squares, mixed) = products.split_at_mut(w);
             for c in 0..n {
                 let (d, s) = (&row[c * w..(c + 1) * w], &row[(n + c) * w..(n + c + 1) * w]);
@@ -180,7 +205,7 @@ impl ColourLock {
                     *m += d * s;
                 }
             }
-            let mut moments = vec![0.0; (2 * n + 2) * w];
+            let mut moments = self.moments.blank();
             for (from, to) in row.chunks_exact(w).chain(products.chunks_exact(w)).zip(moments.chunks_exact_mut(w)) {
                 self.across.blur.line(from, to);
             }
@@ -193,14 +218,13 @@ impl ColourLock {
     /// Rows of gain and offset.
     fn fit(&mut self) {
         let (w, n) = (self.width, self.channels);
+        let (mut m, mut fit) = (vec![0.0; (2 * n + 2) * w], vec![0.0; (n + 1) * w]);
         while self.fits.end() < self.height && self.down.blur.end(self.fits.end()) <= self.moments.end() {
             let y = self.fits.end();
-            let mut m = vec![0.0; (2 * n + 2) * w];
             down(&self.down.blur, y, &self.moments, w, &mut m);
             let (means, products) = m.split_at_mut(2 * n * w);
             let (d, s) = means.split_at_mut(n * w);
             let (squares, mixed) = products.split_at_mut(w);
-            let mut fit = vec![0.0; (n + 1) * w];
             let (gain, offsets) = fit.split_at_mut(w);
             for c in 0..n {
                 let (d, s) = (&d[c * w..(c + 1) * w], &s[c * w..(c + 1) * w]);
@@ -219,7 +243,7 @@ impl ColourLock {
                     *b = s - a * d;
                 }
             }
-            let mut blurred = vec![0.0; (n + 1) * w];
+            let mut blurred = self.fits.blank();
             for (from, to) in fit.chunks_exact(w).zip(blurred.chunks_exact_mut(w)) {
                 self.across.blur.line(from, to);
             }
@@ -233,12 +257,11 @@ impl ColourLock {
     /// Rows of gain and of S' - a D(N).
     fn target(&mut self) {
         let (w, n) = (self.width, self.channels);
+        let (mut fit, mut rest, mut share) = (vec![0.0; (n + 1) * w], vec![0.0; n * w], vec![0.0; w]);
         while self.targets.end() < self.height && self.down.blur.end(self.targets.end()) <= self.fits.end() {
             let y = self.targets.end();
-            let mut fit = vec![0.0; (n + 1) * w];
             down(&self.down.blur, y, &self.fits, w, &mut fit);
             let (gain, offsets) = fit.split_at_mut(w);
-            let mut rest = vec![0.0; n * w];
             for c in 0..n {
                 let (d, s) = (self.reduced.row(y, c, w), self.reduced.row(y, n + c, w));
                 let row = rest[c * w..(c + 1) * w].iter_mut().zip(&offsets[c * w..(c + 1) * w]);
@@ -246,14 +269,13 @@ impl ColourLock {
                     *r = s - (a * d + b);
                 }
             }
-            let mut share = vec![0.0; w];
             let source: Vec<&[f32]> = (0..n).map(|c| self.reduced.row(y, n + c, w)).collect();
             let parts: Vec<&[f32]> = rest.chunks_exact(w).collect();
             // Grey is R = G = B.
             let rgb = |v: &[&'_ [f32]], c: usize| -> usize { c.min(v.len() - 1) };
             let (s, r) = (|c| source[rgb(&source, c)], |c| parts[rgb(&parts, c)]);
             shares([s(0), s(1), s(2)], [r(0), r(1), r(2)], self.tolerance, &mut share);
-            let mut sharp = vec![0.0; n * w];
+            let mut sharp = self.targets.blank();
             for c in 0..n {
                 let target = &mut offsets[c * w..(c + 1) * w];
                 for ((b, r), k) in target.iter_mut().zip(&rest[c * w..(c + 1) * w]).zip(&share) {
@@ -261,8 +283,9 @@ impl ColourLock {
                 }
                 self.across.sharpen.line(target, &mut sharp[c * w..(c + 1) * w]);
             }
-            fit.truncate(w);
-            self.gains.rows.push_back(fit);
+            let mut row = self.gains.blank();
+            row.copy_from_slice(gain);
+            self.gains.rows.push_back(row);
             self.targets.rows.push_back(sharp);
             self.reduced.drop_above(y + 1);
             if y + 1 < self.height {
@@ -274,15 +297,15 @@ impl ColourLock {
     /// Rows of gain and correction at the result's width.
     fn enlarge(&mut self) {
         let (w, n, large) = (self.width, self.channels, self.width * self.scale);
+        let mut sharp = vec![0.0; n * w];
         while self.enlarged.end() < self.height && self.down.sharpen.end(self.enlarged.end()) <= self.targets.end() {
             // No more than one kernel's worth is kept ahead of the output.
             if self.enlarged.rows.len() > 8 {
                 break;
             }
             let y = self.enlarged.end();
-            let mut row = vec![0.0; (n + 1) * large];
+            let mut row = self.enlarged.blank();
             self.across.enlarge.line(self.gains.row(y, 0, w), &mut row[..large]);
-            let mut sharp = vec![0.0; n * w];
             down(&self.down.sharpen, y, &self.targets, w, &mut sharp);
             for (from, to) in sharp.chunks_exact(w).zip(row[large..].chunks_exact_mut(large)) {
                 self.across.enlarge.line(from, to);
@@ -295,42 +318,68 @@ impl ColourLock {
         }
     }
 
-    /// Finished rows of the result.
+    /// Finished rows of the result, in the memory of the network's.
     fn emit(&mut self, next: &mut Sink<'_>) -> Result<()> {
         let (n, large, total) = (self.channels, self.width * self.scale, self.height * self.scale);
         let enlarge = &self.down.enlarge;
-        let mut end = self.done;
-        while end < total && end - self.done < ROWS_AT_ONCE && enlarge.end(end) <= self.enlarged.end() {
-            end += 1;
-        }
-        if end == self.done {
-            return Ok(());
-        }
-        let mut out = Band::new(self.done, large, end - self.done, n);
-        let mut gain = vec![0.0; large];
-        for j in self.done..end {
-            let (start, weights) = enlarge.row(j);
+        while self.done < total && enlarge.end(self.done) <= self.enlarged.end() {
+            let Some(band) = self.result.front_mut() else { break };
+            // All rows of the band between the same rows of gain and correction.
+            let from = self.done;
+            let start = enlarge.row(from).0;
+            let to = (from + 1..band.end()).find(|j| enlarge.row(*j).0 != start).unwrap_or(band.end());
             // Rows past the last have weight zero.
-            let near = |k: usize, plane: usize| self.enlarged.row((start + k).min(self.height - 1), plane, large);
-            let [a, b, c, d] = [0, 1, 2, 3].map(|k| near(k, 0));
-            for ((((g, a), b), c), d) in gain.iter_mut().zip(a).zip(b).zip(c).zip(d) {
-                *g = (weights[0] * a + weights[1] * b) + (weights[2] * c + weights[3] * d);
-            }
-            for plane in 0..n {
-                let [a, b, c, d] = [0, 1, 2, 3].map(|k| near(k, plane + 1));
-                let row = out.row_mut(plane, j - self.done).iter_mut().zip(self.result.row(plane, j)).zip(&gain);
-                for ((((((o, v), g), a), b), c), d) in row.zip(a).zip(b).zip(c).zip(d) {
-                    *o = g * v + ((weights[0] * a + weights[1] * b) + (weights[2] * c + weights[3] * d));
+            let near = |plane: usize| [0, 1, 2, 3].map(|k| self.enlarged.row((start + k).min(self.height - 1), plane, large));
+            let gains = near(0);
+            let parts: Vec<_> = (1..=n).map(near).collect();
+            for left in (0..large).step_by(COLUMNS) {
+                let columns = left..(left + COLUMNS).min(large);
+                for j in from..to {
+                    let weights = enlarge.row(j).1;
+                    let mut gain = [0.0; COLUMNS];
+                    let gain = &mut gain[..columns.len()];
+                    mix(gains.map(|row| &row[columns.clone()]), weights, |i, v| gain[i] = v);
+                    for (plane, rows) in parts.iter().enumerate() {
+                        let row = &mut band.row_mut(plane, j - band.y)[columns.clone()];
+                        let gain = &gain[..row.len()];
+                        mix(rows.map(|row| &row[columns.clone()]), weights, |i, v| row[i] = gain[i] * row[i] + v);
+                    }
                 }
             }
+            self.done = to;
+            if to < total {
+                self.enlarged.drop_above(enlarge.row(to).0);
+            }
+            if self.done == band.end()
+                && let Some(band) = self.result.pop_front()
+            {
+                next(band)?;
+            }
         }
-        self.done = end;
-        self.result.drop_above(end);
-        if end < total {
-            let keep = self.down.enlarge.row(end).0;
-            self.enlarged.drop_above(keep);
+        Ok(())
+    }
+
+    /// Hands on the finished rows of a large band.
+    fn release(&mut self, next: &mut Sink<'_>) -> Result<()> {
+        if let Some(mut band) = self.result.pop_front_if(|b| b.rows > ROWS_HELD && self.done > b.y) {
+            let (rows, keep, w) = (band.rows, self.done - band.y, band.width);
+            self.result.push_front(band.slice(self.done, band.end()));
+            for c in 1..band.channels {
+                band.data.copy_within(c * rows * w..(c * rows + keep) * w, c * keep * w);
+            }
+            band.data.truncate(band.channels * keep * w);
+            band.rows = keep;
+            next(band)?;
         }
-        next(out)
+        Ok(())
+    }
+}
+
+/// Calls `each` with every index and the weighted sum of the rows there.
+#[inline(always)]
+fn mix([a, b, c, d]: [&[f32]; 4], weights: [f32; 4], mut each: impl FnMut(usize, f32)) {
+    for (i, (((a, b), c), d)) in a.iter().zip(b).zip(c).zip(d).enumerate() {
+        each(i, (weights[0] * a + weights[1] * b) + (weights[2] * c + weights[3] * d));
     }
 }
 
@@ -399,8 +448,11 @@ fn root(t: f32, d: f32) -> (f32, f32) {
     const KNEE: f32 = 216.0 / 24389.0;
     const SLOPE: f32 = 24389.0 / 27.0 / 116.0;
     let u = t.max(KNEE);
-    // A third of the exponent: 0x2a51_19f2 = 2/3 of the bits of 1.0, balanced for the smallest error.
-    let guess = f32::from_bits(((u.to_bits() as i32 as f32) * (1.0 / 3.0)) as i32 as u32 + 0x2a51_19f2);
+    // A third of the exponent, 0x2a51_19f2 being two thirds of the bits of 1.0, balanced for the smallest error. ROUND makes
+    // an integer of a float without a checked cast.
+    const ROUND: f32 = 12_582_912.0;
+    let third = ((u.to_bits() >> 9) as i32 as f32 * (1.0 / 3.0) + ROUND).to_bits().wrapping_sub(ROUND.to_bits());
+    let guess = f32::from_bits((third << 9).wrapping_add(0x2a51_19f2));
     let once = (2.0 * guess + u / (guess * guess)) * (1.0 / 3.0);
     let f = (2.0 * once + u / (once * once)) * (1.0 / 3.0);
     let low = t < KNEE;
@@ -409,12 +461,20 @@ fn root(t: f32, d: f32) -> (f32, f32) {
 
 impl Stage for ColourLock {
     fn push(&mut self, band: Band, next: &mut Sink<'_>) -> Result<()> {
-        if band.y != self.result.end() || band.width != self.width * self.scale || band.channels != self.channels {
-            return Err(Error::Internal(format!("colour lock: rows {}..{} do not follow row {}", band.y, band.end(), self.result.end())));
+        if band.y != self.seen
+            || band.end() > self.height * self.scale
+            || band.width != self.width * self.scale
+            || band.channels != self.channels
+        {
+            return Err(Error::Internal(format!("colour lock: rows {}..{} do not follow row {}", band.y, band.end(), self.seen)));
         }
-        self.result.push(&band);
-        drop(band);
-        self.advance(next)
+        if band.rows == 0 {
+            return Ok(());
+        }
+        self.seen = band.end();
+        self.result.push_back(band);
+        self.advance(next)?;
+        self.release(next)
     }
 
     fn finish(&mut self, next: &mut Sink<'_>) -> Result<()> {

@@ -252,33 +252,42 @@ fn dot(weights: &[f32], values: &[f32]) -> f32 {
 
 /// `out` = the weighted sum of `rows`, each at least as long as `out`.
 fn weigh(rows: &[&[f32]], weights: &[f32], out: &mut [f32]) {
-    // Blocks that stay in the first-level cache, four rows at a time.
-    const BLOCK: usize = 1024;
-    let n = out.len();
-    for from in (0..n).step_by(BLOCK) {
-        let to = (from + BLOCK).min(n);
+    // Blocks that stay in the first-level cache, up to eight rows at a time.
+    const BLOCK: usize = 512;
+    for from in (0..out.len()).step_by(BLOCK) {
+        let to = (from + BLOCK).min(out.len());
         let out = &mut out[from..to];
-        let (rows4, rows1) = rows.as_chunks::<4>();
-        let (weights4, weights1) = weights.as_chunks::<4>();
-        let mut first = true;
-        for (r, w) in rows4.iter().zip(weights4) {
-            let [a, b, c, d] = r.map(|row| &row[from..to]);
-            let terms = a.iter().zip(b).zip(c.iter().zip(d)).map(|((a, b), (c, d))| (w[0] * a + w[1] * b) + (w[2] * c + w[3] * d));
-            if first {
-                out.iter_mut().zip(terms).for_each(|(o, v)| *o = v);
-            } else {
-                out.iter_mut().zip(terms).for_each(|(o, v)| *o += v);
+        for (i, (r, w)) in rows.chunks(8).zip(weights.chunks(8)).enumerate() {
+            match r.len() {
+                8 => weigh_some::<8>(r, w, from, out, i == 0),
+                7 => weigh_some::<7>(r, w, from, out, i == 0),
+                6 => weigh_some::<6>(r, w, from, out, i == 0),
+                5 => weigh_some::<5>(r, w, from, out, i == 0),
+                4 => weigh_some::<4>(r, w, from, out, i == 0),
+                3 => weigh_some::<3>(r, w, from, out, i == 0),
+                2 => weigh_some::<2>(r, w, from, out, i == 0),
+                _ => weigh_some::<1>(r, w, from, out, i == 0),
             }
-            first = false;
         }
-        for (r, w) in rows1.iter().zip(weights1) {
-            if first {
-                out.iter_mut().zip(&r[from..to]).for_each(|(o, v)| *o = w * v);
-            } else {
-                out.iter_mut().zip(&r[from..to]).for_each(|(o, v)| *o += w * v);
-            }
-            first = false;
+    }
+}
+
+/// Sets `out` to (or, unless `first`, adds to it) the weighted sum of `N` rows from column `from` on.
+fn weigh_some<const N: usize>(rows: &[&[f32]], weights: &[f32], from: usize, out: &mut [f32], first: bool) {
+    let n = out.len();
+    let rows: [&[f32]; N] = std::array::from_fn(|k| &rows[k][from..from + n]);
+    let weights: [f32; N] = std::array::from_fn(|k| weights[k]);
+    let sum = |i: usize| {
+        let mut v = weights[0] * rows[0][i];
+        for k in 1..N {
+            v += weights[k] * rows[k][i];
         }
+        v
+    };
+    if first {
+        out.iter_mut().enumerate().for_each(|(i, v)| *v = sum(i));
+    } else {
+        out.iter_mut().enumerate().for_each(|(i, v)| *v += sum(i));
     }
 }
 
