@@ -2,7 +2,7 @@
 //!
 //! The one place that calls fast_image_resize, and only with its type for f32 planes (its code is generic and slow to
 //! compile). Bands give the same bits as a whole image because every source position is a multiple of a power of two that
-//! leaves room for all sums (see [`Axis`]): a window's offset is then exact, and so are the filter's weights.
+//! leaves room for all sums (see `Axis`): a window's offset is then exact, and so are the filter's weights.
 
 use std::ops::Range;
 
