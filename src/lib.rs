@@ -5,9 +5,11 @@ pub mod band;
 pub mod batch;
 pub mod cli;
 pub mod codec;
+pub mod color;
 pub mod error;
 pub mod image;
 pub mod pipeline;
+pub mod resample;
 pub mod spool;
 pub mod upscale;
 

@@ -7,6 +7,7 @@ pub mod home;
 pub mod import;
 #[cfg(feature = "onnx")]
 pub mod install;
+pub mod lock;
 pub mod machine;
 pub mod model;
 pub mod network;
