@@ -1,0 +1,96 @@
+"""Training pairs. Half of them clean Pillow bicubic, half degraded as files met in practice are."""
+import glob
+import io
+import os
+import random
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+VAL_EVERY = 12  # every twelfth picture (sorted by name) is held out: whole pictures, never patches
+
+
+def split(folder):
+    files = sorted(f for f in glob.glob(os.path.join(folder, '*'))
+                   if f.lower().endswith(('.jpg', '.jpeg', '.png', '.webp')))
+    val = files[5::VAL_EVERY]
+    return [f for f in files if f not in set(val)], val
+
+
+def load_hr(path, scale):
+    im = Image.open(path).convert('RGB')
+    # Shrinking a little removes the sources' JPEG noise and softness; otherwise the network learns them.
+    w, h = im.size[0] * 3 // 4, im.size[1] * 3 // 4
+    im = im.resize((w, h), Image.LANCZOS)
+    return im.crop((0, 0, w - w % scale, h - h % scale))
+
+
+class Pairs:
+    def __init__(self, files, scale, patch, seed):
+        self.s, self.p, self.rng = scale, patch, random.Random(seed)
+        self.np_rng = np.random.default_rng(seed)
+        self.images = []
+        for f in files:
+            hr = load_hr(f, scale)
+            if min(hr.size) < (patch + 16) * scale:
+                continue
+            lr = hr.resize((hr.width // scale, hr.height // scale), Image.BICUBIC)
+            self.images.append((np.asarray(hr), np.asarray(lr)))
+
+    def degrade(self, hr):
+        """LR of an HR crop by a random kernel, a slight blur, light noise and JPEG, each only sometimes."""
+        r = self.rng
+        im = Image.fromarray(hr)
+        if r.random() < 0.25:
+            im = im.filter(ImageFilter.GaussianBlur(r.uniform(0.2, 0.35) * self.s))
+        k = r.choice((Image.LANCZOS, Image.LANCZOS, Image.BOX, Image.BILINEAR, Image.HAMMING, Image.BICUBIC))
+        lr = im.resize((im.width // self.s, im.height // self.s), k)
+        if r.random() < 0.15:
+            a = np.asarray(lr).astype(np.float32)
+            a += self.np_rng.normal(0, r.uniform(0.5, 3), a.shape if r.random() < 0.5 else a.shape[:2] + (1,))
+            lr = Image.fromarray(np.clip(a + 0.5, 0, 255).astype(np.uint8))
+        if r.random() < 0.6:
+            b = io.BytesIO()
+            lr.save(b, 'JPEG', quality=r.randint(75, 100), subsampling=r.choice((0, 2)))
+            lr = Image.open(b).convert('RGB')
+        return np.asarray(lr)
+
+    def batch(self, n):
+        """n patches, the first half clean: uint8 arrays (n, p, p, 3) and (n, s*p, s*p, 3)."""
+        s, p, r, m = self.s, self.p, self.rng, 8  # m: margin, so that kernels and JPEG blocks see a context
+        xs, ys = [], []
+        for i in range(n):
+            hr, lr = r.choice(self.images)
+            y = r.randrange(m, lr.shape[0] - p - m)
+            x = r.randrange(m, lr.shape[1] - p - m)
+            h = hr[y * s:(y + p) * s, x * s:(x + p) * s]
+            if i < n // 2:
+                l = lr[y:y + p, x:x + p]
+            else:
+                # A random part of the margin moves the JPEG grid relative to the patch.
+                t, u = r.randint(1, m), r.randint(1, m)
+                c = hr[(y - t) * s:(y + p + m) * s, (x - u) * s:(x + p + m) * s]
+                l = self.degrade(c)[t:t + p, u:u + p]
+            k = r.randrange(8)
+            if k & 1:
+                l, h = l[:, ::-1], h[:, ::-1]
+            if k & 2:
+                l, h = l[::-1], h[::-1]
+            if k & 4:
+                l, h = l.transpose(1, 0, 2), h.transpose(1, 0, 2)
+            xs.append(l)
+            ys.append(h)
+        return np.stack(xs), np.stack(ys)
+
+
+def val_pairs(files, scale, size=384):
+    """The centre of each held-out picture: (lr, hr, bicubic)."""
+    out = []
+    for f in files:
+        hr = load_hr(f, scale)
+        a, b = min(size, hr.width) // scale * scale, min(size, hr.height) // scale * scale
+        x, y = (hr.width - a) // 2, (hr.height - b) // 2
+        hr = hr.crop((x, y, x + a, y + b))
+        lr = hr.resize((a // scale, b // scale), Image.BICUBIC)
+        out.append((np.asarray(lr), np.asarray(hr), np.asarray(lr.resize((a, b), Image.BICUBIC))))
+    return out

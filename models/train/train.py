@@ -1,0 +1,203 @@
+#!/usr/bin/env python3
+"""Train a fidelity network. Everything is seeded; stop it at any time and start the same command again to go on.
+
+  train.py --data FOLDER --out DIR [--scale 4] [--init FILE] (--steps N | --minutes M | --until HH:MM)
+
+The learning rate follows a cosine over the chosen budget. A budget in steps is repeatable; one in time suits a
+machine whose speed is not known. DIR/last.pt is the state to resume, DIR/final.pt the averaged weights to export.
+"""
+import argparse
+import datetime
+import math
+import os
+import random
+import time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+import data
+from net import Net, grow, refit_tail, rescale
+
+
+def args_():
+    a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    a.add_argument('--data', required=True)
+    a.add_argument('--out', required=True)
+    a.add_argument('--scale', type=int, default=4)
+    a.add_argument('--features', type=int, default=32)
+    a.add_argument('--blocks', type=int, default=14)
+    a.add_argument('--init', help='.onnx or .pt to start from: shallower ones are grown, other scales converted')
+    a.add_argument('--steps', type=int)
+    a.add_argument('--minutes', type=float)
+    a.add_argument('--until', help='UTC time of day, HH:MM')
+    a.add_argument('--refit', type=int, default=0, metavar='N', help='first fit the tail to N batches by least squares')
+    a.add_argument('--patch', type=int, default=48)
+    a.add_argument('--batch', type=int, default=8)
+    a.add_argument('--lr', type=float, default=1e-3)
+    a.add_argument('--warmup', type=int, default=200)
+    a.add_argument('--mse-from', type=float, default=0.6, help='part of the budget after which squared error is added')
+    a.add_argument('--ema', type=float, default=0.999)
+    a.add_argument('--seed', type=int, default=1)
+    a.add_argument('--threads', type=int, default=2)
+    a.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    a.add_argument('--bf16', action='store_true')
+    a.add_argument('--save-every', type=float, default=180, help='seconds')
+    a.add_argument('--pause-file', help='wait for as long as this file exists')
+    return a.parse_args()
+
+
+def from_onnx(path):
+    """Weights of an exported network (or of lastmile-start-x4) by their names."""
+    import onnx
+    from onnx import numpy_helper
+    g = onnx.load(path).graph
+    sd, n, adds = {}, 0, []
+    for t in g.initializer:
+        if t.name.endswith(('_w', '_b')):
+            name, kind = t.name[:-2], {'w': 'weight', 'b': 'bias'}[t.name[-1]]
+            if name.startswith('body'):
+                n = max(n, int(name[4:]) + 1)
+                name = f'body.{name[4:]}'
+            sd[f'{name}.{kind}'] = torch.from_numpy(numpy_helper.to_array(t).copy())
+    for node in g.node:
+        if node.op_type == 'Add' and node.output[0].startswith('skip'):
+            adds.append(int(node.output[0][4:]))
+    scale = round((sd['tail.weight'].shape[0] // 3) ** 0.5)
+    return dict(scale=scale, features=sd['head.weight'].shape[0], blocks=n, adds=adds), sd
+
+
+def load(path):
+    if path.endswith('.onnx'):
+        return from_onnx(path)
+    c = torch.load(path, map_location='cpu', weights_only=True)
+    return c['cfg'], c['ema']
+
+
+def make(a):
+    if not a.init:
+        return Net(a.scale, a.features, a.blocks)
+    cfg, sd = load(a.init)
+    old = grow(cfg, sd, max(a.blocks, cfg['blocks']))
+    if cfg['scale'] == a.scale:
+        return old
+    return rescale(old, Net(a.scale, cfg['features'], old.cfg['blocks'], old.cfg['adds']))
+
+
+LUMA = torch.tensor([65.481, 128.553, 24.966]).view(3, 1, 1) / 255
+
+
+@torch.no_grad()
+def validate(net, pairs, scale, device):
+    """Mean gain in PSNR-Y over bicubic on the held-out pictures."""
+    gains = []
+    for lr, hr, bi in pairs:
+        t = lambda v: torch.from_numpy(v.copy()).permute(2, 0, 1).float().div(255)
+        y = net(t(lr)[None].to(device))[0].clamp(0, 1).cpu()
+        e = [(((v - t(hr)) * LUMA).sum(0)[scale:-scale, scale:-scale] ** 2).mean().item() for v in (y, t(bi))]
+        gains.append(10 * math.log10(e[1] / e[0]))
+    return float(np.mean(gains))
+
+
+def main():
+    a = args_()
+    os.makedirs(a.out, exist_ok=True)
+    torch.set_num_threads(a.threads)
+    random.seed(a.seed)
+    np.random.seed(a.seed)
+    torch.manual_seed(a.seed)
+    last = os.path.join(a.out, 'last.pt')
+    state = torch.load(last, map_location='cpu', weights_only=True) if os.path.exists(last) else None
+    net = Net(**state['cfg']) if state else make(a)
+    if state:
+        net.load_state_dict(state['net'])
+    net = net.to(a.device, memory_format=torch.channels_last)
+    ema = {k: v.clone() for k, v in net.state_dict().items()}
+    opt = torch.optim.Adam(net.parameters(), a.lr, betas=(0.9, 0.99))
+    step, spent = 0, 0.0
+    if state:
+        ema = {k: v.to(a.device) for k, v in state['ema'].items()}
+        opt.load_state_dict(state['opt'])
+        step, spent = state['step'], state['spent']
+    # Another seed after each resume: the same seed would show the same patches again.
+    train, val = data.split(a.data)
+    pairs = data.Pairs(train, a.scale, a.patch, a.seed * 1000003 + step)
+    held = data.val_pairs(val, a.scale)
+    print(f'{sum(p.numel() for p in net.parameters())} parameters, {net.cfg}, {len(pairs.images)} pictures, '
+          f'{len(held)} held out, start: step {step}', flush=True)
+
+    if a.refit and not state:
+        t = lambda v: torch.from_numpy(v).permute(0, 3, 1, 2).float().div(255)
+        cpu = net.to('cpu')
+        refit_tail(cpu, ((t(x), t(y)) for x, y in (pairs.batch(a.batch) for _ in range(a.refit))))
+        net = cpu.to(a.device, memory_format=torch.channels_last)
+        ema = {k: v.clone() for k, v in net.state_dict().items()}
+
+    probe = Net(**net.cfg).to(a.device).eval()
+
+    def val_gain():
+        probe.load_state_dict(ema)
+        return validate(probe, held, a.scale, a.device)
+
+    start = time.time()
+    if a.until:
+        h, m = map(int, a.until.split(':'))
+        now = datetime.datetime.now(datetime.timezone.utc)
+        end = now.replace(hour=h, minute=m, second=0, microsecond=0)
+        total = spent + ((end - now).total_seconds() % 86400)
+    elif a.minutes:
+        total = a.minutes * 60
+    elif not a.steps:
+        raise SystemExit('give --steps, --minutes or --until')
+
+    def save(name):
+        c = dict(cfg=net.cfg, ema=ema, step=step)
+        if name == 'last.pt':
+            c.update(net=net.state_dict(), opt=opt.state_dict(), spent=spent + time.time() - start)
+        torch.save(c, os.path.join(a.out, name + '.tmp'))
+        os.replace(os.path.join(a.out, name + '.tmp'), os.path.join(a.out, name))
+
+    print(f'held-out gain at the start {val_gain():+.3f} dB', flush=True)
+    saved = time.time()
+    run, n = 0.0, 0
+    while True:
+        while a.pause_file and os.path.exists(a.pause_file):
+            time.sleep(1)
+        done = step / a.steps if a.steps else (spent + time.time() - start) / total
+        if done >= 1:
+            break
+        lr = a.lr * (0.5 + 0.5 * math.cos(math.pi * done)) * min(1, (step + 1) / a.warmup) + 1e-6
+        for g in opt.param_groups:
+            g['lr'] = lr
+        x, y = (torch.from_numpy(v).permute(0, 3, 1, 2).to(a.device).float().div_(255) for v in pairs.batch(a.batch))
+        x = x.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(a.device.split(':')[0], torch.bfloat16, enabled=a.bf16):
+            out = net(x)
+        d = out.float() - y
+        loss = d.abs().mean()
+        if done > a.mse_from:
+            # L1 first, for its robustness to edges that cannot be known; squared error is what PSNR counts.
+            loss = 0.3 * loss + 12 * (d * d).mean()
+        opt.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        opt.step()
+        step += 1
+        with torch.no_grad():
+            k = min(a.ema, (1 + step) / (10 + step))
+            for key, v in net.state_dict().items():
+                ema[key].lerp_(v, 1 - k)
+        run, n = run + d.detach().abs().mean().item(), n + 1
+        if time.time() - saved > a.save_every:
+            save('last.pt')
+            print(f'{time.time() - start:.0f} s, step {step}, lr {lr:.2e}, L1 {run / n:.5f}, '
+                  f'held-out gain {val_gain():+.3f} dB', flush=True)
+            saved, run, n = time.time(), 0.0, 0
+    save('last.pt')
+    save('final.pt')
+    print(f'end: step {step}, held-out gain {val_gain():+.3f} dB', flush=True)
+
+
+if __name__ == '__main__':
+    main()
