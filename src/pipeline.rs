@@ -161,6 +161,7 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
     run(&image, &mut chain, &mut write).map_err(|e| about(source, e))?;
     drop(chain);
     let bytes = encoder.finish()?;
+    notes.extend(engine.halved());
     Ok(Done { width: target.width, height: target.height, bytes, plan, notes })
 }
 
@@ -481,3 +482,6 @@ fn dither_rows(band: &mut Band, colours: usize) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use super::Infer;
 use super::device::{Choice, Device, Precision};
 use super::model::{Halo, Kind, Model};
 use super::network::{Network, Open};
@@ -286,7 +287,7 @@ impl Engine {
     pub fn passes(&self, factor: f64) -> Result<Vec<usize>> {
         let scale = |i: usize| self.loaded[i].model.manifest.scale as usize;
         let all = 0..self.loaded.len();
-        if all.is_empty() || factor <= 1.0 + 1e-9 {
+        if all.is_empty() || factor <= STRETCH {
             return Ok(Vec::new());
         }
         if !self.named {
@@ -370,7 +371,7 @@ impl Engine {
         let (small, large) = (side(48), side(96));
         let held = |side: usize| -> Result<Option<u64>> {
             let mut session = network.open(false)?;
-            network.run(&mut session, &noise(side, network.spec.channels))?;
+            trial(&network, &mut session, side)?;
             Ok(session.held_bytes())
         };
         let found = if rule.fixed.is_some() || large <= small {
@@ -397,9 +398,8 @@ impl Engine {
         let mut session = network.open(false)?;
         let side = |px: usize| rule.fixed.map_or(px.max(rule.minimum).next_multiple_of(rule.multiple.max(1)), |f| f.0);
         let mut time = |side: usize| -> Result<f64> {
-            let tile = noise(side, network.spec.channels);
             let clock = Instant::now();
-            network.run(&mut session, &tile)?;
+            trial(&network, &mut session, side)?;
             Ok((side * side) as f64 / clock.elapsed().as_secs_f64().max(1e-6))
         };
         // The first run also sets things up; a second one is worth it where it is quick.
@@ -423,6 +423,16 @@ impl Engine {
         Ok(if waiting >= 2 * workers || (busy && waiting > 0) { 1 } else { workers })
     }
 
+    /// What to tell the user if tiles had to be made smaller since this was last asked.
+    pub fn halved(&self) -> Vec<String> {
+        let networks = self.loaded.iter().filter_map(|l| l.network.get());
+        let told = |n: &Arc<Network>| {
+            let px = n.take_halved()?;
+            Some(format!("the device ran out of memory: tiles of {} were halved to less than {px} px; --tile sets their size", n.spec.id))
+        };
+        networks.filter_map(told).collect()
+    }
+
     /// How pass `i` over a grid goes into the record.
     pub fn record(&self, i: usize, grid: &Grid) -> Result<PassRecord> {
         let network = self.network(i)?;
@@ -444,13 +454,16 @@ impl Engine {
     }
 }
 
-/// A tile with something in it.
-fn noise(side: usize, channels: usize) -> Band {
-    let mut tile = Band::new(0, side, side, channels);
+/// Runs a tile with something in it. What comes out does not matter: pictures are judged one by one.
+fn trial(network: &Network, session: &mut Box<dyn Infer>, side: usize) -> Result<()> {
+    let mut tile = Band::new(0, side, side, network.spec.channels);
     for (i, v) in tile.data.iter_mut().enumerate() {
         *v = (i * 37 % 101) as f32 / 100.0;
     }
-    tile
+    match network.run(session, &tile) {
+        Ok(_) | Err(Error::Quality { .. }) => Ok(()),
+        Err(e) => Err(e),
+    }
 }
 
 /// A picture being worked on; see [`Engine::begin`].
@@ -460,5 +473,143 @@ pub struct Working<'a>(&'a Engine);
 impl Drop for Working<'_> {
     fn drop(&mut self) {
         self.0.active.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::super::network::tests::{Fake, Fakes};
+    use super::*;
+
+    /// Networks that are fakes: no runtime, no device.
+    #[derive(Default)]
+    pub struct FakeBackend {
+        pub fake: Fake,
+        pub starts: Arc<AtomicUsize>,
+    }
+
+    impl Backend for FakeBackend {
+        fn start(&self) -> Result<Choice> {
+            self.starts.fetch_add(1, Ordering::Relaxed);
+            Ok(Choice { device: Device::Cpu, reason: "fake".into() })
+        }
+
+        fn opener(&self, model: Arc<Model>, _device: Device) -> Box<dyn Open> {
+            let fake = Fake { scale: model.manifest.scale as usize, ..self.fake.clone() };
+            Box::new(Fakes { fake, safe_heals: false })
+        }
+    }
+
+    /// A manifest with made-up weights of `kilobytes`, so that costs differ.
+    pub fn model(id: &str, scale: u32, kind: Kind, kilobytes: usize) -> Model {
+        let mut m = Model::embedded_default().unwrap();
+        m.manifest.id = id.into();
+        m.manifest.scale = scale;
+        m.manifest.kind = kind;
+        m.manifest.halo = Halo::Exact(1);
+        m.bytes = vec![0; kilobytes << 10].into();
+        m.sha256 = format!("{id:0<64}");
+        m
+    }
+
+    pub fn options(workers: usize) -> Options {
+        Options { tile: None, tile_mode: TileMode::Auto, precision: Precision::Auto, memory: 1 << 30, cores: workers }
+    }
+
+    pub fn family() -> Vec<Model> {
+        vec![model("faithful4", 4, Kind::Faithful, 400), model("faithful2", 2, Kind::Faithful, 350)]
+    }
+
+    pub fn engine(main: Model, named: bool, backend: FakeBackend) -> Engine {
+        Engine::new(Box::new(backend), Networks { main: Some(main), named, faithful: family() }, options(2)).unwrap()
+    }
+
+    fn ids(engine: &Engine, factor: f64) -> Vec<String> {
+        engine.passes(factor).unwrap().into_iter().map(|i| engine.model(i).manifest.id.clone()).collect()
+    }
+
+    #[test]
+    fn the_default_family_takes_the_cheapest_way_and_the_big_step_first() {
+        let e = engine(family().remove(0), false, FakeBackend::default());
+        assert_eq!(ids(&e, 4.0), ["faithful4"]);
+        assert_eq!(ids(&e, 2.0), ["faithful2"]);
+        assert_eq!(ids(&e, 3.1), ["faithful4"]);
+        assert_eq!(ids(&e, 7.0), ["faithful4", "faithful2"]);
+        assert_eq!(ids(&e, 16.0), ["faithful4", "faithful4"]);
+        assert!(ids(&e, 1.0).is_empty() && ids(&e, 1.01).is_empty());
+    }
+
+    #[test]
+    fn a_named_network_runs_once_and_first() {
+        let e = engine(model("gan", 4, Kind::Perceptual, 4000), true, FakeBackend::default());
+        assert_eq!(ids(&e, 2.0), ["gan"]);
+        assert_eq!(ids(&e, 7.0), ["gan", "faithful2"]);
+        assert_eq!(ids(&e, 16.0), ["gan", "faithful4"]);
+        let alpha: Vec<_> = e.faithful_passes(4.0).into_iter().map(|i| e.model(i).manifest.id.clone()).collect();
+        assert_eq!(alpha, ["faithful4"]);
+        let named = engine(family().remove(0), true, FakeBackend::default());
+        assert_eq!(ids(&named, 2.0), ["faithful4"], "what was asked for is what runs");
+        assert_eq!(named.faithful_passes(4.0), [0]);
+    }
+
+    #[test]
+    fn work_counts_every_pass() {
+        let e = engine(family().remove(0), false, FakeBackend::default());
+        assert_eq!(e.work(100.0, 4.0), 100.0);
+        assert!((e.work(100.0, 7.0) - (100.0 + 1600.0 * 350.0 / 400.0)).abs() < 1e-6);
+        assert_eq!(e.work(100.0, 0.5), 0.0);
+    }
+
+    #[test]
+    fn the_key_of_results_holds_all_that_decides_pixels() {
+        let key = |o: Options| {
+            Engine::new(Box::new(FakeBackend::default()), Networks { main: Some(family().remove(0)), named: false, faithful: family() }, o)
+                .unwrap()
+                .identity()
+        };
+        let plain = key(options(2));
+        assert!(plain.contains("faithful4000") && plain.contains("faithful2000"));
+        assert_eq!(plain, key(Options { tile: Some(64), memory: 1, ..options(7) }), "exact tiles give the same pixels");
+        assert_ne!(plain, key(Options { tile_mode: TileMode::Blend, ..options(2) }));
+        assert_ne!(
+            key(Options { tile: Some(64), tile_mode: TileMode::Blend, ..options(2) }),
+            key(Options { tile_mode: TileMode::Blend, ..options(2) })
+        );
+        assert_ne!(plain, key(Options { precision: Precision::Fp16, ..options(2) }));
+    }
+
+    #[test]
+    fn nothing_starts_before_it_is_needed() {
+        let starts = Arc::new(AtomicUsize::new(0));
+        let e = engine(family().remove(0), false, FakeBackend { starts: Arc::clone(&starts), ..FakeBackend::default() });
+        let _ = (e.identity(), e.passes(7.0), e.work(1.0, 4.0));
+        assert_eq!(starts.load(Ordering::Relaxed), 0);
+        e.grid(0, 100, 100, 3, 1).unwrap();
+        e.rate().unwrap();
+        assert_eq!(starts.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn large_pictures_are_cut_to_the_memory_there_is() {
+        let e = |memory: u64| {
+            let o = Options { memory, ..options(2) };
+            Engine::new(Box::new(FakeBackend::default()), Networks { main: Some(family().remove(0)), ..Networks::default() }, o).unwrap()
+        };
+        let px = |memory| e(memory).grid(0, 6000, 4000, 3, 2).unwrap().largest_input_px();
+        assert!(px(8 << 30) <= (400 << 20) / 2 / 4096 + 2, "{}", px(8 << 30));
+        assert!(px(256 << 20) < px(8 << 30) / 2);
+        let small = e(8 << 30).grid(0, 200, 100, 3, 1).unwrap();
+        assert_eq!(small.len(), 1);
+    }
+
+    #[test]
+    fn exact_tiles_of_a_network_without_them_are_refused() {
+        let mut deep = model("deep", 4, Kind::Perceptual, 9);
+        deep.manifest.halo = Halo::Blend(32);
+        deep.manifest.halo_reason = "it looks at the whole picture".into();
+        let networks = Networks { main: Some(deep), named: true, faithful: vec![] };
+        let o = Options { tile_mode: TileMode::Exact, ..options(1) };
+        let e = Engine::new(Box::new(FakeBackend::default()), networks, o).unwrap_err();
+        assert!(e.to_string().contains("whole picture") && e.exit() == crate::Exit::Usage, "{e}");
     }
 }
