@@ -98,8 +98,7 @@ pub struct Networks {
 struct Loaded {
     model: Arc<Model>,
     network: OnceLock<Arc<Network>>,
-    /// Bytes a session takes: at rest, and per tile pixel.
-    memory: OnceLock<(f64, f64)>,
+    bytes_per_px: OnceLock<f64>,
 }
 
 struct Started {
@@ -130,9 +129,11 @@ impl fmt::Debug for Engine {
 }
 
 /// The most that tiles take, however much memory there is: larger ones gain nothing on a processor.
-const TILES_AT_MOST: u64 = 400 << 20;
+const TILES_AT_MOST: u64 = 480 << 20;
 /// The most that finished rows waiting for their neighbours take, per picture.
-const ROWS_AT_MOST: u64 = 400 << 20;
+const ROWS_AT_MOST: u64 = 600 << 20;
+/// Bytes per tile pixel of the hungriest networks in use (RRDB with 64 channels: 8 to 12 KB); where nothing is known.
+const HUNGRY: f64 = 12_288.0;
 /// Core side of blended tiles: fixed, so that the result does not depend on the machine.
 const BLEND_CORE: usize = 320;
 /// Tile sides on a GPU unless told otherwise; a smaller card halves them.
@@ -156,7 +157,7 @@ impl Engine {
                 std::iter::once(main).chain(others.filter(|o| o.sha256 != sha)).collect()
             }
         };
-        let load = |m: Model| Loaded { model: Arc::new(m), network: OnceLock::new(), memory: OnceLock::new() };
+        let load = |m: Model| Loaded { model: Arc::new(m), network: OnceLock::new(), bytes_per_px: OnceLock::new() };
         let engine = Self {
             backend: Some(backend),
             loaded: all.into_iter().map(load).collect(),
@@ -328,18 +329,20 @@ impl Engine {
     }
 
     /// How large tiles of network `i` may be.
-    fn budget(&self, i: usize, width: usize, channels: usize, parallel: usize) -> Result<Budget> {
+    fn budget(&self, i: usize, (width, height): (usize, usize), channels: usize, parallel: usize) -> Result<Budget> {
         let started = self.started()?;
         let scale = self.loaded[i].model.manifest.scale as usize;
         // A row of tiles under construction, the one before it going out, and what the stages behind hold of it.
         let row_bytes = (width * scale * scale * channels * 4 * 3) as u64;
+        let picture_px = width * height;
         let row_px = (ROWS_AT_MOST.min(self.options.memory / 3) / row_bytes.max(1)) as usize;
         let tile_px = if started.choice.device.is_gpu() {
             GPU_TILE * GPU_TILE
         } else {
-            let (rest, per_px) = self.memory(i)?;
             let each = self.tiles_bytes() as f64 / started.pool.workers() as f64;
-            (((each - rest) / per_px).max(0.0) as usize).max(64 * 64)
+            // What fits even if the network is a hungry one need not be measured.
+            let hungry = (each / HUNGRY) as usize;
+            if picture_px <= hungry { hungry } else { ((each / self.bytes_per_px(i)?) as usize).max(64 * 64) }
         };
         Ok(Budget { tile_px, row_px: row_px.max(32), parallel })
     }
@@ -354,40 +357,36 @@ impl Engine {
         if rule.feather > 0 && rule.fixed.is_none() {
             return Grid::with_core(width, height, BLEND_CORE, rule);
         }
-        Grid::best(width, height, rule, &self.budget(i, width, channels, parallel)?)
+        Grid::best(width, height, rule, &self.budget(i, (width, height), channels, parallel)?)
     }
 
-    /// Bytes that a session of network `i` takes: at rest, and per tile pixel. Measured on two small tiles, once.
-    fn memory(&self, i: usize) -> Result<(f64, f64)> {
-        /// Per tile pixel where the runtime does not tell: that of a network with 64 channels, generously.
-        const ASSUMED: f64 = 4096.0;
+    /// Bytes per tile pixel that a worker needs for network `i`. Measured on two small tiles, once.
+    fn bytes_per_px(&self, i: usize) -> Result<f64> {
         let loaded = &self.loaded[i];
-        if let Some(known) = loaded.memory.get() {
+        if let Some(known) = loaded.bytes_per_px.get() {
             return Ok(*known);
         }
         let network = self.network(i)?;
         let rule = &network.spec.rule;
+        // Convolutions of pictures below about 64 pixels take other ways and less memory.
         let side = |px: usize| px.max(rule.minimum).next_multiple_of(rule.multiple.max(1));
-        let (small, large) = (side(48), side(96));
-        let held = |side: usize| -> Result<Option<u64>> {
+        let (small, large) = (side(72), side(96));
+        let peak = |side: usize| -> Result<Option<u64>> {
             let mut session = network.open(false)?;
             trial(&network, &mut session, side)?;
-            Ok(session.held_bytes())
+            Ok(session.peak_bytes())
         };
-        let found = if rule.fixed.is_some() || large <= small {
-            (0.0, ASSUMED)
-        } else {
-            match (held(small)?, held(large)?) {
-                (Some(a), Some(b)) if b > a => {
-                    let per_px = (b - a) as f64 / (large * large - small * small) as f64;
-                    // Input, output and their copies outside the arena.
-                    let copies = 8.0 * (network.spec.channels * (1 + network.spec.scale.pow(2))) as f64;
-                    (a as f64, per_px * 1.15 + copies)
-                }
-                _ => (0.0, ASSUMED),
-            }
-        };
-        Ok(*loaded.memory.get_or_init(|| found))
+        let mut found = HUNGRY;
+        if rule.fixed.is_none()
+            && large > small
+            && let (Some(a), Some(b)) = (peak(small)?, peak(large)?)
+        {
+            let (a, b, small, large) = (a as f64, b as f64, (small * small) as f64, (large * large) as f64);
+            // The tile and its result are also held outside the runtime.
+            let copies = (8 * network.spec.channels * (1 + network.spec.scale.pow(2))) as f64;
+            found = (b / large).max((b - a) / (large - small)) + copies;
+        }
+        Ok(*loaded.bytes_per_px.get_or_init(|| found))
     }
 
     /// Input pixels per second that all workers together put through the main network, measured on a small tile.
@@ -596,7 +595,7 @@ pub(crate) mod tests {
             Engine::new(Box::new(FakeBackend::default()), Networks { main: Some(family().remove(0)), ..Networks::default() }, o).unwrap()
         };
         let px = |memory| e(memory).grid(0, 6000, 4000, 3, 2).unwrap().largest_input_px();
-        assert!(px(8 << 30) <= (400 << 20) / 2 / 4096 + 2, "{}", px(8 << 30));
+        assert!(px(8 << 30) <= (480 << 20) / 2 / 12_288 + 2, "{}", px(8 << 30));
         assert!(px(256 << 20) < px(8 << 30) / 2);
         let small = e(8 << 30).grid(0, 200, 100, 3, 1).unwrap();
         assert_eq!(small.len(), 1);

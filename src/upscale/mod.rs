@@ -40,8 +40,8 @@ pub trait Infer: Send {
     /// Runs the network on `tile` (its `y` is ignored) and returns the enlarged tile.
     fn run(&mut self, tile: &Band) -> Result<Band, InferError>;
 
-    /// Bytes that the runtime holds for the tensors of the runs so far, if it can tell.
-    fn held_bytes(&self) -> Option<u64> {
+    /// The most bytes that tensors of the runs so far took at once, if the runtime can tell.
+    fn peak_bytes(&self) -> Option<u64> {
         None
     }
 }

@@ -262,8 +262,8 @@ impl Infer for Session {
         self.run_inner(tile).unwrap_or_else(|e| Err(infer_error(e.message())))
     }
 
-    fn held_bytes(&self) -> Option<u64> {
-        arena_bytes(&self.session)
+    fn peak_bytes(&self) -> Option<u64> {
+        tensor_bytes(&self.session)
     }
 }
 
@@ -319,9 +319,9 @@ fn placement(session: &ort::session::Session) -> ort::Result<Vec<(String, usize)
     Ok(placed)
 }
 
-/// What the arena of a session on the processor has taken from the system, bytes.
+/// The most that a session on the processor has had in use at once for tensors, bytes.
 #[allow(unsafe_code)]
-fn arena_bytes(session: &ort::session::Session) -> Option<u64> {
+fn tensor_bytes(session: &ort::session::Session) -> Option<u64> {
     use ort::{AsPointer, Error as E};
     let info = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Arena, MemoryType::Default).ok()?;
     let allocator = Allocator::new(session, info).ok()?;
@@ -334,7 +334,7 @@ fn arena_bytes(session: &ort::session::Session) -> Option<u64> {
     }
     // SAFETY: `stats` is a list of the runtime; the value it gives is a C string of its own or null, read before the release.
     unsafe {
-        let value = (api.GetKeyValue)(stats, c"TotalAllocated".as_ptr());
+        let value = (api.GetKeyValue)(stats, c"MaxInUse".as_ptr());
         let bytes = (!value.is_null()).then(|| std::ffi::CStr::from_ptr(value).to_string_lossy().parse().ok()).flatten();
         (api.ReleaseKeyValuePairs)(stats);
         bytes
