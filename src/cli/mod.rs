@@ -4,9 +4,9 @@
 //! a `mod` line, a variant of [`Verb`] and its arm in [`Verb::run`]. Data goes to standard output ([`out`]), everything a person
 //! reads while it runs to standard error ([`say`]).
 
-pub mod import;
 #[cfg(feature = "onnx")]
 pub mod doctor;
+pub mod import;
 pub mod models;
 pub mod plan;
 mod progress;
