@@ -273,7 +273,7 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
         skipped: batch.skipped(),
         megapixels: (batch.todo().len() > 0).then_some(effort.megapixels),
         model: engine.main().map_or("none", |m| &m.manifest.id).to_owned(),
-        device: "cpu".into(),
+        device: if args.device == Device::Auto || engine.main().is_none() { "cpu".into() } else { args.device.to_string() },
         jobs,
         seconds: None,
         output: batch.root().display().to_string(),
