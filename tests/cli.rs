@@ -7,7 +7,13 @@ mod program;
 /// Without Python in reach unless a case says otherwise: what is installed there differs between machines.
 fn cases() -> trycmd::TestCases {
     let cases = trycmd::TestCases::new();
-    cases.env("LASTMILE_HOME", "home").env("COLUMNS", "100").env("NO_COLOR", "1").env("PATH", "").env("VIRTUAL_ENV", "").env("ORT_DYLIB_PATH", "");
+    cases
+        .env("LASTMILE_HOME", "home")
+        .env("COLUMNS", "100")
+        .env("NO_COLOR", "1")
+        .env("PATH", "")
+        .env("VIRTUAL_ENV", "")
+        .env("ORT_DYLIB_PATH", "");
     cases
 }
 
