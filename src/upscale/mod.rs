@@ -1,5 +1,6 @@
 //! Super-resolution: models, tiles, sessions and devices.
 
+pub mod bench;
 pub mod catalogue;
 pub mod device;
 pub mod graph;
