@@ -2,7 +2,9 @@
 
 pub mod bench;
 pub mod catalogue;
+pub mod denoise;
 pub mod device;
+pub mod fetch;
 pub mod graph;
 pub mod home;
 pub mod import;
@@ -18,6 +20,7 @@ pub mod pass;
 mod pins;
 pub mod pool;
 pub mod probe;
+pub mod public;
 pub mod receptive;
 #[cfg(feature = "onnx")]
 pub mod runtime;
