@@ -1,19 +1,20 @@
 //! `lastmile models bench`: how fast models run on this machine, and how much memory they take.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::models::{json_only, record, session_options};
+use super::models::{json_only, record};
 use super::{Globals, out, say};
 use crate::error::{Exit, Result};
-use crate::upscale::Infer;
+use crate::upscale::backend::OnnxRuntime;
 use crate::upscale::bench::{self, Rate, Rates};
 use crate::upscale::catalogue;
 use crate::upscale::device::{self, Device, Precision};
+use crate::upscale::engine::Backend;
 use crate::upscale::home::Home;
 use crate::upscale::machine;
 use crate::upscale::model::{Dtype, Manifest, Model};
 use crate::upscale::runtime;
-use crate::upscale::session::{Prepacked, Session, SessionOptions};
 
 /// Measure how fast models run here, for estimates and for `models list`
 #[derive(clap::Args, Debug)]
@@ -45,7 +46,7 @@ pub fn run(args: &BenchArgs, globals: &Globals) -> anyhow::Result<Exit> {
     for model in &models {
         for &device in &devices {
             for &precision in precisions(device) {
-                match measure(model, device, precision, lasting, &home) {
+                match measure(model, device, precision, lasting, globals) {
                     Ok(rate) => {
                         tell(&rate, globals)?;
                         rates.put(rate);
@@ -72,14 +73,14 @@ pub fn run(args: &BenchArgs, globals: &Globals) -> anyhow::Result<Exit> {
 }
 
 /// The models to measure. Named ones must be usable; of all, those that are not are told of and counted.
-fn chosen(named: &[String], home: &Home, open: &mut crate::upscale::probe::Open<'_>) -> Result<(Vec<Model>, usize)> {
+fn chosen(named: &[String], home: &Home, open: &mut crate::upscale::probe::Open<'_>) -> Result<(Vec<Arc<Model>>, usize)> {
     if !named.is_empty() {
-        return Ok((named.iter().map(|spec| catalogue::resolve(spec, home, open)).collect::<Result<_>>()?, 0));
+        return Ok((named.iter().map(|spec| catalogue::resolve(spec, home, open).map(Arc::new)).collect::<Result<_>>()?, 0));
     }
     let (mut models, mut unusable) = (Vec::new(), 0);
     for listed in catalogue::list(home) {
         match listed.manifest.and_then(|_| catalogue::resolve(&listed.id, home, open)) {
-            Ok(model) => models.push(model),
+            Ok(model) => models.push(Arc::new(model)),
             Err(e) => {
                 say(format_args!("{}: {e}", listed.id));
                 unusable += 1;
@@ -101,16 +102,15 @@ fn precisions(device: Device) -> &'static [Precision] {
     }
 }
 
-fn measure(model: &Model, device: Device, precision: Precision, lasting: Duration, home: &Home) -> Result<Rate> {
+/// Measures with sessions opened exactly as a run opens them.
+fn measure(model: &Arc<Model>, device: Device, precision: Precision, lasting: Duration, globals: &Globals) -> Result<Rate> {
     let manifest = &model.manifest;
-    let bytes = if device.is_gpu() { (&*model.bytes).into() } else { model.for_cpu()?.0 };
-    let prepacked = if device.is_gpu() { None } else { Some(Prepacked::new()?) };
-    let options = SessionOptions { device, precision, prepacked, home: Some(home.clone()), ..session_options(manifest) };
-    let open = || -> Result<Box<dyn Infer>> { Ok(Box::new(Session::open(&bytes, &options)?)) };
+    let backend = OnnxRuntime { runtime: super::runtime::options(globals), device, precision, say: Box::new(|line| say(line)) };
+    let opener = backend.opener(Arc::clone(model), device);
     let workers = device.streams(machine::cores());
     // What a GPU holds is not memory of this process.
     let resident = || if device.is_gpu() { None } else { bench::resident() };
-    let measured = bench::measure(&open, &manifest.spec(), workers, lasting, &resident)?;
+    let measured = bench::measure(&|| opener.open(false), &manifest.spec(), workers, lasting, &resident)?;
     let computed = match (precision, manifest.dtype) {
         (Precision::Auto, Dtype::F32) => Precision::Fp32,
         (Precision::Auto, Dtype::F16) => Precision::Fp16,

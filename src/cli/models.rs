@@ -23,8 +23,6 @@ use crate::upscale::pass::Pass;
 use crate::upscale::pool::Pool;
 use crate::upscale::public::{self, Public};
 use crate::upscale::receptive::analyse;
-#[cfg(feature = "onnx")]
-use crate::upscale::session::{Session, SessionOptions};
 use crate::upscale::tile::Grid;
 
 /// List, inspect and register networks
@@ -106,21 +104,16 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
 /// A session on the processor; the runtime is found or installed on first use.
 #[cfg(feature = "onnx")]
 pub(super) fn open(globals: &Globals, manifest: &Manifest, bytes: &[u8]) -> Result<Box<dyn Infer>> {
-    crate::upscale::runtime::start(&super::runtime::options(globals), &mut |line| say(line))?;
-    Ok(Box::new(Session::open(bytes, &session_options(manifest))?))
-}
-
-/// How a session of this model is opened on the processor.
-#[cfg(feature = "onnx")]
-pub(super) fn session_options(manifest: &Manifest) -> SessionOptions {
     use crate::upscale::model::Layout;
-    use crate::upscale::session;
+    use crate::upscale::session::{self, Session, SessionOptions};
+    crate::upscale::runtime::start(&super::runtime::options(globals), &mut |line| say(line))?;
     let layout = match manifest.layout {
         Layout::Nchw => session::Layout::Nchw,
         Layout::Nhwc => session::Layout::Nhwc,
     };
     let (input, output) = (Some(manifest.input.clone()), Some(manifest.output.clone()));
-    SessionOptions { model: manifest.id.clone(), layout, input, output, ..SessionOptions::default() }
+    let options = SessionOptions { model: manifest.id.clone(), layout, input, output, ..SessionOptions::default() };
+    Ok(Box::new(Session::open(bytes, &options)?))
 }
 
 #[cfg(not(feature = "onnx"))]
@@ -238,6 +231,9 @@ fn show(model: &Model, globals: &Globals) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Measurements are not stopped half-way.
+static NEVER: AtomicBool = AtomicBool::new(false);
+
 /// Longest side of what is cut out of a picture for [`verify`].
 const VERIFY_PX: usize = 256;
 /// Core sizes that are compared with the picture in one piece, input pixels.
@@ -262,10 +258,7 @@ fn verify(model: &Model, pictures: &[PathBuf], globals: &Globals) -> anyhow::Res
         let (w, h) = (picture.width, picture.rows);
         let tiled = |core: usize| -> Result<Band> {
             let grid = Grid::with_core(w, h, core, rule)?;
-            whole_result(
-                Pass::new(Arc::clone(&network), Arc::clone(&pool), grid, picture.channels, Arc::new(AtomicBool::new(false))),
-                &picture,
-            )
+            whole_result(Pass::new(Arc::clone(&network), Arc::clone(&pool), grid, picture.channels, &NEVER), &picture)
         };
         let whole = tiled(w.max(h))?;
         for core in VERIFY_TILES.into_iter().filter(|&c| c < w.max(h)) {
@@ -339,7 +332,7 @@ fn middle(path: &Path, channels: usize) -> Result<Band> {
 }
 
 /// Runs a stage over a picture and puts its result together.
-fn whole_result(mut pass: Pass, picture: &Band) -> Result<Band> {
+fn whole_result(mut pass: Pass<'_>, picture: &Band) -> Result<Band> {
     let mut parts: Vec<Band> = Vec::new();
     let mut take = |band: Band| {
         parts.push(band);
