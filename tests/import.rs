@@ -2,6 +2,8 @@
 //!
 //! `fixtures/import` is made by models/train/make_import_fixtures.py: small networks with random weights and PyTorch's results.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr, clippy::expect_used)] // a test file
+
 #[path = "import/eval.rs"]
 mod eval;
 #[path = "import/hostile.rs"]

@@ -1,5 +1,7 @@
 //! Downloading models: a server on the loopback interface that behaves as servers do, well and badly.
 
+#![allow(clippy::unwrap_used)]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
