@@ -123,7 +123,6 @@ fn measure(model: &Arc<Model>, device: Device, precision: Precision, lasting: Du
         precision: computed.to_string(),
         mpix_per_s: measured.mpix_per_s,
         workers,
-        base_bytes: measured.base_bytes,
         bytes_per_px: measured.bytes_per_px,
         runtime: runtime::version()?,
     })
@@ -133,11 +132,7 @@ fn tell(rate: &Rate, globals: &Globals) -> anyhow::Result<()> {
     if json_only(globals) {
         return Ok(());
     }
-    let memory = match (rate.base_bytes, rate.bytes_per_px) {
-        (Some(base), Some(px)) => format!(", {:.1} KB per tile pixel and {:.0} MB beside", px as f64 / 1e3, base as f64 / 1e6),
-        (Some(base), None) => format!(", {:.0} MB", base as f64 / 1e6),
-        _ => String::new(),
-    };
+    let memory = rate.bytes_per_px.map(|px| format!(", {:.1} KB per pixel of a tile", px as f64 / 1e3)).unwrap_or_default();
     let Rate { model, device, precision, mpix_per_s, workers, .. } = rate;
     Ok(out(format_args!("{model}  {device} {precision}  {mpix_per_s:.3} MPix/s with {workers} at once{memory}"))?)
 }

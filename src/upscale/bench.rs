@@ -33,10 +33,8 @@ pub struct Rate {
     pub mpix_per_s: f64,
     /// Sessions that ran at once: the cores that were free to use, or the streams of a GPU.
     pub workers: usize,
-    /// Memory of one worker beyond what its tile needs, bytes (weights are shared between workers, the first pays for them);
-    /// `None` where it cannot be seen, as on a GPU.
-    pub base_bytes: Option<u64>,
-    /// Memory of one worker per input pixel of its tile, bytes.
+    /// Memory of one worker over the input pixels of its tile (of 384 pixels a side), bytes, weights counted in; `None` where
+    /// it cannot be seen, as on a GPU.
     pub bytes_per_px: Option<u64>,
     /// Version of ONNX Runtime.
     pub runtime: String,
@@ -125,20 +123,18 @@ pub fn file(home: &Home) -> PathBuf {
 pub struct Measured {
     /// As [`Rate::mpix_per_s`].
     pub mpix_per_s: f64,
-    /// As [`Rate::base_bytes`].
-    pub base_bytes: Option<u64>,
     /// As [`Rate::bytes_per_px`].
     pub bytes_per_px: Option<u64>,
 }
 
 /// Side of the tiles that are timed, input pixels; speed hardly depends on it between 64 and 512.
 const SIDE_PX: usize = 256;
-/// Side of the larger tile that memory is also measured with.
-const LARGE_PX: usize = 384;
+/// Side of the tile that memory is measured with.
+const MEMORY_PX: usize = 384;
 
 /// Runs a network on `workers` threads, each with a session of its own from `open`, for at least `lasting`, after one tile
-/// each that does not count. Memory is told by `resident` (bytes of this process, where the system says) with one session and
-/// two sizes of tile, before the threads start.
+/// each that does not count. Memory is told by `resident` (bytes of this process, where the system says) with one session and a
+/// larger tile, before the threads start.
 ///
 /// # Errors
 /// Those of `open`; [`Error::Model`] if a run fails.
@@ -149,21 +145,16 @@ pub fn measure(
     lasting: Duration,
     resident: &dyn Fn() -> Option<u64>,
 ) -> Result<Measured> {
-    let (side, fixed) = match spec.rule.fixed {
-        Some(size) => (size, true),
-        None => (sides(SIDE_PX, spec), false),
+    let of = |side: usize| {
+        let side = side.max(spec.rule.minimum).next_multiple_of(spec.rule.multiple.max(1));
+        spec.rule.fixed.unwrap_or((side, side))
     };
+    let (side, large) = (of(SIDE_PX), of(MEMORY_PX));
     let before = resident();
     let mut first = open()?;
-    run(&mut first, spec, side)?;
-    let small = resident();
-    let large = sides(LARGE_PX, spec);
-    let (base_bytes, bytes_per_px) = if fixed {
-        (before.zip(small).map(|(b, s)| s.saturating_sub(b)), None)
-    } else {
-        run(&mut first, spec, large)?;
-        memory([before, small, resident()], side.0 * side.1, large.0 * large.1)
-    };
+    run(&mut first, spec, large)?;
+    let grown = before.zip(resident()).map(|(before, after)| after.saturating_sub(before));
+    let bytes_per_px = grown.map(|bytes| bytes / (large.0 * large.1).max(1) as u64);
     drop(first);
 
     let start = Barrier::new(workers.max(1));
@@ -187,24 +178,7 @@ pub fn measure(
     // Each worker's own rate, summed: the last tile of one may end later than that of another.
     let px = (side.0 * side.1) as f64 / 1e6;
     let mpix_per_s = rates.iter().map(|(begun, end, tiles)| *tiles as f64 * px / (*end - *begun).as_secs_f64().max(1e-9)).sum();
-    Ok(Measured { mpix_per_s, base_bytes, bytes_per_px })
-}
-
-/// The nearest size to `side` that the network takes: rows, columns.
-fn sides(side: usize, spec: &Spec) -> (usize, usize) {
-    let side = side.max(spec.rule.minimum).next_multiple_of(spec.rule.multiple.max(1));
-    (side, side)
-}
-
-/// Memory that does not depend on the tile, and what each of its pixels needs, from what the process held before, after the
-/// smaller and after the larger tile.
-fn memory(held: [Option<u64>; 3], small_px: usize, large_px: usize) -> (Option<u64>, Option<u64>) {
-    let [Some(before), Some(small), Some(large)] = held else { return (None, None) };
-    // Memory kept from the smaller tile is used again for the larger one: the whole growth over the larger one is an upper
-    // bound, the growth between them a lower one where the first allocation was rounded up.
-    let per_px = large.saturating_sub(small) / (large_px.saturating_sub(small_px)).max(1) as u64;
-    let base = small.saturating_sub(before).saturating_sub(per_px * small_px as u64);
-    (Some(base), Some(per_px))
+    Ok(Measured { mpix_per_s, bytes_per_px })
 }
 
 /// One run over a picture that no network answers with a constant.
@@ -243,7 +217,6 @@ mod tests {
             precision: precision.into(),
             mpix_per_s,
             workers: 2,
-            base_bytes: Some(5_000_000),
             bytes_per_px: None,
             runtime: "1.31.1".into(),
         }
@@ -289,6 +262,8 @@ mod tests {
         assert_eq!(fs::read_to_string(file(&home)).unwrap(), "{\"rates\": 3}");
     }
 
+    static COUNTED: AtomicUsize = AtomicUsize::new(0);
+
     struct Fake<'a>(&'a AtomicUsize, bool);
 
     impl Infer for Fake<'_> {
@@ -307,11 +282,11 @@ mod tests {
         static RUNS: AtomicUsize = AtomicUsize::new(0);
         let good = || -> Result<Box<dyn Infer>> { Ok(Box::new(Fake(&RUNS, false))) };
         let got = measure(&good, &spec, 3, Duration::from_millis(20), &|| None).unwrap();
-        // Two for memory, three that do not count, at least one each that does.
-        assert!(RUNS.load(Ordering::Relaxed) >= 8);
+        // One for memory, three that do not count, at least one each that does.
+        assert!(RUNS.load(Ordering::Relaxed) >= 7);
         // A run takes 2 ms or more, so no worker is faster than this.
         assert!(got.mpix_per_s > 0.0 && got.mpix_per_s <= 3.0 * 0.065_536 / 0.002, "{got:?}");
-        assert_eq!((got.base_bytes, got.bytes_per_px), (None, None));
+        assert_eq!(got.bytes_per_px, None);
 
         let bad = || -> Result<Box<dyn Infer>> { Ok(Box::new(Fake(&RUNS, true))) };
         let e = measure(&bad, &spec, 2, Duration::ZERO, &|| None).unwrap_err();
@@ -319,12 +294,14 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_split_into_base_and_pixels() {
-        let held = [Some(10_000_000), Some(10_000_000 + 3_000_000 + 65_536 * 900), Some(10_000_000 + 3_000_000 + 147_456 * 900)];
-        assert_eq!(memory(held, 65_536, 147_456), (Some(3_000_000), Some(900)));
-        // Noise must not underflow.
-        assert_eq!(memory([Some(5), Some(4), Some(3)], 10, 20), (Some(0), Some(0)));
-        assert_eq!(memory([Some(5), None, Some(3)], 10, 20), (None, None));
+    fn memory_is_what_the_process_grew_by() {
+        let spec = Model::embedded_default().unwrap().manifest.spec();
+        let told = std::cell::Cell::new(1_000_000);
+        let resident = || Some(told.replace(told.get() + 384 * 384 * 900));
+        let open = || -> Result<Box<dyn Infer>> { Ok(Box::new(Fake(&COUNTED, false))) };
+        assert_eq!(measure(&open, &spec, 1, Duration::ZERO, &resident).unwrap().bytes_per_px, Some(900));
+        let shrinking = || Some(told.replace(told.get() - 5));
+        assert_eq!(measure(&open, &spec, 1, Duration::ZERO, &shrinking).unwrap().bytes_per_px, Some(0));
     }
 
     #[test]
