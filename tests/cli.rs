@@ -1,13 +1,22 @@
 //! Transcripts of the command line: every `tests/cli/**/*.trycmd` is run and compared. `TRYCMD=overwrite cargo test --test cli`
 //! writes them anew.
 
+// Clippy knows tests by their attribute, not the functions that they share.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
+
 #[cfg(feature = "onnx")]
 mod program;
 
 /// Without Python in reach unless a case says otherwise: what is installed there differs between machines.
 fn cases() -> trycmd::TestCases {
     let cases = trycmd::TestCases::new();
-    cases.env("LASTMILE_HOME", "home").env("COLUMNS", "100").env("NO_COLOR", "1").env("PATH", "").env("VIRTUAL_ENV", "").env("ORT_DYLIB_PATH", "");
+    cases
+        .env("LASTMILE_HOME", "home")
+        .env("COLUMNS", "100")
+        .env("NO_COLOR", "1")
+        .env("PATH", "")
+        .env("VIRTUAL_ENV", "")
+        .env("ORT_DYLIB_PATH", "");
     cases
 }
 
