@@ -5,11 +5,14 @@
 //! reads while it runs to standard error ([`say`]).
 
 #[cfg(feature = "onnx")]
+pub mod bench;
+#[cfg(feature = "onnx")]
 pub mod doctor;
 pub mod import;
 pub mod models;
 pub mod plan;
 mod progress;
+pub mod pull;
 #[cfg(feature = "onnx")]
 pub mod runtime;
 pub mod upscale;
