@@ -4,9 +4,10 @@
 //! a `mod` line, a variant of [`Verb`] and its arm in [`Verb::run`]. Data goes to standard output ([`out`]), everything a person
 //! reads while it runs to standard error ([`say`]).
 
-pub mod import;
 #[cfg(feature = "onnx")]
 pub mod doctor;
+pub mod import;
+pub mod meta;
 pub mod models;
 pub mod plan;
 mod progress;
@@ -58,6 +59,7 @@ command goes on where it stopped.
 enum Verb {
     Upscale(Box<upscale::Args>),
     Plan(plan::Args),
+    Meta(meta::Args),
     Models(models::Args),
     #[cfg(feature = "onnx")]
     Runtime(runtime::Args),
@@ -70,6 +72,7 @@ impl Verb {
         match self {
             Self::Upscale(args) => upscale::run(*args, globals),
             Self::Plan(args) => plan::run(args, globals),
+            Self::Meta(args) => meta::run(args, globals),
             Self::Models(args) => models::run(args, globals),
             #[cfg(feature = "onnx")]
             Self::Runtime(args) => runtime::run(args, globals),
