@@ -7,6 +7,7 @@ pub mod cli;
 pub mod codec;
 pub mod color;
 pub mod error;
+pub mod flow;
 pub mod image;
 pub mod pipeline;
 pub mod resample;

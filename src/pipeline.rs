@@ -1,16 +1,23 @@
-//! The life of one image: decode, upscale, lock colours, reduce, encode. Reads top to bottom.
+//! The life of one image: decode, upscale, lock colours, resize, encode. Reads top to bottom.
 
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use crate::band::Band;
-use crate::codec::{Encoding, Limits};
-use crate::error::Result;
-use crate::image::Image;
-use crate::upscale::Engine;
-use crate::upscale::size::{Fit, Size};
+use crate::alpha::bleed_alpha;
+use crate::band::{Band, Sink, Stage};
+use crate::codec::{self, Encoding, Format, Header, Limits};
+use crate::color::{Profile, Transfer};
+use crate::error::{Error, Result};
+use crate::flow::{Chain, Fork, stack};
+use crate::image::{Image, Samples};
+use crate::resample::{Crop, Filter, Light, Resize, Scaler};
+use crate::upscale::engine::{Engine, PassRecord};
+use crate::upscale::lock::ColourLock;
+use crate::upscale::pass::Pass;
+use crate::upscale::size::{Fit, Size, Target};
 
 /// Everything that decides the pixels of an output, except the source and the model's weights.
 ///
@@ -48,6 +55,8 @@ pub struct Hooks<'a> {
     pub progress: &'a (dyn Fn(f64) + Sync),
     /// Sees the plan once, then every band of the result before encoding.
     pub observer: Option<&'a mut dyn Observer>,
+    /// How many more pictures stand in line: with many, one is not cut up just to keep every core busy.
+    pub waiting: usize,
 }
 
 /// Watches source and result go by (inspection hangs in here).
@@ -62,31 +71,11 @@ pub trait Observer: Send {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Plan {
     /// Networks in order; empty when none ran.
-    pub passes: Vec<Pass>,
+    pub passes: Vec<PassRecord>,
     /// Result size over the size after the last pass, 1 if equal.
     pub reduction: f64,
     pub colour_lock: bool,
     pub faithful: f32,
-}
-
-/// One run of one network over the picture.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Pass {
-    pub model: String,
-    pub sha256: String,
-    pub scale: u32,
-    /// `exact`, `measured` or `blend`.
-    pub mode: String,
-    pub halo: u32,
-    /// Tiles across and down.
-    pub grid: [u32; 2],
-    /// Core size of the largest tile, input pixels.
-    pub tile: [u32; 2],
-    /// Core pixels over computed pixels.
-    pub core_share: f64,
-    /// What ran it, e.g. `cpu`, `cuda:0`.
-    pub device: String,
-    pub precision: String,
 }
 
 /// What came out.
@@ -100,8 +89,399 @@ pub struct Done {
     pub notes: Vec<String>,
 }
 
+/// Source rows that are handed on at once.
+const ROWS: usize = 64;
+/// Over- and undershoot allowed when enlarging without a network: 3 levels of 255.
+const RINGING: f32 = 3.0 / 255.0;
+
 /// Makes one picture.
-pub fn process(job: Job<'_>, engine: &Engine, hooks: Hooks<'_>) -> Result<Done> {
-    let _ = (job, engine, hooks);
-    Err(crate::Error::Internal("not landed".into()))
+///
+/// # Errors
+/// Whatever is wrong with the source, the result or the output file; [`Error::Interrupted`] if it was stopped. The partial
+/// output is left to the caller.
+pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Done> {
+    let _working = engine.begin();
+    let Job { source, bytes, output, settings, limits } = job;
+
+    // What it shall become is known from the header, so that an impossible size is refused before anything is decoded.
+    let header = codec::header(source, &bytes, &limits)?;
+    let target = target(&header, settings, engine)?;
+    let encoding = encoding(&settings.encoding, &header);
+    Format::check(source, &encoding, target.width, target.height)?;
+    if unchanged(&header, &target, settings) {
+        std::fs::write(output, &bytes).map_err(|e| Error::io(output, e))?;
+        let note = format!("it has {}x{} px already: copied as it is", target.width, target.height);
+        let plan = Plan { reduction: 1.0, ..Plan::default() };
+        return Ok(Done { width: target.width, height: target.height, bytes: bytes.len() as u64, plan, notes: vec![note] });
+    }
+
+    let mut image = codec::decode(source, &bytes, &limits)?;
+    drop(bytes);
+    let mut notes = std::mem::take(&mut image.notes);
+    bleed_alpha(&mut image);
+    display_encode(&mut image, &mut notes);
+    let image = Arc::new(image);
+    notes.extend(depth_note(&image, &encoding));
+
+    let parallel = |e: &Engine| if e.main().is_some() { e.parallel(hooks.waiting) } else { Ok(1) };
+    let build = Build { engine, image: &image, target: &target, settings, stop: hooks.stop, parallel: &parallel };
+    let (mut chain, plan, more) = build.chain()?;
+    notes.extend(more);
+
+    let dpi = match settings.size {
+        Size::Print { dpi, .. } => Some((dpi, dpi)),
+        _ => None,
+    };
+    let metadata = image.metadata.for_output(target.width, target.height, dpi);
+    notes.extend(codec::losses(&encoding, image.channels, &metadata));
+    if let Some(o) = hooks.observer.as_deref_mut() {
+        o.begin(&image, &plan)?;
+    }
+
+    let mut encoder = codec::encoder(output, &encoding, target.width, target.height, image.channels, &metadata)?;
+    let lossless = match encoding.format {
+        Format::WebP => encoding.lossless,
+        f => f != Format::Jpeg,
+    };
+    let dither = settings.dither && image.bits() > 8 && encoding.bits == 8 && lossless;
+    let mut write = |mut band: Band| {
+        if hooks.stop.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        if let Some(o) = hooks.observer.as_deref_mut() {
+            o.band(&band)?;
+        }
+        if dither {
+            dither_rows(&mut band, image.channels.colours());
+        }
+        encoder.write(&band)?;
+        (hooks.progress)(band.end() as f64 / target.height as f64);
+        Ok(())
+    };
+    run(&image, &mut chain, &mut write).map_err(|e| about(source, e))?;
+    drop(chain);
+    let bytes = encoder.finish()?;
+    notes.extend(engine.halved());
+    Ok(Done { width: target.width, height: target.height, bytes, plan, notes })
 }
+
+/// Pushes the source through.
+fn run(image: &Image, chain: &mut Chain<'_>, write: &mut Sink<'_>) -> Result<()> {
+    let all = 0..image.channels.count();
+    let mut y = 0;
+    while y < image.height {
+        let end = (y + ROWS).min(image.height);
+        chain.push(image.band(y, end, all.clone()), write)?;
+        y = end;
+    }
+    chain.finish(write)
+}
+
+/// Names the picture in an error that only names the model.
+fn about(source: &Path, e: Error) -> Error {
+    match e {
+        Error::Quality { subject, what, hint } => Error::Quality { subject: format!("{}: {subject}", source.display()), what, hint },
+        e => e,
+    }
+}
+
+/// The final size of a picture.
+///
+/// # Errors
+/// [`Error::Usage`] if no size was given and there is no network to have a factor of its own; [`Error::Limit`] for absurd
+/// sizes.
+pub fn target(header: &Header, settings: &Settings, engine: &Engine) -> Result<Target> {
+    let own = match (engine.main(), settings.size) {
+        (Some(m), _) => f64::from(m.manifest.scale),
+        (None, Size::Model) => {
+            return Err(Error::usage("--model none", "has no factor of its own", "--scale 2 or --long-edge 3840 beside it"));
+        }
+        (None, _) => 1.0,
+    };
+    let (w, h) = header.upright();
+    settings.size.target(w, h, settings.fit, own)
+}
+
+/// Bytes a job takes beside what the engine's workers hold: the source, rows under way, and whole-picture encoders.
+pub fn memory(header: &Header, target: &Target, format: Format, file_bytes: u64) -> u64 {
+    /// Rows of the result under way: a row of tiles, and the stages behind.
+    const UNDER_WAY: u64 = 256;
+    let pixels = (header.width * header.height) as u64;
+    let (w, h, n) = (target.width as u64, target.height as u64, header.channels.count() as u64);
+    let source = pixels * n * u64::from(header.bits / 8).max(1) + if header.channels.has_alpha() { pixels * 2 } else { 0 };
+    let rows = w * UNDER_WAY.min(h) * n * 4;
+    let whole = if format == Format::WebP { w * h * 8 } else { 0 };
+    file_bytes + source + rows + whole
+}
+
+/// The encoding with the depth filled in.
+fn encoding(asked: &Encoding, header: &Header) -> Encoding {
+    let bits = match asked.bits {
+        0 if header.bits > 8 && asked.format.supports_16_bit() => 16,
+        0 => 8,
+        given => given,
+    };
+    Encoding { bits, ..asked.clone() }
+}
+
+/// Whether the source is what was asked for, to the byte.
+fn unchanged(header: &Header, target: &Target, settings: &Settings) -> bool {
+    let e = &settings.encoding;
+    let (w, h) = header.upright();
+    (w, h) == (target.width, target.height)
+        && !target.crops(w, h)
+        && header.format == e.format
+        && e.quality == 0
+        && !e.lossless
+        && (e.bits == 0 || e.bits == header.bits)
+        && !matches!(settings.size, Size::Print { .. })
+}
+
+/// Networks and encoders want display-encoded values; float files without a profile hold linear light.
+fn display_encode(image: &mut Image, notes: &mut Vec<String>) {
+    let (n, colours) = (image.channels.count(), image.channels.colours());
+    let Samples::F32(v) = &mut image.samples else { return };
+    if image.metadata.icc.is_none() {
+        let srgb = Transfer::srgb();
+        for px in v.chunks_exact_mut(n) {
+            srgb.encoded(&mut px[..colours]);
+        }
+        notes.push("float values taken as linear sRGB/Rec.709 light and written sRGB-encoded".into());
+    }
+    if v.chunks_exact(n).any(|px| px[..colours].iter().any(|&c| c > 1.0)) {
+        notes.push("values above white are clipped: the output holds 0 to 1".into());
+    }
+}
+
+fn depth_note(image: &Image, encoding: &Encoding) -> Option<String> {
+    let stored = match image.bits() {
+        32 => "float",
+        16 => "16 bits",
+        _ => return None,
+    };
+    match encoding.bits {
+        8 => Some(format!("the source has {stored} per sample, the output 8 bits")),
+        _ if image.bits() == 32 => Some("the source has float samples, the output 16 bits".into()),
+        _ => None,
+    }
+}
+
+/// What the stages of one picture are built from.
+struct Build<'a, 'b> {
+    engine: &'b Engine,
+    image: &'b Arc<Image>,
+    target: &'b Target,
+    settings: &'b Settings,
+    stop: &'a AtomicBool,
+    parallel: &'b dyn Fn(&Engine) -> Result<usize>,
+}
+
+impl<'a> Build<'a, '_> {
+    /// All stages from source rows to result rows, all channels; the record; and what to tell the user.
+    fn chain(&self) -> Result<(Chain<'a>, Plan, Vec<String>)> {
+        let Self { engine, image, target, settings, .. } = *self;
+        let mut notes = Vec::new();
+        let factor = target.factor();
+        let passes = engine.passes(factor)?;
+        if passes.is_empty() {
+            notes.push(self.why_no_network(factor));
+        }
+        let colours = image.channels.colours();
+        let mut plan = Plan { reduction: 1.0, ..Plan::default() };
+        let (mut colour, scale) = self.networks(&passes, colours, &mut plan)?;
+        if settings.faithful > 0.0 && !passes.is_empty() {
+            colour = self.with_faithful(colour, scale, colours, &mut plan, &mut notes)?;
+        }
+        if settings.colour_lock && scale > 1 {
+            let source = Arc::clone(image);
+            let rows = Box::new(move |y0, y1| source.colour(y0, y1));
+            colour.then(ColourLock::new(image.width, image.height, colours, scale, rows)?);
+            plan.colour_lock = true;
+        }
+        plan.reduction = factor / scale as f64;
+        self.resize(&mut colour, scale, colours, false)?;
+        if !image.channels.has_alpha() {
+            return Ok((colour, plan, notes));
+        }
+        let alpha = self.alpha(factor)?;
+        let mut both = Chain::new();
+        both.then(Fork::new(vec![(0..colours, colour), (colours..colours + 1, alpha)], stack));
+        Ok((both, plan, notes))
+    }
+
+    fn why_no_network(&self, factor: f64) -> String {
+        let (w, h) = (self.target.width, self.target.height);
+        match (factor, self.engine.main()) {
+            (f, _) if f < 1.0 - 1e-9 => format!("it is larger than that already: reduced to {w}x{h} px, no network ran"),
+            (f, _) if f <= 1.0 + 1e-9 => format!("it has {w}x{h} px already: written again, no network ran"),
+            (_, Some(_)) => format!("{w}x{h} px are hardly more than it has: resampled, no network ran"),
+            (_, None) => "resampled without a network".into(),
+        }
+    }
+
+    /// The passes one after the other, and the factor they make together.
+    fn networks(&self, passes: &[usize], channels: usize, plan: &mut Plan) -> Result<(Chain<'a>, usize)> {
+        let (mut chain, mut scale) = (Chain::new(), 1);
+        let parallel = if passes.is_empty() { 1 } else { (self.parallel)(self.engine)? };
+        for &i in passes {
+            let (w, h) = (self.image.width * scale, self.image.height * scale);
+            let grid = self.engine.grid(i, w, h, channels, parallel)?;
+            plan.passes.push(self.engine.record(i, &grid)?);
+            chain.then(Pass::new(self.engine.network(i)?, self.engine.pool()?, grid, channels, self.stop));
+            scale *= self.engine.model(i).manifest.scale as usize;
+        }
+        Ok((chain, scale))
+    }
+
+    /// The same enlarged by faithful networks beside it, mixed in by `settings.faithful`.
+    fn with_faithful(
+        &self,
+        chosen: Chain<'a>,
+        scale: usize,
+        colours: usize,
+        plan: &mut Plan,
+        notes: &mut Vec<String>,
+    ) -> Result<Chain<'a>> {
+        let share = self.settings.faithful;
+        let passes = self.engine.faithful_passes(scale as f64);
+        let mut record = Plan::default();
+        let (mut other, reached) = self.networks(&passes, colours, &mut record)?;
+        if record.passes == plan.passes {
+            notes.push("the chosen network is the faithful one: nothing to blend".into());
+            return Ok(chosen);
+        }
+        if reached != scale {
+            let (w, h) = (self.image.width, self.image.height);
+            let scaler = Scaler::new(w * reached, h * reached, w * scale, h * scale, Filter::Lanczos3, None)?.clamp_ringing(RINGING);
+            other.then(Resize::new(scaler, colours, Light::Encoded));
+        }
+        plan.passes.extend(record.passes);
+        plan.faithful = share;
+        let mut both = Chain::new();
+        both.then(Fork::new(vec![(0..colours, chosen), (0..colours, other)], move |parts| {
+            let mut out = parts[0].clone();
+            for (o, f) in out.data.iter_mut().zip(&parts[1].data) {
+                *o += (f - *o) * share;
+            }
+            out
+        }));
+        Ok(both)
+    }
+
+    /// From what the networks made to the final size, if that differs.
+    fn resize(&self, chain: &mut Chain<'a>, scale: usize, channels: usize, alpha: bool) -> Result<()> {
+        let Self { image, target, .. } = *self;
+        let (w, h) = (image.width * scale, image.height * scale);
+        let crops = target.crops(image.width, image.height);
+        if (w, h) == (target.width, target.height) && !crops {
+            return Ok(());
+        }
+        let s = scale as f64;
+        let [x, y, cw, ch] = target.crop;
+        // Rounding must not push the rectangle over the edge.
+        let (x, y) = (x * s, y * s);
+        let crop = crops.then(|| Crop { x, y, width: (cw * s).min(w as f64 - x), height: (ch * s).min(h as f64 - y) });
+        let scaler = Scaler::new(w, h, target.width, target.height, Filter::Lanczos3, crop)?;
+        let reduces = target.width as f64 <= cw * s && target.height as f64 <= ch * s;
+        let (allowance, light) = match (alpha, reduces) {
+            (true, _) => (0.0, Light::Encoded),
+            (false, true) => (0.0, Light::Linear(self.transfer())),
+            (false, false) => (RINGING, Light::Encoded),
+        };
+        chain.then(Resize::new(scaler.clamp_ringing(allowance), channels, light));
+        Ok(())
+    }
+
+    fn transfer(&self) -> Transfer {
+        let profile = self.image.metadata.icc.as_deref().and_then(|icc| Profile::from_icc(icc).ok());
+        profile.map_or_else(Transfer::srgb, |p| p.transfer_or_srgb())
+    }
+
+    /// The stages of an alpha channel: faithful networks for sharp edges, held to what the source has around each pixel, so
+    /// that opaque stays opaque and clear stays clear.
+    fn alpha(&self, factor: f64) -> Result<Chain<'a>> {
+        let image = self.image;
+        let last = image.channels.count() - 1;
+        let passes = if flat(image, last) { Vec::new() } else { self.engine.faithful_passes(factor) };
+        let (mut chain, scale) = self.networks(&passes, 1, &mut Plan::default())?;
+        if scale > 1 {
+            let source = Arc::clone(image);
+            chain.then(Within { source, channel: last, scale });
+        }
+        self.resize(&mut chain, scale, 1, true)?;
+        Ok(chain)
+    }
+}
+
+/// Whether a channel has one value everywhere.
+fn flat(image: &Image, channel: usize) -> bool {
+    let n = image.channels.count();
+    fn same<T: PartialEq + Copy>(v: &[T], n: usize, c: usize) -> bool {
+        v.iter().skip(c).step_by(n).all(|s| *s == v[c])
+    }
+    match &image.samples {
+        Samples::U8(v) => same(v, n, channel),
+        Samples::U16(v) => same(v, n, channel),
+        Samples::F32(v) => same(v, n, channel),
+    }
+}
+
+/// Keeps an enlarged channel within the range of the 3 x 3 source pixels around each of its own, and within 0..1.
+struct Within {
+    source: Arc<Image>,
+    channel: usize,
+    scale: usize,
+}
+
+impl Stage for Within {
+    fn push(&mut self, mut band: Band, next: &mut Sink<'_>) -> Result<()> {
+        let (s, w, h) = (self.scale, self.source.width, self.source.height);
+        let mut limits: Vec<(f32, f32)> = Vec::new();
+        let mut of = None;
+        for r in 0..band.rows {
+            let y = (band.y + r) / s;
+            if of != Some(y) {
+                of = Some(y);
+                let around = self.source.band(y.saturating_sub(1), (y + 2).min(h), self.channel..self.channel + 1);
+                limits = (0..w)
+                    .map(|x| {
+                        let columns = x.saturating_sub(1)..(x + 2).min(w);
+                        let near = (0..around.rows).flat_map(|r| &around.row(0, r)[columns.clone()]);
+                        near.fold((1.0f32, 0.0f32), |(lo, hi), v| (lo.min(*v), hi.max(*v)))
+                    })
+                    .collect();
+            }
+            for (x, v) in band.row_mut(0, r).iter_mut().enumerate() {
+                let (lo, hi) = limits[x / s];
+                *v = v.max(lo).min(hi);
+            }
+        }
+        next(band)
+    }
+
+    fn finish(&mut self, _next: &mut Sink<'_>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Adds interleaved gradient noise (Jimenez 2014, "Next generation post processing in Call of Duty") before rounding to
+/// 8 bits: at most 0.49 of a code, so that a value exactly on a code stays, and a function of position and channel alone.
+/// Alpha is left alone.
+fn dither_rows(band: &mut Band, colours: usize) {
+    let (y0, width) = (band.y, band.width);
+    for c in 0..colours {
+        // A shift per channel, so that the noise is not grey.
+        let (dx, dy) = ((c * 47) as f32, (c * 17) as f32);
+        for r in 0..band.rows {
+            let y = (y0 + r) as f32 + dy;
+            for x in 0..width {
+                let t = 0.067_110_56 * (x as f32 + dx) + 0.005_837_15 * y;
+                let noise = (52.982_918 * t.fract()).fract();
+                band.row_mut(c, r)[x] += (noise - 0.5) * (0.98 / 255.0);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -322,7 +322,8 @@ impl Run<'_> {
         let (settings, settings_hash) = triage::settings(options, item)?;
         let progress = |share: f64| self.listener.progress(item, share);
         let job = Job { source: &item.source, bytes, output: temp, settings: &settings, limits: options.limits };
-        let done = self.process.process(job, Hooks { stop: self.stop, progress: &progress, observer: None })?;
+        let waiting = self.batch.todo.len().saturating_sub(self.next.load(Ordering::Relaxed));
+        let done = self.process.process(job, Hooks { stop: self.stop, progress: &progress, observer: None, waiting })?;
         let size = std::fs::metadata(temp).map_err(|e| Error::io(temp, e))?.len();
         let record = Record {
             key: journal::key(&source_sha256, &settings_hash, &options.model),

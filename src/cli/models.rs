@@ -86,7 +86,7 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
 
 /// A session on the processor; the runtime is found or installed on first use.
 #[cfg(feature = "onnx")]
-fn open(globals: &Globals, manifest: &Manifest, bytes: &[u8]) -> Result<Box<dyn Infer>> {
+pub(super) fn open(globals: &Globals, manifest: &Manifest, bytes: &[u8]) -> Result<Box<dyn Infer>> {
     use crate::upscale::model::Layout;
     use crate::upscale::session::{self, Session, SessionOptions};
     crate::upscale::runtime::start(&super::runtime::options(globals), &mut |line| say(line))?;
@@ -100,7 +100,7 @@ fn open(globals: &Globals, manifest: &Manifest, bytes: &[u8]) -> Result<Box<dyn 
 }
 
 #[cfg(not(feature = "onnx"))]
-fn open(_: &Globals, _: &Manifest, _: &[u8]) -> Result<Box<dyn Infer>> {
+pub(super) fn open(_: &Globals, _: &Manifest, _: &[u8]) -> Result<Box<dyn Infer>> {
     Err(Error::runtime("this program was built without it", "cargo build --features onnx"))
 }
 
@@ -190,6 +190,9 @@ fn show(model: &Model, globals: &Globals) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Measurements are not stopped half-way.
+static NEVER: AtomicBool = AtomicBool::new(false);
+
 /// Longest side of what is cut out of a picture for [`verify`].
 const VERIFY_PX: usize = 256;
 /// Core sizes that are compared with the picture in one piece, input pixels.
@@ -214,10 +217,7 @@ fn verify(model: &Model, pictures: &[PathBuf], globals: &Globals) -> anyhow::Res
         let (w, h) = (picture.width, picture.rows);
         let tiled = |core: usize| -> Result<Band> {
             let grid = Grid::with_core(w, h, core, rule)?;
-            whole_result(
-                Pass::new(Arc::clone(&network), Arc::clone(&pool), grid, picture.channels, Arc::new(AtomicBool::new(false))),
-                &picture,
-            )
+            whole_result(Pass::new(Arc::clone(&network), Arc::clone(&pool), grid, picture.channels, &NEVER), &picture)
         };
         let whole = tiled(w.max(h))?;
         for core in VERIFY_TILES.into_iter().filter(|&c| c < w.max(h)) {
@@ -291,7 +291,7 @@ fn middle(path: &Path, channels: usize) -> Result<Band> {
 }
 
 /// Runs a stage over a picture and puts its result together.
-fn whole_result(mut pass: Pass, picture: &Band) -> Result<Band> {
+fn whole_result(mut pass: Pass<'_>, picture: &Band) -> Result<Band> {
     let mut parts: Vec<Band> = Vec::new();
     let mut take = |band: Band| {
         parts.push(band);

@@ -194,8 +194,12 @@ pub fn opening(start: &Start, cores: usize) -> String {
     if let Some(mp) = start.megapixels {
         let _ = write!(line, ", {mp:.1} MPix");
     }
-    let _ = write!(line, ", model {} on {}", start.model, start.device);
-    if start.device == "cpu" {
+    if start.model == "none" {
+        line.push_str(", no network");
+    } else {
+        let _ = write!(line, ", model {} on {}", start.model, start.device);
+    }
+    if start.device == "cpu" && start.model != "none" {
         let _ = write!(line, " ({cores} core{})", if cores == 1 { "" } else { "s" });
     }
     if let Some(t) = start.seconds {
@@ -216,7 +220,10 @@ pub fn closing(s: &Summary, root: &std::path::Path, command: &str) -> String {
             parts.push(format!("{n} {word}"));
         }
     }
-    let _ = write!(text, "{} in {}", parts.join(", "), seconds(s.seconds));
+    // That nothing was to do was said at the start.
+    if s.done + s.failed + s.left > 0 {
+        let _ = write!(text, "{} in {}", parts.join(", "), seconds(s.seconds));
+    }
     if s.done > 0 && s.seconds > 0.0 {
         let mp = s.pixels as f64 / 1e6;
         let _ = write!(text, ": {mp:.1} MPix made, {} in {}, {:.2} MPix/s", bytes(s.bytes), root.display(), mp / s.seconds);
@@ -244,7 +251,7 @@ pub fn closing(s: &Summary, root: &std::path::Path, command: &str) -> String {
         };
         let _ = write!(text, "\nTo look at them: {open} {}", super::quoted(root.as_os_str()));
     }
-    text
+    text.trim_start().to_owned()
 }
 
 /// A count of files.

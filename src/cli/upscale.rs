@@ -1,7 +1,6 @@
 //! `lastmile upscale`: pictures in, larger pictures out.
 
 use std::collections::HashMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,9 +18,12 @@ use crate::batch::{Batch, Options};
 use crate::codec::{self, Encoding, Format, Header, Limits};
 use crate::error::{Error, Exit};
 use crate::pipeline::{self, Hooks, Job, Settings};
-use crate::upscale::Engine;
+use crate::upscale::catalogue;
 use crate::upscale::device::{Device, Precision};
+use crate::upscale::engine::{self, Backend, Engine, Networks};
+use crate::upscale::home::Home;
 use crate::upscale::machine;
+use crate::upscale::model::Model;
 use crate::upscale::size::{Fit, Size};
 
 /// Make pictures larger; folders are mirrored, metadata comes along
@@ -40,8 +42,9 @@ pub struct Args {
     output: PathBuf,
 
     /// Network: an id from `lastmile models list`, an ONNX file, or `none` to resample without one
-    #[arg(long, value_name = "ID|FILE", default_value = DEFAULT_MODEL, help_heading = "Picture")]
-    model: String,
+    /// [default: the built-in faithful ones]
+    #[arg(long, value_name = "ID|FILE", help_heading = "Picture")]
+    model: Option<String>,
     /// A factor, decimals allowed [default: the model's own]
     #[arg(long, value_name = "N", value_parser = values::scale, group = "goal", help_heading = "Picture")]
     scale: Option<Size>,
@@ -124,9 +127,6 @@ pub struct Args {
     pub(super) dry_run: bool,
 }
 
-/// The embedded model's id.
-pub const DEFAULT_MODEL: &str = "lastmile-start-x4";
-
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 enum Switch {
     On,
@@ -166,38 +166,76 @@ pub enum TileMode {
     Blend,
 }
 
-/// The networks of a run, chosen but not loaded: sessions open on first use.
-struct Opened {
-    engine: Engine,
-    /// For people.
-    name: String,
-    /// Everything about the networks that decides pixels; part of every file's key.
-    identity: String,
-    /// The model's own factor.
-    scale: f64,
-    device: String,
-    /// Megapixels of source per second, if it can be told.
-    rate: Option<f64>,
+impl From<TileMode> for engine::TileMode {
+    fn from(mode: TileMode) -> Self {
+        match mode {
+            TileMode::Auto => Self::Auto,
+            TileMode::Exact => Self::Exact,
+            TileMode::Blend => Self::Blend,
+        }
+    }
 }
 
-/// Finds the model and picks the device.
-fn open(args: &Args, _globals: &Globals) -> crate::Result<Opened> {
-    let identity = format!("{} {:?} {:?} {}", args.model, args.tile, args.tile_mode, args.precision);
-    let device = if args.device == Device::Auto { "cpu".into() } else { args.device.to_string() };
-    Ok(Opened { engine: Engine {}, name: args.model.clone(), identity, scale: 4.0, device, rate: None })
+/// The networks of a run, chosen but not loaded: sessions open on first use.
+fn open(args: &Args, globals: &Globals, memory: u64) -> crate::Result<Engine> {
+    let home = Home::new(&globals.home);
+    let main = match args.model.as_deref() {
+        Some("none") => return Ok(Engine::resample_only()),
+        Some(spec) => catalogue::resolve(spec, &home, &mut |manifest, bytes| super::models::open(globals, manifest, bytes))?,
+        None => Model::embedded_default()?,
+    };
+    let networks = Networks { main: Some(main), named: args.model.is_some(), faithful: Model::faithful_family()? };
+    let options = engine::Options {
+        tile: match args.tile {
+            Tile::Auto => None,
+            Tile::Px(px) => Some(px as usize),
+        },
+        tile_mode: args.tile_mode.into(),
+        precision: args.precision,
+        memory,
+        cores: machine::cores(),
+    };
+    Engine::new(backend(args, globals), networks, options)
+}
+
+#[cfg(feature = "onnx")]
+fn backend(args: &Args, globals: &Globals) -> Box<dyn Backend> {
+    use crate::upscale::runtime::Install;
+    let mut runtime = super::runtime::options(globals);
+    // Saying what would be done must not download anything.
+    if args.dry_run && runtime.install == Install::Allowed {
+        runtime.install = Install::Forbidden;
+    }
+    let say = Box::new(|line: &str| say(line));
+    Box::new(crate::upscale::backend::OnnxRuntime { runtime, device: args.device, precision: args.precision, say })
+}
+
+#[cfg(not(feature = "onnx"))]
+fn backend(_: &Args, _: &Globals) -> Box<dyn Backend> {
+    struct Without;
+    impl Backend for Without {
+        fn start(&self) -> crate::Result<crate::upscale::device::Choice> {
+            Err(Error::runtime("this program was built without it", "--model none, or cargo build --features onnx"))
+        }
+        fn opener(&self, _: Arc<Model>, _: Device) -> Box<dyn crate::upscale::network::Open> {
+            unreachable!("start never succeeds")
+        }
+    }
+    Box::new(Without)
 }
 
 /// Runs the verb.
 pub fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
     let settings = args.settings()?;
     let limits = Limits { max_pixels: args.max_pixels };
-    let opened = open(&args, globals)?;
-    let target = |h: &Header| {
-        let (w, h) = upright(h);
-        settings.size.target(w, h, settings.fit, opened.scale)
-    };
+    let memory = args.memory.unwrap_or_else(|| machine::memory().map_or(2 << 30, |m| m.available / 2));
+    let engine = open(&args, globals, memory)?;
+    if engine.main().is_none() && settings.size == Size::Model {
+        return Err(Error::usage("--model none", "has no factor of its own", "--scale 2 or --long-edge 3840 beside it").into());
+    }
+    let target = |h: &Header| pipeline::target(h, &settings, &engine);
     let size = |source: &Path| {
-        let t = target(&header(source, &limits)?)?;
+        let t = target(&codec::probe(source, &limits)?)?;
         Ok((t.width, t.height))
     };
     let planned = plan(&args.request(), &size)?;
@@ -218,41 +256,59 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
     }
 
     let cores = machine::cores();
-    let memory = args.memory.unwrap_or_else(|| machine::memory().map_or(2 << 30, |m| m.available / 2));
+    let jobs = args.jobs.map_or((cores + 1).clamp(2, 16), usize::from);
     let options = Options {
         settings: settings.clone(),
         limits,
-        model: opened.identity.clone(),
-        jobs: args.jobs.map_or(cores.clamp(2, 16), usize::from),
-        memory,
+        model: engine.identity(),
+        jobs,
+        memory: memory - engine.tiles_bytes().min(memory / 2),
         overwrite: args.overwrite,
         retry_failed: args.retry_failed,
     };
-    let jobs = options.jobs;
     let batch = if args.dry_run { Batch::preview(planned, options)? } else { Batch::open(planned, options)? };
-    let weights = megapixels(batch.todo(), &limits);
-    let megapixels = (batch.todo().len() > 0).then(|| weights.values().sum::<f64>());
-    let start = Start {
+    let effort = Effort::of(batch.todo(), &limits, &engine, &target);
+    let mut start = Start {
         files: batch.todo().len() + batch.skipped(),
         skipped: batch.skipped(),
-        megapixels,
-        model: opened.name.clone(),
-        device: opened.device.clone(),
+        megapixels: (batch.todo().len() > 0).then_some(effort.megapixels),
+        model: engine.main().map_or("none", |m| &m.manifest.id).to_owned(),
+        device: if args.device == Device::Auto || engine.main().is_none() { "cpu".into() } else { args.device.to_string() },
         jobs,
-        seconds: opened.rate.zip(megapixels).map(|(rate, mp)| mp / rate),
+        seconds: None,
         output: batch.root().display().to_string(),
     };
+    if effort.work > 0.0 {
+        match engine.start() {
+            Ok(choice) => {
+                start.device = choice.device.to_string();
+                start.seconds = Some(effort.seconds(engine.rate()?, cores));
+                if globals.verbosity > 0 {
+                    say(format_args!("device: {}", choice.reason));
+                }
+            }
+            // A preview installs nothing; what is missing then is told by the run.
+            Err(Error::Runtime { .. }) if args.dry_run => {
+                start.device = args.device.to_string();
+                say("note: ONNX Runtime is not there yet: no time is predicted; the run would install it");
+            }
+            Err(e) => return Err(e.into()),
+        }
+    }
     let opening = progress::opening(&start, cores);
     if args.dry_run {
-        return preview(&batch, &start, &opening, weights, globals);
+        return preview(&batch, &start, &opening, effort.weights, globals);
     }
     if globals.verbosity >= 0 {
         say(&opening);
     }
-    let listener = Progress::new(globals, weights)?;
+    let listener = Progress::new(globals, effort.weights)?;
     let stop = stop_on_signals()?;
-    let process = |job: Job<'_>, hooks: Hooks<'_>| pipeline::process(job, &opened.engine, hooks);
-    let estimate = |_: &Item, bytes: &[u8]| memory_of(bytes, &limits, &target);
+    let process = |job: Job<'_>, hooks: Hooks<'_>| pipeline::process(job, &engine, hooks);
+    let estimate = |item: &Item, bytes: &[u8]| {
+        let known = codec::header(&item.source, bytes, &limits).and_then(|h| Ok((target(&h)?, h)));
+        known.map_or(0, |(t, h)| pipeline::memory(&h, &t, item.format, bytes.len() as u64))
+    };
     let root = batch.root().to_path_buf();
     let summary = batch.run(start, &process, &estimate, &listener, &stop)?;
     if let Some(e) = &summary.fatal {
@@ -359,50 +415,60 @@ impl Args {
     }
 }
 
-/// Width and height after the EXIF orientation is applied.
-fn upright(h: &Header) -> (usize, usize) {
-    if h.orientation >= 5 { (h.height, h.width) } else { (h.width, h.height) }
+/// How much there is to do.
+struct Effort {
+    /// Of the sources.
+    megapixels: f64,
+    /// Pixels through the main network.
+    work: f64,
+    /// Pixels of the results.
+    output: f64,
+    /// By job, for progress.
+    weights: HashMap<usize, f64>,
 }
 
-/// A file's header, from its first part where that is enough.
-fn header(source: &Path, limits: &Limits) -> crate::Result<Header> {
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(source).map_err(|e| Error::io(source, e))?;
-    file.take(1 << 16).read_to_end(&mut bytes).map_err(|e| Error::io(source, e))?;
-    if let Ok(h) = codec::header(source, &bytes, limits) {
-        return Ok(h);
+impl Effort {
+    /// Looks at the headers. Files not looked at within a second count as the average of the others; those that cannot be
+    /// read take no time.
+    fn of<'a>(
+        items: impl Iterator<Item = &'a Item>,
+        limits: &Limits,
+        engine: &Engine,
+        target: &dyn Fn(&Header) -> crate::Result<crate::upscale::size::Target>,
+    ) -> Self {
+        /// What the pixels of a result cost beside the network, in pixels of work.
+        const WRITING: f64 = 0.005;
+        let clock = Instant::now();
+        let mut sum = Self { megapixels: 0.0, work: 0.0, output: 0.0, weights: HashMap::new() };
+        let mut seen = 0.0;
+        for item in items {
+            let (mp, work, output) = if clock.elapsed() < Duration::from_secs(1) {
+                seen += 1.0;
+                let known = codec::probe(&item.source, limits).and_then(|h| Ok((target(&h)?, h)));
+                known.map_or((0.0, 0.0, 0.0), |(t, h)| {
+                    let pixels = h.width as f64 * h.height as f64;
+                    (pixels / 1e6, engine.work(pixels, t.factor()), (t.width * t.height) as f64)
+                })
+            } else {
+                let n = f64::max(seen, 1.0);
+                seen += 1.0;
+                (sum.megapixels / n, sum.work / n, sum.output / n)
+            };
+            sum.megapixels += mp;
+            sum.work += work;
+            sum.output += output;
+            sum.weights.insert(item.job, work + WRITING * output);
+        }
+        sum
     }
-    codec::header(source, &std::fs::read(source).map_err(|e| Error::io(source, e))?, limits)
-}
 
-/// Megapixels of the sources, by job. Those not looked at within a second count as the average of the others; those that cannot
-/// be read take no time.
-fn megapixels<'a>(items: impl Iterator<Item = &'a Item>, limits: &Limits) -> HashMap<usize, f64> {
-    let clock = Instant::now();
-    let mut known = HashMap::new();
-    let mut sum = 0.0;
-    for item in items {
-        let mp = if clock.elapsed() < Duration::from_secs(1) {
-            header(&item.source, limits).map_or(0.0, |h| h.width as f64 * h.height as f64 / 1e6)
-        } else {
-            sum / known.len().max(1) as f64
-        };
-        sum += mp;
-        known.insert(item.job, mp);
+    /// How long it will take at `rate` pixels of work per second.
+    fn seconds(&self, rate: f64, cores: usize) -> f64 {
+        /// Share of the bare speed that whole jobs reach, and result pixels that a core writes per second.
+        const EFFICIENCY: f64 = 0.92;
+        const WRITTEN: f64 = 60e6;
+        self.work / (rate * EFFICIENCY) + self.output / (WRITTEN * cores as f64)
     }
-    known
-}
-
-/// What a job takes beside the networks: the decoded source, working rows, and whole-image encoders.
-fn memory_of(bytes: &[u8], limits: &Limits, target: &dyn Fn(&Header) -> crate::Result<crate::upscale::size::Target>) -> u64 {
-    /// Rows in flight.
-    const BANDS: u64 = 48;
-    let Ok(h) = codec::header(Path::new(""), bytes, limits) else { return 0 };
-    let Ok(t) = target(&h) else { return 0 };
-    let source = (h.width * h.height * h.channels.count()) as u64 * u64::from(h.bits / 8).max(1);
-    let rows = t.width as u64 * BANDS * 4 * h.channels.count() as u64;
-    let whole = if h.format == Format::WebP { t.width as u64 * t.height as u64 * 8 } else { 0 };
-    bytes.len() as u64 + source + rows + whole
 }
 
 /// Ctrl-C: the first stops the run, the second ends the program at once.

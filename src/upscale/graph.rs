@@ -23,7 +23,7 @@ const MAX_ELEMENTS: usize = 1 << 28;
 ///
 /// Refused as [`Error::Model`]: bytes that are not an ONNX protobuf, a file without a graph, weights kept in other files.
 pub fn decode(name: impl Display, bytes: &[u8]) -> Result<ModelProto> {
-    const HINT: &str = "give an ONNX file; for PyTorch checkpoints and ncnn files export or convert them to ONNX first";
+    const HINT: &str = "give an ONNX file; a PyTorch or safetensors checkpoint becomes one by `lastmile models import FILE`";
     if bytes.is_empty() {
         return Err(Error::model(name, "the file is empty", HINT));
     }

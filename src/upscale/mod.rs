@@ -1,7 +1,10 @@
 //! Super-resolution: models, tiles, sessions and devices.
 
+#[cfg(feature = "onnx")]
+pub mod backend;
 pub mod catalogue;
 pub mod device;
+pub mod engine;
 pub mod graph;
 pub mod home;
 pub mod import;
@@ -36,6 +39,11 @@ use crate::band::Band;
 pub trait Infer: Send {
     /// Runs the network on `tile` (its `y` is ignored) and returns the enlarged tile.
     fn run(&mut self, tile: &Band) -> Result<Band, InferError>;
+
+    /// The most bytes that tensors of the runs so far took at once, if the runtime can tell.
+    fn peak_bytes(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// Why a single run failed.
@@ -48,8 +56,3 @@ pub enum InferError {
     #[error("{0}")]
     Failed(String),
 }
-
-/// A model on a device, ready to enlarge pictures from several threads at once. Sessions are opened on first use, so a run
-/// that finds everything done never loads the runtime.
-#[derive(Debug)]
-pub struct Engine {}

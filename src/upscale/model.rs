@@ -339,6 +339,12 @@ impl Model {
         Model::of_embedded(first)
     }
 
+    /// The embedded faithful models: they may take part in any run.
+    pub fn faithful_family() -> Result<Vec<Model>> {
+        let all = EMBEDDED.iter().map(Model::of_embedded);
+        all.filter(|m| m.as_ref().map_or(true, |m| m.manifest.kind == Kind::Faithful)).collect()
+    }
+
     /// The embedded model of that id.
     pub fn embedded(id: &str) -> Option<Result<Model>> {
         EMBEDDED.iter().find(|e| e.id == id).map(Model::of_embedded)

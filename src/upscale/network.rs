@@ -246,7 +246,7 @@ fn fault(input: &Band, out: &Band) -> Option<&'static str> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::sync::Arc;
 

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 ///
 /// Rows of tiles are queued as soon as their input rows are there; finished rows leave in order. At most one row of tiles
 /// plus one tile per worker is under way, so memory is bounded by two rows of tiles of output.
-pub struct Pass {
+pub struct Pass<'a> {
     network: Arc<Network>,
     pool: Arc<Pool>,
     grid: Grid,
@@ -33,13 +33,13 @@ pub struct Pass {
     ahead: usize,
     replies: (mpsc::Sender<Reply>, mpsc::Receiver<Reply>),
     cancelled: Arc<AtomicBool>,
-    stop: Arc<AtomicBool>,
+    stop: &'a AtomicBool,
 }
 
-impl Pass {
+impl<'a> Pass<'a> {
     /// A pass of `network` over a picture cut as `grid`, with `channels` (1 or 3) colour channels. `stop` ends it with
     /// [`Error::Interrupted`].
-    pub fn new(network: Arc<Network>, pool: Arc<Pool>, grid: Grid, channels: usize, stop: Arc<AtomicBool>) -> Self {
+    pub fn new(network: Arc<Network>, pool: Arc<Pool>, grid: Grid, channels: usize, stop: &'a AtomicBool) -> Self {
         let rows = grid.rows.len();
         Self {
             source: Window::new(grid.width, channels),
@@ -184,7 +184,7 @@ fn reflect(i: usize, n: usize) -> usize {
     if k < n { k } else { period - k }
 }
 
-impl Stage for Pass {
+impl Stage for Pass<'_> {
     fn push(&mut self, band: Band, next: &mut Sink<'_>) -> Result<()> {
         self.source.push(&band);
         self.queue(next)
@@ -202,7 +202,7 @@ impl Stage for Pass {
     }
 }
 
-impl Drop for Pass {
+impl Drop for Pass<'_> {
     fn drop(&mut self) {
         self.cancelled.store(true, Ordering::Relaxed);
     }
@@ -216,11 +216,13 @@ mod tests {
     use crate::upscale::Infer;
     use proptest::prelude::*;
 
+    static NEVER: AtomicBool = AtomicBool::new(false);
+
     fn upscale(fake: Fake, rule: Rule, picture: &Band, core: usize, step: usize, workers: usize) -> Result<Band> {
         let grid = Grid::with_core(picture.width, picture.rows, core, &rule)?;
         let pool = Arc::new(Pool::new(workers)?);
         let scale = fake.scale;
-        let mut pass = Pass::new(Arc::new(network(fake, rule)), pool, grid, picture.channels, Arc::default());
+        let mut pass = Pass::new(Arc::new(network(fake, rule)), pool, grid, picture.channels, &NEVER);
         let mut out = Band::new(0, picture.width * scale, picture.rows * scale, picture.channels);
         let mut at = 0;
         let mut sink = |b: Band| {
@@ -283,9 +285,9 @@ mod tests {
     fn stop_interrupts() {
         let rule = Rule::default();
         let grid = Grid::with_core(64, 64, 8, &rule).unwrap();
-        let stop = Arc::new(AtomicBool::new(true));
+        let stop = AtomicBool::new(true);
         let net = Arc::new(network(Fake { scale: 2, ..Fake::default() }, rule));
-        let mut pass = Pass::new(net, Arc::new(Pool::new(1).unwrap()), grid, 3, stop);
+        let mut pass = Pass::new(net, Arc::new(Pool::new(1).unwrap()), grid, 3, &stop);
         assert!(matches!(pass.push(picture(64, 64, 3), &mut |_| Ok(())), Err(Error::Interrupted)));
     }
 

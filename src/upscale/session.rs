@@ -261,6 +261,10 @@ impl Infer for Session {
     fn run(&mut self, tile: &Band) -> Result<Band, InferError> {
         self.run_inner(tile).unwrap_or_else(|e| Err(infer_error(e.message())))
     }
+
+    fn peak_bytes(&self) -> Option<u64> {
+        tensor_bytes(&self.session)
+    }
 }
 
 /// Opens a session on another device than the processor and makes sure that the network really runs there.
@@ -313,6 +317,28 @@ fn placement(session: &ort::session::Session) -> ort::Result<Vec<(String, usize)
         }
     }
     Ok(placed)
+}
+
+/// The most that a session on the processor has had in use at once for tensors, bytes.
+#[allow(unsafe_code)]
+fn tensor_bytes(session: &ort::session::Session) -> Option<u64> {
+    use ort::{AsPointer, Error as E};
+    let info = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Arena, MemoryType::Default).ok()?;
+    let allocator = Allocator::new(session, info).ok()?;
+    let api = ort::api();
+    let mut stats = std::ptr::null_mut();
+    // SAFETY: the allocator is alive and `stats` valid for writing; what it receives is released below, once.
+    unsafe { E::result_from_status((api.AllocatorGetStats)(allocator.ptr(), &mut stats)).ok()? };
+    if stats.is_null() {
+        return None;
+    }
+    // SAFETY: `stats` is a list of the runtime; the value it gives is a C string of its own or null, read before the release.
+    unsafe {
+        let value = (api.GetKeyValue)(stats, c"MaxInUse".as_ptr());
+        let bytes = (!value.is_null()).then(|| std::ffi::CStr::from_ptr(value).to_string_lossy().parse().ok()).flatten();
+        (api.ReleaseKeyValuePairs)(stats);
+        bytes
+    }
 }
 
 fn refused(model: &str, e: &ort::Error) -> Error {

@@ -1,0 +1,278 @@
+use super::*;
+use crate::image::Channels;
+use crate::upscale::engine::tests::{FakeBackend, engine, family, model};
+use crate::upscale::model::Kind;
+use crate::upscale::network::tests::Fake;
+
+static NEVER: AtomicBool = AtomicBool::new(false);
+
+fn settings(size: Size) -> Settings {
+    let encoding = Encoding { format: Format::Png, quality: 0, lossless: false, bits: 0 };
+    Settings { size, fit: Fit::Inside, faithful: 0.0, colour_lock: true, dither: true, encoding }
+}
+
+fn faithful() -> Engine {
+    engine(family().remove(0), false, FakeBackend::default())
+}
+
+/// A PNG with the samples that `value(x, y, channel)` gives, as its bytes.
+fn png(w: usize, h: usize, channels: Channels, bits: u8, value: impl Fn(usize, usize, usize) -> f32) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s.png");
+    let how = Encoding { format: Format::Png, quality: 0, lossless: false, bits };
+    let mut encoder = codec::encoder(&path, &how, w, h, channels, &codec::Metadata::default()).unwrap();
+    let mut band = Band::new(0, w, h, channels.count());
+    for c in 0..channels.count() {
+        for y in 0..h {
+            for x in 0..w {
+                band.row_mut(c, y)[x] = value(x, y, c);
+            }
+        }
+    }
+    encoder.write(&band).unwrap();
+    encoder.finish().unwrap();
+    std::fs::read(path).unwrap()
+}
+
+fn scene(x: usize, y: usize, c: usize) -> f32 {
+    0.5 + 0.4 * ((x as f32 / 9.0 + c as f32).sin() * (y as f32 / 7.0).cos())
+}
+
+fn make(bytes: Vec<u8>, settings: &Settings, engine: &Engine, observer: Option<&mut dyn Observer>) -> Result<(Done, Image, Vec<u8>)> {
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("o");
+    let job = Job { source: Path::new("a/b.png"), bytes, output: &output, settings, limits: Limits::default() };
+    let seen = std::sync::Mutex::new(0.0);
+    let progress = |share: f64| {
+        let mut seen = seen.lock().unwrap();
+        assert!(share >= *seen && share <= 1.0);
+        *seen = share;
+    };
+    let observer = observer.map(|o| o as &mut dyn Observer);
+    let done = process(job, engine, Hooks { stop: &NEVER, progress: &progress, observer, waiting: 0 })?;
+    let bytes = std::fs::read(&output).unwrap();
+    assert_eq!(bytes.len() as u64, done.bytes);
+    let image = codec::decode(&output, &bytes, &Limits::default()).unwrap();
+    assert_eq!((image.width, image.height), (done.width, done.height));
+    Ok((done, image, bytes))
+}
+
+#[test]
+fn every_way_to_say_a_size_is_met_to_the_pixel() {
+    let bytes = png(40, 30, Channels::Rgb, 8, scene);
+    for (size, fit, want, passes) in [
+        (Size::Model, Fit::Inside, (160, 120), 1),
+        (Size::Scale(7.0), Fit::Inside, (280, 210), 2),
+        (Size::Scale(2.5), Fit::Inside, (100, 75), 1),
+        (Size::Scale(1.5), Fit::Inside, (60, 45), 1),
+        (Size::LongEdge(333), Fit::Inside, (333, 250), 2),
+        (Size::Box { width: 100, height: 100 }, Fit::Inside, (100, 75), 1),
+        (Size::Box { width: 100, height: 100 }, Fit::Cover, (100, 100), 1),
+        (Size::Box { width: 100, height: 100 }, Fit::Exact, (100, 100), 1),
+        (Size::Megapixels(0.0192), Fit::Inside, (160, 120), 1),
+        (Size::Print { width_in: 1.5, height_in: 2.0, dpi: 60.0 }, Fit::Inside, (120, 90), 1),
+        (Size::Scale(0.5), Fit::Inside, (20, 15), 0),
+        (Size::LongEdge(40), Fit::Inside, (40, 30), 0),
+    ] {
+        let s = Settings { fit, ..settings(size) };
+        let (done, image, _) = make(bytes.clone(), &s, &faithful(), None).unwrap();
+        assert_eq!((image.width, image.height), want, "{size:?} {fit:?}");
+        assert_eq!(done.plan.passes.len(), passes, "{size:?} {fit:?}");
+        assert_eq!(done.notes.is_empty(), passes > 0, "{:?}", done.notes);
+        if let Size::Print { dpi, .. } = size {
+            let (x, y) = image.metadata.dpi.unwrap();
+            assert!((x - dpi).abs() < 0.1 && (y - dpi).abs() < 0.1);
+        }
+    }
+}
+
+#[test]
+fn a_picture_that_is_as_wanted_is_copied_to_the_byte() {
+    let bytes = png(40, 30, Channels::Rgb, 8, scene);
+    let (done, _, out) = make(bytes.clone(), &settings(Size::Scale(1.0)), &faithful(), None).unwrap();
+    assert_eq!(out, bytes);
+    assert!(done.notes[0].contains("copied"), "{:?}", done.notes);
+}
+
+#[test]
+fn the_result_is_the_networks_and_keeps_the_sources_colours() {
+    let bytes = png(50, 40, Channels::Rgb, 8, scene);
+    let (done, image, _) = make(bytes.clone(), &settings(Size::Model), &faithful(), None).unwrap();
+    let pass = &done.plan.passes[0];
+    assert_eq!((pass.model.as_str(), pass.scale, pass.mode.as_str(), pass.halo), ("faithful4", 4, "exact", 1));
+    assert_eq!((pass.device.as_str(), done.plan.colour_lock, done.plan.reduction), ("cpu", true, 1.0));
+    let source = codec::decode(Path::new("s.png"), &bytes, &Limits::default()).unwrap();
+    let mean = |i: &Image, c: usize| {
+        let p = i.band(0, i.height, c..c + 1);
+        p.data.iter().sum::<f32>() / p.data.len() as f32
+    };
+    for c in 0..3 {
+        assert!((mean(&image, c) - mean(&source, c)).abs() < 2.0 / 255.0, "channel {c}");
+    }
+    // Without the lock the fake's dark border stays.
+    let open = Settings { colour_lock: false, ..settings(Size::Model) };
+    let (done, dark, _) = make(bytes, &open, &faithful(), None).unwrap();
+    assert!(!done.plan.colour_lock && mean(&dark, 0) < mean(&image, 0));
+}
+
+#[test]
+fn cuts_and_workers_never_show() {
+    let bytes =
+        png(97, 61, Channels::Rgba, 8, |x, y, c| if c == 3 { f32::from(u8::from((x / 20 + y / 20) % 2 == 0)) } else { scene(x, y, c) });
+    let mut results = Vec::new();
+    for (tile, workers) in [(None, 1), (Some(32), 3), (Some(500), 2)] {
+        use crate::upscale::engine::{Networks, Options, tests::options};
+        let networks = Networks { main: Some(family().remove(0)), named: false, faithful: family() };
+        let engine = Engine::new(Box::new(FakeBackend::default()), networks, Options { tile, ..options(workers) }).unwrap();
+        results.push(make(bytes.clone(), &settings(Size::Scale(3.0)), &engine, None).unwrap().2);
+    }
+    assert!(results.windows(2).all(|w| w[0] == w[1]));
+}
+
+#[test]
+fn opaque_stays_opaque_and_clear_stays_clear() {
+    let disc = |x: usize, y: usize, c: usize| match c {
+        3 => f32::from(u8::from((x as f32 - 24.0).hypot(y as f32 - 24.0) < 15.0)),
+        0 => 0.9,
+        _ => 0.2,
+    };
+    let bytes = png(48, 48, Channels::Rgba, 8, disc);
+    for size in [Size::Model, Size::Scale(3.3), Size::Scale(0.7)] {
+        let (_, image, _) = make(bytes.clone(), &settings(size), &faithful(), None).unwrap();
+        let Samples::U8(v) = &image.samples else { panic!("8 bits") };
+        let at = |x: f32, y: f32, c: usize| {
+            let (x, y) = ((x * image.width as f32) as usize, (y * image.height as f32) as usize);
+            v[(y * image.width + x) * 4 + c]
+        };
+        assert_eq!((at(0.5, 0.5, 3), at(0.4, 0.6, 3), at(0.05, 0.05, 3), at(0.02, 0.5, 3)), (255, 255, 0, 0), "{size:?}");
+        // No dark or light rim: the disc's colour goes on under the clear pixels.
+        for px in v.chunks_exact(4).filter(|p| p[3] > 0) {
+            assert!(px[0].abs_diff(230) <= 26 && px[1].abs_diff(51) <= 12, "{px:?} at {size:?}");
+        }
+    }
+}
+
+#[test]
+fn depth_goes_through() {
+    let ramp = |x: usize, y: usize, _: usize| (y * 256 + x) as f32 / 16384.0;
+    let bytes = png(256, 64, Channels::Grey, 16, ramp);
+    let (_, image, _) = make(bytes.clone(), &settings(Size::Scale(2.0)), &faithful(), None).unwrap();
+    let Samples::U16(v) = &image.samples else { panic!("16 bits") };
+    assert_eq!(image.channels, Channels::Grey);
+    assert!(v.iter().collect::<std::collections::HashSet<_>>().len() > 4096);
+    let mut eight = settings(Size::Scale(2.0));
+    eight.encoding.bits = 8;
+    let (done, image, _) = make(bytes, &eight, &faithful(), None).unwrap();
+    assert!(matches!(image.samples, Samples::U8(_)) && done.notes[0].contains("8 bits"), "{:?}", done.notes);
+}
+
+#[test]
+fn text_does_not_ring_when_resampled() {
+    let text = |x: usize, y: usize, _: usize| f32::from(u8::from(!(x % 11 < 2 && y % 13 < 9)));
+    let bytes = png(66, 52, Channels::Grey, 8, |x, y, c| 0.1 + 0.8 * text(x, y, c));
+    for factor in [1.7, 3.0, 4.0] {
+        let (done, image, _) = make(bytes.clone(), &settings(Size::Scale(factor)), &Engine::resample_only(), None).unwrap();
+        let Samples::U8(v) = &image.samples else { panic!("8 bits") };
+        let (lo, hi) = (v.iter().min().unwrap(), v.iter().max().unwrap());
+        let (black, white) = ((0.1f32 * 255.0).round() as u8, (0.9f32 * 255.0).round() as u8);
+        assert!(*lo + 4 >= black && *hi <= white + 4, "{lo}..{hi} at {factor}");
+        assert!(done.plan.passes.is_empty() && done.notes[0].contains("without a network"));
+    }
+    let none = make(bytes, &settings(Size::Model), &Engine::resample_only(), None).unwrap_err();
+    assert_eq!(none.kind(), "usage");
+}
+
+#[test]
+fn dither_moves_less_than_half_a_code_and_nothing_that_is_on_one() {
+    for code in [0u8, 1, 77, 128, 254, 255] {
+        let mut band = Band::new(3, 64, 16, 4);
+        band.data.fill(f32::from(code) / 255.0);
+        dither_rows(&mut band, 3);
+        assert!(band.data.iter().all(|v| (v * 255.0 + 0.5).floor() == f32::from(code)), "{code}");
+    }
+    let mut between = Band::new(0, 256, 256, 1);
+    between.data.fill(100.3 / 255.0);
+    dither_rows(&mut between, 1);
+    let mean = between.data.iter().map(|v| (v * 255.0 + 0.5).floor()).sum::<f32>() / 65536.0;
+    assert!((mean - 100.3).abs() < 0.02, "{mean}");
+}
+
+#[test]
+fn a_black_picture_is_never_delivered() {
+    let bytes = png(30, 30, Channels::Rgb, 8, scene);
+    for fake in [Fake { nan: true, ..Fake::default() }, Fake { constant: true, ..Fake::default() }] {
+        let engine = engine(model("gan", 4, Kind::Perceptual, 9), true, FakeBackend { fake, ..FakeBackend::default() });
+        let e = make(bytes.clone(), &settings(Size::Model), &engine, None).unwrap_err();
+        let said = e.to_string();
+        assert!(e.kind() == "quality" && said.contains("a/b.png") && said.contains("gan"), "{said}");
+    }
+}
+
+#[test]
+fn a_short_memory_only_means_smaller_tiles() {
+    let bytes = png(120, 90, Channels::Rgb, 8, scene);
+    let with = |memory_px| {
+        let fake = Fake { memory_px, ..Fake::default() };
+        engine(family().remove(0), false, FakeBackend { fake, ..FakeBackend::default() })
+    };
+    let whole = make(bytes.clone(), &settings(Size::Model), &with(None), None).unwrap();
+    let tight = make(bytes, &settings(Size::Model), &with(Some(2000)), None).unwrap();
+    assert_eq!(whole.2, tight.2);
+    assert!(tight.0.notes.iter().any(|n| n.contains("memory")), "{:?}", tight.0.notes);
+}
+
+#[test]
+fn faithful_is_mixed_in_as_asked() {
+    let bytes = png(40, 30, Channels::Rgb, 8, scene);
+    let gan = || engine(model("gan", 4, Kind::Perceptual, 9), true, FakeBackend::default());
+    let mixed = Settings { faithful: 0.5, ..settings(Size::Model) };
+    let (done, ..) = make(bytes.clone(), &mixed, &gan(), None).unwrap();
+    let ids: Vec<&str> = done.plan.passes.iter().map(|p| p.model.as_str()).collect();
+    assert_eq!((ids, done.plan.faithful), (vec!["gan", "faithful4"], 0.5));
+    let (done, ..) = make(bytes, &mixed, &faithful(), None).unwrap();
+    assert!(done.plan.passes.len() == 1 && done.notes[0].contains("nothing to blend"), "{:?}", done.notes);
+}
+
+#[test]
+fn watchers_see_the_plan_and_every_row() {
+    #[derive(Default)]
+    struct Watch {
+        passes: usize,
+        rows: usize,
+    }
+    impl Observer for Watch {
+        fn begin(&mut self, source: &Image, plan: &Plan) -> Result<()> {
+            assert_eq!(source.width, 40);
+            self.passes = plan.passes.len();
+            Ok(())
+        }
+        fn band(&mut self, band: &Band) -> Result<()> {
+            assert_eq!((band.y, band.width, band.channels), (self.rows, 120, 3));
+            self.rows = band.end();
+            Ok(())
+        }
+    }
+    let mut watch = Watch::default();
+    make(png(40, 30, Channels::Rgb, 8, scene), &settings(Size::Scale(3.0)), &faithful(), Some(&mut watch)).unwrap();
+    assert_eq!((watch.passes, watch.rows), (1, 90));
+}
+
+#[test]
+fn stopping_stops() {
+    let bytes = png(200, 200, Channels::Rgb, 8, scene);
+    let dir = tempfile::tempdir().unwrap();
+    let stop = AtomicBool::new(true);
+    let s = settings(Size::Model);
+    for engine in [faithful(), Engine::resample_only()] {
+        let s = if engine.main().is_some() { s.clone() } else { settings(Size::Scale(2.0)) };
+        let job = Job {
+            source: Path::new("a.png"),
+            bytes: bytes.clone(),
+            output: &dir.path().join("o"),
+            settings: &s,
+            limits: Limits::default(),
+        };
+        let e = process(job, &engine, Hooks { stop: &stop, progress: &|_| {}, observer: None, waiting: 0 }).unwrap_err();
+        assert!(matches!(e, Error::Interrupted), "{e}");
+    }
+}
