@@ -1,5 +1,7 @@
 //! How a picture was generated, as far as its metadata says: the formats of the well-known generators, read from whichever
 //! place they used. Nothing here changes a picture; a text that is not understood is simply not described.
+//!
+//! Over 500 lines because every generator's notation is told beside a test of it.
 
 use serde_json::{Map, Value};
 

@@ -198,8 +198,8 @@ pub fn install_wheel(home: &Home, wheel: &Path, say: &mut dyn FnMut(&str)) -> Re
     }
     let mut numbers = version.split('.').map(|n| n.parse::<u32>().unwrap_or(0));
     let release = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    if variant != Variant::WebGpu && release < (1, ort::MINOR_VERSION) {
-        let fault = format!("{}: version 1.{} or later is needed", wheel.display(), ort::MINOR_VERSION);
+    if variant != Variant::WebGpu && release < (1, super::runtime::MINOR_VERSION) {
+        let fault = format!("{}: version 1.{} or later is needed", wheel.display(), super::runtime::MINOR_VERSION);
         return Err(Error::runtime(fault, "a newer wheel"));
     }
     let runtime = home.runtime();

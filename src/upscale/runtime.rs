@@ -14,6 +14,9 @@ use super::home::Home;
 use super::install::{self, Installed, Variant, find_program};
 use crate::error::{Error, Result};
 
+/// The oldest release whose interface is used: 1 and this.
+pub(super) const MINOR_VERSION: u32 = ort::MINOR_VERSION;
+
 /// What finding (or installing) the library may use. Environment variables are read by the command line, never here.
 #[derive(Debug, Clone)]
 pub struct RuntimeOptions {
