@@ -9,6 +9,7 @@ pub mod bench;
 #[cfg(feature = "onnx")]
 pub mod doctor;
 pub mod import;
+pub mod meta;
 pub mod models;
 pub mod plan;
 mod progress;
@@ -61,6 +62,7 @@ command goes on where it stopped.
 enum Verb {
     Upscale(Box<upscale::Args>),
     Plan(plan::Args),
+    Meta(meta::Args),
     Models(models::Args),
     #[cfg(feature = "onnx")]
     Runtime(runtime::Args),
@@ -73,6 +75,7 @@ impl Verb {
         match self {
             Self::Upscale(args) => upscale::run(*args, globals),
             Self::Plan(args) => plan::run(args, globals),
+            Self::Meta(args) => meta::run(args, globals),
             Self::Models(args) => models::run(args, globals),
             #[cfg(feature = "onnx")]
             Self::Runtime(args) => runtime::run(args, globals),

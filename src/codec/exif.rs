@@ -4,20 +4,26 @@
 //! count from the start of the block, so the block is never rebuilt: values are overwritten where they stand.
 //! Tag numbers: EXIF 2.32 (CIPA DC-008), TIFF 6.0.
 
+pub(super) mod entries;
+
 /// Orientation, SHORT.
 const ORIENTATION: u16 = 0x0112;
 const IMAGE_WIDTH: u16 = 0x0100;
 const IMAGE_LENGTH: u16 = 0x0101;
 const X_RESOLUTION: u16 = 0x011a;
 const Y_RESOLUTION: u16 = 0x011b;
+const THUMBNAIL_AT: u16 = 0x0201;
+const THUMBNAIL_BYTES: u16 = 0x0202;
 const RESOLUTION_UNIT: u16 = 0x0128;
 const EXIF_IFD: u16 = 0x8769;
 const PIXEL_X_DIMENSION: u16 = 0xa002;
 const PIXEL_Y_DIMENSION: u16 = 0xa003;
 
+const ASCII: u16 = 2;
 const SHORT: u16 = 3;
 const LONG: u16 = 4;
 const RATIONAL: u16 = 5;
+const UNDEFINED: u16 = 7;
 
 /// One 12-byte directory entry.
 #[derive(Debug, Clone, Copy)]
@@ -218,30 +224,29 @@ pub(super) fn set_dpi(block: &mut [u8], dpi: (f64, f64)) -> Patched {
     if done == Patched::Yes && !unit && list.iter().any(|e| e.tag == RESOLUTION_UNIT) { Patched::Stuck } else { done }
 }
 
-/// Unlinks IFD1, whose thumbnail shows the picture before processing.
+/// Unlinks IFD1, whose thumbnail shows the picture before processing, and blanks the thumbnail's data.
 pub(super) fn drop_thumbnail(block: &mut [u8]) {
-    if let Some((_, _, next)) = ifd0(block) {
-        put(block, next, &[0; 4]);
+    let Some((little, _, next)) = ifd0(block) else { return };
+    if let Some((list, _)) = u32_at(block, next, little).filter(|&at| at >= 8).and_then(|at| entries(block, at as usize, little)) {
+        let value = |tag| list.iter().find(|e| e.tag == tag).and_then(|e| integer(block, e, little)).map(|v| v as usize);
+        if let (Some(at), Some(len)) = (value(THUMBNAIL_AT), value(THUMBNAIL_BYTES))
+            && block.get(at..at.saturating_add(2)) == Some(b"\xff\xd8")
+            && let Some(data) = block.get_mut(at..at.saturating_add(len))
+        {
+            data.fill(0);
+        }
     }
+    put(block, next, &[0; 4]);
 }
 
-/// A block that says nothing but the resolution, for containers that have no other place for it (WebP).
-pub(super) fn of_dpi(dpi: (f64, f64)) -> Vec<u8> {
-    let mut b = b"II*\0\x08\0\0\0\x03\0".to_vec();
-    let after = 8 + 2 + 3 * 12 + 4;
-    for (tag, kind, value) in [(X_RESOLUTION, RATIONAL, after), (Y_RESOLUTION, RATIONAL, after + 8), (RESOLUTION_UNIT, SHORT, 2)] {
-        b.extend(tag.to_le_bytes());
-        b.extend(kind.to_le_bytes());
-        b.extend(1u32.to_le_bytes());
-        b.extend((value as u32).to_le_bytes());
-    }
-    b.extend([0; 4]);
-    for v in [dpi.0, dpi.1] {
+/// Puts X/YResolution (as inches) into a block, whether or not they are there.
+pub(super) fn add_dpi(block: &mut Vec<u8>, dpi: (f64, f64)) -> bool {
+    let ratio = |v| {
         let (n, d) = rational(v);
-        b.extend(n.to_le_bytes());
-        b.extend(d.to_le_bytes());
-    }
-    b
+        entries::Value::Rational(n, d)
+    };
+    let new = [(X_RESOLUTION, ratio(dpi.0)), (Y_RESOLUTION, ratio(dpi.1)), (RESOLUTION_UNIT, entries::Value::Short(2))];
+    entries::add(block, entries::Which::Main, &new)
 }
 
 /// A resolution as a fraction with four decimals.
@@ -327,8 +332,12 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_block_made_for_the_resolution_reads_back() {
-        assert_eq!(dpi(&of_dpi((300.0, 72.25))), Some((300.0, 72.25)));
+    fn a_resolution_is_put_where_none_was() {
+        let mut b = entries::empty();
+        assert!(add_dpi(&mut b, (300.0, 72.25)));
+        assert_eq!(dpi(&b), Some((300.0, 72.25)));
+        assert!(add_dpi(&mut b, (150.0, 150.0)));
+        assert_eq!(dpi(&b), Some((150.0, 150.0)));
     }
 
     #[test]

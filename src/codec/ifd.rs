@@ -31,7 +31,7 @@ pub(super) struct Directory {
 }
 
 /// Bytes per value of a field type, 0 if unknown.
-fn width(kind: u16) -> usize {
+pub(super) fn width(kind: u16) -> usize {
     match kind {
         1 | 2 | 6 | 7 => 1,
         3 | 8 => 2,

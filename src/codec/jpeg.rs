@@ -233,10 +233,7 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
             AGAIN,
         ));
     }
-    let (metadata, mut notes) = collect(&w);
-    if bytes.get(w.end.unwrap_or(0)..).is_some_and(|rest| find(&rest[..rest.len().min(64)], b"\xff\xd8\xff").is_some()) {
-        notes.push("it holds further pictures (gain map, depth map or second view), which are not carried".into());
-    }
+    let (metadata, mut notes) = metadata_of(&w, bytes);
 
     let (channels, input) = match f.colour {
         Colour::Grey => (Channels::Grey, ColorSpace::Luma),
@@ -295,6 +292,22 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
         notes.push(note);
     }
     Ok(Image { width, height, channels, samples: Samples::U8(pixels), format: Format::Jpeg, metadata, notes })
+}
+
+/// Metadata alone; the pixels are passed over.
+pub(super) fn metadata(bytes: &[u8]) -> (Metadata, Vec<String>) {
+    let (mut m, notes) = metadata_of(&walk(bytes, false), bytes);
+    // A CMYK profile is used up when pixels are decoded.
+    m.icc = m.icc.filter(|icc| icc.get(16..20) != Some(b"CMYK"));
+    (m, notes)
+}
+
+fn metadata_of(w: &Walk<'_>, bytes: &[u8]) -> (Metadata, Vec<String>) {
+    let (m, mut notes) = collect(w);
+    if bytes.get(w.end.unwrap_or(bytes.len())..).is_some_and(|rest| find(&rest[..rest.len().min(64)], b"\xff\xd8\xff").is_some()) {
+        notes.push("it holds further pictures (gain map, depth map or second view), which are not carried".into());
+    }
+    (m, notes)
 }
 
 /// YCCK to CMYK as stored: `C = 255 - R`, `M = 255 - G`, `Y = 255 - B` of the usual conversion (JFIF 1.02); K passes.

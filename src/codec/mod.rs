@@ -4,17 +4,24 @@
 //! three dispatching functions here. Containers are taken apart by our own small, bounds-checked walkers, so that metadata is
 //! found wherever a writer put it and sizes are checked before memory is taken; only pixel data goes to codec crates.
 
+mod c2pa;
+mod carry;
+mod changes;
 mod cmyk;
 mod exif;
+mod facts;
 mod format;
+mod generation;
 mod ifd;
 mod jpeg;
 mod metadata;
 mod other;
 mod png;
 mod quantise;
+mod stealth;
 mod tiff;
 mod webp;
+mod xmp;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
@@ -22,8 +29,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub use c2pa::{Claim, sidecar};
+pub use changes::{Changes, Event, Keep, SOURCE_TYPES, SourceType, Strip};
 pub use format::Format;
+pub use generation::{Generation, generation, generation_in};
 pub use metadata::{International, Metadata, Text, losses};
+pub use stealth::{Hidden, hidden_text};
 
 use crate::band::Band;
 use crate::error::{Error, Result};
@@ -149,21 +160,64 @@ fn decode_unguarded(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image>
         Format::Gif => other::gif_decode(path, bytes, limits),
         f @ (Format::Bmp | Format::Pnm | Format::Qoi) => other::decode(path, bytes, limits, f),
     }?;
+    let turn = settle(path, format, image.channels, &mut image.metadata, &mut image.notes);
+    if let Some(hidden) = hidden_text(&image) {
+        image.notes.push(format!(
+            "a text is hidden in the lowest bits of its {} (stealth PNG info); it does not survive processing",
+            hidden.place
+        ));
+    }
+    image.orient(turn);
+    Ok(image)
+}
+
+/// What a file says beside its pixels; see [`examine`].
+#[derive(Debug, Clone)]
+pub struct Examined {
+    pub header: Header,
+    /// As [`decode`] gives it.
+    pub metadata: Metadata,
+    /// What is noteworthy, one plain sentence each.
+    pub notes: Vec<String>,
+}
+
+/// Reads header and metadata of a whole file without decoding its pixels, also of animations and of files whose pixels are
+/// damaged.
+pub fn examine(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Examined> {
+    let unguarded = || {
+        let header = header(path, bytes, limits)?;
+        let (mut metadata, mut notes) = match header.format {
+            Format::Png => png::metadata(bytes),
+            Format::Jpeg => jpeg::metadata(bytes),
+            Format::WebP => webp::metadata(bytes),
+            Format::Tiff => tiff::metadata(path, bytes)?,
+            Format::Gif => other::gif_metadata(path, bytes)?,
+            Format::Bmp | Format::Pnm | Format::Qoi => (Metadata::default(), Vec::new()),
+        };
+        settle(path, header.format, header.channels, &mut metadata, &mut notes);
+        Ok(Examined { header, metadata, notes })
+    };
+    catch_unwind(AssertUnwindSafe(unguarded))
+        .unwrap_or_else(|_| Err(Error::input(path, "the reader stopped on damaged data", "export it again; please report this file")))
+}
+
+/// Brings metadata as read into the form [`Metadata`] promises, and returns the orientation the pixels need.
+fn settle(path: &Path, format: Format, channels: Channels, m: &mut Metadata, notes: &mut Vec<String>) -> u8 {
     if let Some(named) = Format::from_path(path).filter(|&f| f != format) {
-        image.notes.push(format!("named like a {} file but holds a {}; read as {}", named.name(), format.name(), format.name()));
+        notes.push(format!("named like a {} file but holds a {}; read as {}", named.name(), format.name(), format.name()));
     }
-    if image.metadata.c2pa.is_some() {
-        image.notes.push("its Content Credentials (C2PA) vouch for the source's exact bytes; the claim is not carried over".into());
+    if m.c2pa.is_some() {
+        notes.push("its Content Credentials (C2PA) vouch for the source's exact bytes; the claim is not carried over".into());
     }
-    let m = &mut image.metadata;
-    if m.icc.as_ref().is_some_and(|icc| !metadata::icc_fits(icc, image.channels.colours())) {
+    if m.icc.as_ref().is_some_and(|icc| !metadata::icc_fits(icc, channels.colours())) {
         m.icc = None;
-        image.notes.push("its ICC profile is damaged or describes another kind of pixels; sRGB is assumed".into());
+        notes.push("its ICC profile is damaged or describes another kind of pixels; sRGB is assumed".into());
     }
     if m.exif.as_ref().is_some_and(|block| !exif::is_valid(block)) {
         m.exif = None;
-        image.notes.push("its EXIF block is damaged and was left out".into());
+        notes.push("its EXIF block is damaged and was left out".into());
     }
+    carry::out_of(m);
     let turn = orientation(m.exif.as_deref(), m.xmp.as_deref());
     if let Some(block) = &mut m.exif {
         exif::set_orientation(block, 1);
@@ -177,8 +231,7 @@ fn decode_unguarded(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image>
     if turn >= 5 {
         m.dpi = m.dpi.map(|(x, y)| (y, x));
     }
-    image.orient(turn);
-    Ok(image)
+    turn
 }
 
 /// The orientation of a file: EXIF's, else XMP's, else 1.
@@ -218,6 +271,8 @@ pub fn encoder(
 ) -> Result<Box<dyn Encoder>> {
     Format::check(path, how, width, height)?;
     let out = Output::create(path)?;
+    let (metadata, _) = carry::into(how.format, metadata);
+    let metadata = metadata.as_ref();
     Ok(match how.format {
         Format::Png => Box::new(png::Writer::new(out, how, width, height, channels, metadata)?),
         Format::Jpeg => Box::new(jpeg::Writer::new(out, how, width, height, channels, metadata)?),

@@ -174,6 +174,13 @@ pub(super) fn gif_header(path: &Path, bytes: &[u8]) -> Result<Header> {
     Ok(Header { format: Format::Gif, width: g.width, height: g.height, channels: Channels::of(3, g.transparent), bits: 8, orientation: 1 })
 }
 
+/// A GIF's metadata alone.
+pub(super) fn gif_metadata(path: &Path, bytes: &[u8]) -> Result<(Metadata, Vec<String>)> {
+    let g = gif(path, bytes)?;
+    let notes = if g.frames > 1 { vec![format!("this is an animation (GIF, {} frames)", g.frames)] } else { Vec::new() };
+    Ok((Metadata { comment: g.comment, ..Metadata::default() }, notes))
+}
+
 /// Decodes a still GIF; animations are refused.
 pub(super) fn gif_decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image> {
     let g = gif(path, bytes)?;

@@ -285,6 +285,25 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
     Ok(Image { width, height, channels, samples, format: Format::Png, metadata, notes })
 }
 
+/// Metadata alone; pixel data is passed over.
+pub(super) fn metadata(bytes: &[u8]) -> (Metadata, Vec<String>) {
+    let mut extra = Extra::default();
+    for c in chunks(bytes, false) {
+        match &c.kind {
+            b"IEND" => break,
+            b"acTL" => {
+                let frames = c.data.get(..4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_be_bytes);
+                extra.notes.push(format!("this is an animation (APNG, {frames} frames)"));
+            }
+            _ if c.critical() => {}
+            _ if c.whole => extra.take(&c),
+            _ => extra.notes.push(format!("its {} chunk is damaged and was left out", c.name())),
+        }
+    }
+    let Extra { metadata, notes, .. } = extra.finish();
+    (metadata, notes)
+}
+
 fn big_endian(from: &[u8], to: &mut Vec<u16>) {
     to.extend(from.chunks_exact(2).map(|b| u16::from_be_bytes([b[0], b[1]])));
 }

@@ -159,6 +159,18 @@ pub(super) fn header(path: &Path, bytes: &[u8]) -> Result<Header> {
     })
 }
 
+/// Metadata alone; the pixels are passed over.
+pub(super) fn metadata(path: &Path, bytes: &[u8]) -> Result<(Metadata, Vec<String>)> {
+    let (dir, _) = page(path, bytes)?;
+    let (mut m, mut notes) = collect(&dir);
+    // A CMYK profile is used up when pixels are decoded.
+    m.icc = m.icc.filter(|icc| icc.get(16..20) != Some(b"CMYK"));
+    if dir.more {
+        notes.push("it has further pages, which are not carried".into());
+    }
+    Ok((m, notes))
+}
+
 /// Decodes the first page's pixels and metadata; the orientation is not applied.
 pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image> {
     let (dir, p) = page(path, bytes)?;

@@ -120,6 +120,16 @@ pub(super) fn header(path: &Path, bytes: &[u8]) -> Result<Header> {
     })
 }
 
+/// Metadata alone; the pixels are passed over.
+pub(super) fn metadata(bytes: &[u8]) -> (Metadata, Vec<String>) {
+    let i = info(bytes);
+    let mut notes: Vec<String> = i.cut.iter().map(|what| format!("its {what} is cut off and was left out")).collect();
+    if i.animated {
+        notes.push(format!("this is an animation (WebP, {} frames)", i.frames));
+    }
+    (i.metadata, notes)
+}
+
 /// Decodes pixels and metadata; the orientation is not applied.
 pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image> {
     let i = info(bytes);
@@ -206,7 +216,7 @@ impl super::Encoder for Writer {
 
 /// libwebp's file with our metadata: VP8X, ICCP, pixels, EXIF, XMP, in the order the standard asks for.
 fn assemble(packed: &[u8], width: u32, height: u32, m: &Metadata) -> Vec<u8> {
-    let exif = m.exif_or_dpi();
+    let exif = m.exif.as_deref();
     let icc = m.icc.as_deref().filter(|icc| super::metadata::icc_fits(icc, 3));
     if icc.is_none() && exif.is_none() && m.xmp.is_none() {
         return packed.to_vec();
@@ -234,7 +244,7 @@ fn assemble(packed: &[u8], width: u32, height: u32, m: &Metadata) -> Vec<u8> {
         push(&c.kind, c.data);
     }
     if let Some(exif) = exif {
-        push(b"EXIF", &exif);
+        push(b"EXIF", exif);
     }
     if let Some(xmp) = &m.xmp {
         push(b"XMP ", xmp);
