@@ -312,7 +312,7 @@ mod tests {
         assert_eq!(mix(["one", "one"], "ids", "unknown").unwrap(), "MIT");
         assert_eq!(mix(["one", spec], "both", "unknown").unwrap(), "unknown");
         assert_eq!((read("ids.onnx"), read("both.onnx")), (read("one.onnx"), read("one.onnx")));
-        assert_eq!(mix(["one", "lastmile-start-x4"], "odd", "").unwrap_err().exit(), Exit::Usage);
+        assert_eq!(mix(["one", "lastmile-faithful-x2"], "odd", "").unwrap_err().exit(), Exit::Usage);
         assert_eq!(mix(["one", "nothing"], "odd", "").unwrap_err().exit(), Exit::Usage);
     }
 
