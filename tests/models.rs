@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use lastmile::Band;
 use lastmile::error::Result;
 use lastmile::upscale::Infer;
+use lastmile::upscale::catalogue;
+use lastmile::upscale::denoise::denoised;
 use lastmile::upscale::graph::{decode, encode, for_cpu, prelu_rewrite};
 use lastmile::upscale::home::Home;
 use lastmile::upscale::model::{Dtype, Halo, Kind, Layout, Manifest, Range, sha256};
@@ -151,6 +153,31 @@ fn shared_models_give_their_reference_results() {
 }
 
 #[test]
+fn shared_twins_give_every_strength_of_denoising() {
+    let Some(dir) = shared() else { return };
+    start();
+    let home = tempfile::tempdir().unwrap();
+    let home = Home::new(home.path());
+    let file = dir.join("realesr-general-x4v3.onnx");
+    let strong = catalogue::resolve(file.to_str().unwrap(), &home, &mut open).unwrap();
+    let weak = std::fs::read(dir.join("realesr-general-wdn-x4v3.onnx")).unwrap();
+    let input = read_png(&dir.join("reference/input_72x56.png"));
+    let at = |strength: f32| {
+        let mixed = denoised(&strong, strength, &home, &mut open).unwrap();
+        assert_eq!(mixed.sha256, sha256(&mixed.bytes));
+        assert_eq!((mixed.manifest.halo, mixed.manifest.scale), (strong.manifest.halo, 4));
+        session(&mixed.bytes).run(&input).unwrap()
+    };
+    let (none, half, full) = (at(0.0), at(0.5), at(1.0));
+    assert_eq!(difference(&none, &session(&weak).run(&input).unwrap()), 0.0);
+    assert_eq!(difference(&full, &session(&strong.bytes).run(&input).unwrap()), 0.0);
+    // The two were trained from one another: what lies between their weights is a picture between theirs.
+    let apart = difference(&none, &full);
+    assert!(apart > 0.02 && difference(&none, &half) < apart && difference(&half, &full) < apart, "{apart}");
+    assert!(half.data.iter().all(|v| v.is_finite()));
+}
+
+#[test]
 fn shared_models_are_probed_right() {
     let expected = [
         ("4xLSDIRCompactC3", 4, Halo::Exact(18), 1),
@@ -191,7 +218,7 @@ fn networks_for_0_to_255_are_recognised() {
     let embedded = lastmile::upscale::model::Model::embedded_default().unwrap();
     assert_eq!(probed("m.onnx", &for_bytes("m", &embedded.bytes)).unwrap().range, Range::Byte);
     let as_is = probed("m.onnx", &embedded.bytes).unwrap();
-    assert_eq!((as_is.range, as_is.halo, as_is.scale), (Range::One, Halo::Exact(11), 4));
+    assert_eq!((as_is.range, as_is.halo, as_is.scale), (Range::One, embedded.manifest.halo, 4));
 }
 
 /// The same network for values of 0..255.

@@ -42,7 +42,7 @@ class Soap(torch.optim.Optimizer):
 
 
 def basis(a):
-    return torch.linalg.eigh(a + 1e-12 * torch.eye(len(a)))[1].flip(1)
+    return torch.linalg.eigh(a + 1e-12 * torch.eye(len(a), device=a.device))[1].flip(1)
 
 
 def refresh(st):

@@ -44,7 +44,7 @@ def args_():
     a.add_argument('--ema', type=float, default=0.999)
     a.add_argument('--seed', type=int, default=1)
     a.add_argument('--threads', type=int, default=2)
-    a.add_argument('--workers', type=int, default=1, help='processes, each with its part of the batch (--threads is for one)')
+    a.add_argument('--workers', type=int, default=1, help='processes that share the batch; --threads counts for each')
     a.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     a.add_argument('--bf16', action='store_true')
     a.add_argument('--save-every', type=float, default=180, help='seconds')
@@ -106,7 +106,7 @@ def validate(net, pairs, scale, device):
 
 def average(net, done):
     """The workers' mean gradient, and the first one's clock, so that all keep the same weights and schedule."""
-    flat = torch.cat([p.grad.flatten() for p in net.parameters()] + [torch.tensor([done])])
+    flat = torch.cat([p.grad.flatten() for p in net.parameters()] + [torch.tensor([done], device=next(net.parameters()).device)])
     if torch.distributed.get_rank():
         flat[-1] = 0
     torch.distributed.all_reduce(flat)
@@ -147,15 +147,16 @@ def train(rank, a, meet):
         net.load_state_dict(state['net'])
     net = net.to(a.device, memory_format=torch.channels_last)
     ema = {k: v.clone() for k, v in net.state_dict().items()}
-    opt = Soap(net.parameters(), a.lr) if a.optim == 'soap' else torch.optim.Adam(net.parameters(), a.lr, betas=(0.9, 0.99))
+    adam = lambda: torch.optim.Adam(net.parameters(), a.lr, betas=(0.9, 0.99))
+    opt = Soap(net.parameters(), a.lr) if a.optim == 'soap' else adam()
     step, spent = 0, 0.0
     if state:
         ema = {k: v.to(a.device) for k, v in state['ema'].items()}
         opt.load_state_dict(state['opt'])
         step, spent = state['step'], state['spent']
     # Another seed after each resume: the same seed would show the same patches again.
-    train, val = data.split(a.data)
-    pairs = data.Pairs(train, a.scale, a.patch, a.seed * 1000003 + step + rank * 7919)
+    shown, val = data.split(a.data)
+    pairs = data.Pairs(shown, a.scale, a.patch, a.seed * 1000003 + step + rank * 7919)
     held = data.val_pairs(val, a.scale)
     say(f'{sum(p.numel() for p in net.parameters())} parameters, {net.cfg}, {len(pairs.images)} pictures, '
           f'{len(held)} held out, start: step {step}', flush=True)
@@ -197,7 +198,8 @@ def train(rank, a, meet):
     while True:
         while a.pause_file and os.path.exists(a.pause_file):
             time.sleep(1)
-        x, y = (torch.from_numpy(v).permute(0, 3, 1, 2).to(a.device).float().div_(255) for v in pairs.batch(a.batch // a.workers, a.clean))
+        batch = pairs.batch(a.batch // a.workers, a.clean)
+        x, y = (torch.from_numpy(v).permute(0, 3, 1, 2).to(a.device).float().div_(255) for v in batch)
         x = x.contiguous(memory_format=torch.channels_last)
         with torch.autocast(a.device.split(':')[0], torch.bfloat16, enabled=a.bf16):
             out = net(x)

@@ -8,9 +8,12 @@ use clap::{Args, ValueEnum};
 
 use super::{Globals, out, say};
 use crate::error::{Error, Exit, Result};
+use crate::upscale::catalogue;
 use crate::upscale::home::Home;
 use crate::upscale::import::{self, About, Activation, Imported, Options, Precision};
-use crate::upscale::model::{Kind, Manifest, Range, check_id};
+use crate::upscale::mix::mixed;
+use crate::upscale::model::{Kind, Manifest, Model, Origin, Range, check_id};
+use crate::upscale::probe::Open;
 
 /// Turn a PyTorch or safetensors checkpoint into a model
 #[derive(Args, Debug, Clone)]
@@ -36,10 +39,12 @@ pub struct ImportArgs {
 /// Mix two trainings of one network
 #[derive(Args, Debug, Clone)]
 pub struct InterpArgs {
-    /// The first checkpoint or .onnx file
-    a: PathBuf,
-    /// The second one, of the same network
-    b: PathBuf,
+    /// The first: a model's id, an ONNX file or a checkpoint
+    #[arg(value_name = "ID|FILE")]
+    a: String,
+    /// The second, of the same network
+    #[arg(value_name = "ID|FILE")]
+    b: String,
     /// Share of the second, 0 to 1
     share: f32,
     /// What the model is called from now on [default: A-B-SHARE]
@@ -47,7 +52,7 @@ pub struct InterpArgs {
     name: Option<String>,
     #[command(flatten)]
     about: AboutArgs,
-    /// Store the weights in 32 or 16 bits (of checkpoints; .onnx files stay as they are)
+    /// Store the weights of checkpoints in 32 or 16 bits; models stay as they are
     #[arg(long, value_enum, default_value = "fp32")]
     weights: WeightBits,
     /// SRVGGNetCompact without learned activations: which one it was trained with
@@ -111,10 +116,13 @@ pub fn run_import(args: &ImportArgs, globals: &Globals) -> anyhow::Result<Exit> 
 
 /// Runs `models interp`.
 pub fn run_interp(args: &InterpArgs, globals: &Globals) -> anyhow::Result<Exit> {
-    let id = args.name.clone().unwrap_or_else(|| format!("{}-{}-{}", id_of(&args.a), id_of(&args.b), args.share));
+    let name = |spec: &str| id_of(Path::new(spec));
+    let id = args.name.clone().unwrap_or_else(|| format!("{}-{}-{}", name(&args.a), name(&args.b), args.share));
     let options = Options { precision: precision(args.weights), activation: activation(args.activation), range: None };
-    let about = about(&args.about, id, &args.a);
-    report(&interp([&args.a, &args.b], args.share, &about, &options, args.about.overwrite, &Home::new(&globals.home))?)
+    let about = about(&args.about, id, Path::new(&format!("{} and {}", name(&args.a), name(&args.b))));
+    let mut open = |manifest: &Manifest, bytes: &[u8]| super::models::open(globals, manifest, bytes);
+    let home = Home::new(&globals.home);
+    report(&interp([&args.a, &args.b], args.share, &about, &options, args.about.overwrite, &home, &mut open)?)
 }
 
 /// Imports a checkpoint and registers it in `home`. Also what `models pull` does with a checkpoint it has fetched.
@@ -127,25 +135,38 @@ pub fn import(file: &Path, about: &About, options: &Options, overwrite: bool, ho
     register(&imported, about, home)
 }
 
-/// Mixes two checkpoints and registers the result in `home`.
-pub fn interp(files: [&Path; 2], share: f32, about: &About, options: &Options, overwrite: bool, home: &Home) -> Result<Registered> {
+/// Mixes two trainings of one network, each a model or a checkpoint, and registers the result in `home`.
+pub fn interp(
+    specs: [&str; 2],
+    share: f32,
+    about: &About,
+    options: &Options,
+    overwrite: bool,
+    home: &Home,
+    open: &mut Open<'_>,
+) -> Result<Registered> {
     free(about, overwrite, home)?;
-    let [a, b] = files;
-    if is_onnx(a) || is_onnx(b) {
-        return Err(Error::usage(
-            "models interp",
-            "an .onnx file does not say which network it is; checkpoints (.pth, .safetensors) are mixed",
-            "the checkpoints the .onnx files were made from",
-        ));
-    }
-    let mut mixed = import::import(a, options)?;
-    let other = import::import(b, options)?;
-    mixed.model = import::interpolate(&mixed.model, &other.model, share)?;
-    register(&mixed, about, home)
+    let [a, b] = specs;
+    let (a, b) = (model(a, about, options, home, open)?, model(b, about, options, home, open)?);
+    let mix = mixed(&a, &b, share, &about.id)?;
+    let licence = match about.licence.as_str() {
+        "unknown" if a.manifest.licence == b.manifest.licence => a.manifest.licence,
+        said => said.to_owned(),
+    };
+    let About { kind, source, .. } = about.clone();
+    let manifest = Manifest { kind, licence, source, ..mix.manifest };
+    put(&mix.bytes, manifest, home)
 }
 
-fn is_onnx(file: &Path) -> bool {
-    file.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx"))
+/// What an id or file stands for: a checkpoint is imported, anything else is a model.
+fn model(spec: &str, about: &About, options: &Options, home: &Home, open: &mut Open<'_>) -> Result<Model> {
+    let path = Path::new(spec);
+    if !path.is_file() || path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx")) {
+        return catalogue::resolve(spec, home, open);
+    }
+    let (onnx, manifest) = import::import(path, options)?.files(about);
+    let sha256 = manifest.sha256.clone();
+    Ok(Model { manifest, bytes: onnx.into(), sha256, origin: Origin::File(path.into()) })
 }
 
 /// That the id is usable and not taken.
@@ -165,10 +186,14 @@ fn free(about: &About, overwrite: bool, home: &Home) -> Result<()> {
 /// Writes the ONNX file, then the manifest that makes it known.
 fn register(imported: &Imported, about: &About, home: &Home) -> Result<Registered> {
     let (onnx, manifest) = imported.files(about);
+    put(&onnx, manifest, home)
+}
+
+fn put(onnx: &[u8], manifest: Manifest, home: &Home) -> Result<Registered> {
     let dir = home.models();
     fs::create_dir_all(&dir).map_err(|e| Error::output(&dir, e, "a writable folder in LASTMILE_HOME"))?;
-    write(&dir.join(&manifest.file), &onnx)?;
-    let path = dir.join(format!("{}.toml", about.id));
+    write(&dir.join(&manifest.file), onnx)?;
+    let path = dir.join(format!("{}.toml", manifest.id));
     write(&path, manifest.to_toml().as_bytes())?;
     Ok(Registered { manifest, path })
 }
@@ -229,7 +254,7 @@ fn activation(name: Option<ActivationName>) -> Option<Activation> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upscale::graph;
+    use crate::upscale::{Infer, graph};
 
     fn fixture(name: &str) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/import").join(name)
@@ -273,10 +298,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::new(dir.path());
         let file = fixture("srvgg-x4-prelu.pth");
-        interp([&file, &file], 0.5, &about("same"), &Options::default(), false, &home).unwrap();
+        let spec = file.to_str().unwrap();
+        let mut never = |_: &Manifest, _: &[u8]| -> Result<Box<dyn Infer>> { Err(Error::Internal("a session was opened".into())) };
+        let mut mix = |specs: [&str; 2], id: &str, licence: &str| {
+            let about = About { licence: licence.into(), ..about(id) };
+            interp(specs, 0.5, &about, &Options::default(), false, &home, &mut never).map(|r| r.manifest.licence)
+        };
+        mix([spec, spec], "same", "CC0-1.0").unwrap();
         import(&file, &about("one"), &Options::default(), false, &home).unwrap();
         let read = |name: &str| fs::read(home.models().join(name)).unwrap();
         assert_eq!(read("same.onnx"), read("one.onnx"));
+        // Registered models too, with each other and with checkpoints; a licence that both have stays.
+        assert_eq!(mix(["one", "one"], "ids", "unknown").unwrap(), "MIT");
+        assert_eq!(mix(["one", spec], "both", "unknown").unwrap(), "unknown");
+        assert_eq!((read("ids.onnx"), read("both.onnx")), (read("one.onnx"), read("one.onnx")));
+        assert_eq!(mix(["one", "lastmile-faithful-x2"], "odd", "").unwrap_err().exit(), Exit::Usage);
+        assert_eq!(mix(["one", "nothing"], "odd", "").unwrap_err().exit(), Exit::Usage);
     }
 
     #[test]

@@ -378,7 +378,7 @@ mod tests {
         let model = Model::embedded_default().unwrap();
         let line = described(&model.manifest, &model.origin);
         assert_eq!(line["origin"], "embedded");
-        assert_eq!(line["manifest"]["halo"]["exact"], 11);
+        assert_eq!(line["manifest"]["halo"]["exact"], model.manifest.halo.px());
         assert_eq!(line["manifest"]["range"], 1);
         assert_eq!(line["manifest"]["sha256"], model.sha256);
     }

@@ -290,7 +290,7 @@ mod tests {
 
         let bad = || -> Result<Box<dyn Infer>> { Ok(Box::new(Fake(&RUNS, true))) };
         let e = measure(&bad, &spec, 2, Duration::ZERO, &|| None).unwrap_err();
-        assert!(e.to_string().contains("256x256"), "{e}");
+        assert!(e.to_string().contains("384x384"), "{e}");
     }
 
     #[test]

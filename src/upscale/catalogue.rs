@@ -269,7 +269,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 mod tests {
     use super::*;
     use crate::band::Band;
-    use crate::upscale::model::{Halo, Kind, Range};
+    use crate::upscale::model::{Kind, Range};
     use crate::upscale::{Infer, InferError, graph};
 
     /// Repeats every pixel 4 x 4 times.
@@ -310,13 +310,14 @@ mod tests {
     #[test]
     fn unknown_names_get_near_ones() {
         let home = Home::new(tempfile::tempdir().unwrap().path());
+        let all: Vec<_> = EMBEDDED.iter().map(|e| e.id).collect();
         for (typed, says) in [
-            ("lastmile-strat-x4", "`lastmile-start-x4`"),
-            ("start", "`lastmile-start-x4`"),
-            ("zzz", "one of lastmile-start-x4, lastmile-faithful-x2, none"),
+            ("lastmile-faithfull-x2", "`lastmile-faithful-x2`".to_owned()),
+            ("faithful-x2", "`lastmile-faithful-x2`".to_owned()),
+            ("zzz", format!("one of {}, none", all.join(", "))),
         ] {
             let error = resolve(typed, &home, &mut never).unwrap_err();
-            assert!(error.to_string().contains(says), "{error}");
+            assert!(error.to_string().contains(&says), "{error}");
             assert_eq!(error.exit() as u8, 2);
         }
         let error = resolve("realesr-general-x4v3", &home, &mut never).unwrap_err();
@@ -341,8 +342,8 @@ mod tests {
         };
         let first = resolve(file.to_str().unwrap(), &home, &mut open).unwrap();
         assert_eq!(opened, 1);
-        let m = &first.manifest;
-        assert_eq!((m.id.as_str(), m.scale, m.halo, m.kind, m.range), ("some-net--1-", 4, Halo::Exact(11), Kind::Perceptual, Range::One));
+        let (m, halo) = (&first.manifest, Model::embedded_default().unwrap().manifest.halo);
+        assert_eq!((m.id.as_str(), m.scale, m.halo, m.kind, m.range), ("some-net--1-", 4, halo, Kind::Perceptual, Range::One));
         assert_eq!(first.origin, Origin::Probed(file.clone()));
         let again = resolve(file.to_str().unwrap(), &home, &mut never).unwrap();
         assert_eq!(again.manifest, first.manifest);

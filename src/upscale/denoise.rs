@@ -1,13 +1,10 @@
 //! How much a network denoises, where it was trained twice: once to denoise and once to leave noise alone. Mixing the weights
-//! of the two gives every degree in between (see [`super::import::interpolate`]).
-
-use std::borrow::Cow;
+//! of the two gives every degree in between (see [`super::mix::mixed`]).
 
 use super::catalogue;
-use super::graph;
 use super::home::Home;
-use super::import::interpolate;
-use super::model::{Halo, Manifest, Model, Origin, sha256};
+use super::mix::mixed;
+use super::model::{Model, Origin};
 use super::probe::Open;
 use super::public;
 use crate::error::{Error, Result};
@@ -32,25 +29,8 @@ pub fn denoised(model: &Model, strength: f32, home: &Home, open: &mut Open<'_>) 
         return Ok(model.clone());
     }
     let weak = find(model, twin, home, open)?;
-    let (a, b) = (graph::decode(id, &model.bytes)?, graph::decode(twin, &weak.bytes)?);
-    let same = |m: &Manifest| (m.scale, m.channels, m.order, m.range, m.dtype, m.layout, m.size, m.stride);
-    if same(&model.manifest) != same(&weak.manifest) {
-        let what = format!("it takes other pictures than its twin `{twin}`");
-        return Err(Error::model(id, what, "lastmile models show of both; pull or import them the same way"));
-    }
     // The share is the second one's; in f64, so that 0.3 of one is not 0.70000005 of the other.
-    let bytes = graph::encode(&interpolate(&a, &b, (1.0 - f64::from(strength)) as f32)?);
-    let sha256 = sha256(&bytes);
-    let id = format!("{id}-denoise-{strength}");
-    let manifest = Manifest {
-        name: id.clone(),
-        file: format!("{id}.onnx"),
-        id,
-        sha256: sha256.clone(),
-        halo: wider(model.manifest.halo, weak.manifest.halo),
-        ..model.manifest.clone()
-    };
-    Ok(Model { manifest, bytes: Cow::Owned(bytes), sha256, origin: model.origin.clone() })
+    mixed(model, &weak, (1.0 - f64::from(strength)) as f32, &format!("{id}-denoise-{strength}"))
 }
 
 fn find(model: &Model, twin: &str, home: &Home, open: &mut Open<'_>) -> Result<Model> {
@@ -71,21 +51,12 @@ fn find(model: &Model, twin: &str, home: &Home, open: &mut Open<'_>) -> Result<M
     }
 }
 
-/// The halo that is enough for both.
-fn wider(a: Halo, b: Halo) -> Halo {
-    match (a, b) {
-        (Halo::Blend(x), Halo::Blend(y)) => Halo::Blend(x.max(y)),
-        (Halo::Blend(x), _) | (_, Halo::Blend(x)) => Halo::Blend(x),
-        (Halo::Exact(x), Halo::Exact(y)) => Halo::Exact(x.max(y)),
-        _ => Halo::Measured(a.px().max(b.px())),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upscale::Infer;
     use crate::upscale::catalogue::EMBEDDED;
+    use crate::upscale::model::{Manifest, sha256};
+    use crate::upscale::{Infer, graph};
     use std::fs;
 
     fn never(_: &Manifest, _: &[u8]) -> Result<Box<dyn Infer>> {
@@ -152,12 +123,5 @@ mod tests {
         for strength in [-0.1, 1.1, f32::NAN] {
             assert_eq!(denoised(&plain, strength, &home, &mut never).unwrap_err().kind(), "usage");
         }
-    }
-
-    #[test]
-    fn halos_are_enough_for_both() {
-        assert_eq!(wider(Halo::Exact(3), Halo::Exact(5)), Halo::Exact(5));
-        assert_eq!(wider(Halo::Exact(9), Halo::Measured(5)), Halo::Measured(9));
-        assert_eq!(wider(Halo::Measured(90), Halo::Blend(32)), Halo::Blend(32));
     }
 }

@@ -15,6 +15,7 @@ pub mod import;
 pub mod install;
 pub mod lock;
 pub mod machine;
+pub mod mix;
 pub mod model;
 pub mod network;
 pub mod onnx;

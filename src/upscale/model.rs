@@ -194,7 +194,7 @@ impl Manifest {
     /// Reads and checks a manifest; `path` is used in messages.
     pub fn parse(path: impl AsRef<Path>, text: &str) -> Result<Self> {
         let path = path.as_ref().display();
-        let wrong = |what: String| Error::model(&path, what, "compare it with the output of `lastmile models show lastmile-start-x4`");
+        let wrong = |what: String| Error::model(&path, what, "compare it with the output of `lastmile models show lastmile-faithful-x2`");
         let manifest: Self = toml::from_str(text).map_err(|e| wrong(e.to_string().trim_end().to_owned()))?;
         manifest.check().map_err(wrong)?;
         Ok(manifest)
@@ -390,7 +390,10 @@ mod tests {
             assert!(!model.manifest.licence.is_empty() && !model.manifest.source.is_empty());
         }
         let default = Model::embedded_default().unwrap().manifest;
-        assert_eq!((default.scale, default.channels, default.halo, default.kind), (4, 3, Halo::Exact(11), Kind::Faithful));
+        assert_eq!((default.scale, default.channels, default.halo.mode(), default.kind), (4, 3, "exact", Kind::Faithful));
+        // What a run without --model may combine: one network per factor, or the cheaper of two would always win.
+        let scales: Vec<_> = Model::faithful_family().unwrap().iter().map(|m| m.manifest.scale).collect();
+        assert_eq!(scales, [4, 2]);
     }
 
     #[test]
@@ -407,15 +410,15 @@ mod tests {
 
     #[test]
     fn wrong_manifests_say_what_is_wrong() {
-        let good = Model::embedded_default().unwrap().manifest.to_toml();
+        let good = Model::embedded("lastmile-faithful-x2").unwrap().unwrap().manifest.to_toml();
         for (from, to, says) in [
-            ("scale       = 4", "scale = 99", "`scale` is 99, it must be 1 to 16"),
-            ("scale       = 4", "", "missing field `scale`"),
+            ("scale       = 2", "scale = 99", "`scale` is 99, it must be 1 to 16"),
+            ("scale       = 2", "", "missing field `scale`"),
             ("range       = 1", "range = 2", "range is 1 (values 0..1) or 255"),
             ("channels    = 3", "channels = 4", "`channels` is 4, it must be 1 or 3"),
             ("stride      = 1", "strides = 1", "unknown field `strides`"),
-            ("\"lastmile-start-x4\"", "\"../etc\"", "no usable id"),
-            ("\"lastmile-start-x4.onnx\"", "\"a/b.onnx\"", "without folders"),
+            ("\"lastmile-faithful-x2\"", "\"../etc\"", "no usable id"),
+            ("\"lastmile-faithful-x2.onnx\"", "\"a/b.onnx\"", "without folders"),
         ] {
             assert!(good.contains(from), "{from}\n{good}");
             let error = Manifest::parse("m.toml", &good.replacen(from, to, 1)).unwrap_err();
