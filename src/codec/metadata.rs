@@ -252,9 +252,10 @@ pub(super) fn resource_of_iptc(iptc: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A resolution read from a file, freed from the rounding of its unit (2,835 pixels per metre are 72 dpi).
+/// A resolution read from a file, freed from the rounding of its unit (2,835 pixels per metre are 72 dpi, and so are 2,834
+/// where a writer cut off the fraction).
 pub(super) fn tidy_dpi(x: f64, y: f64) -> Option<(f64, f64)> {
-    let tidy = |v: f64| if (v - v.round()).abs() < 0.013 { v.round() } else { v };
+    let tidy = |v: f64| if (v - v.round()).abs() < 0.026 { v.round() } else { v };
     let sane = |v: f64| v.is_finite() && (1.0..1e6).contains(&v);
     let (x, y) = (tidy(x), tidy(y));
     (sane(x) && sane(y)).then_some((x, y))
