@@ -294,7 +294,7 @@ fn a_claim_leaves_its_source_type_behind() {
     let Some(dir) = shared() else { return };
     let source = read(&dir.join("c2pa_firefly_progressive.jpg"));
     let claim = codec::Claim::read(source.c2pa.as_deref().unwrap()).unwrap();
-    assert!(claim.source_types.iter().any(|t| t.ends_with("/trainedAlgorithmicMedia")), "{claim:?}");
+    assert!(claim.source_types.iter().any(|t| t.ends_with("/compositeWithTrainedAlgorithmicMedia")), "{claim:?}");
     assert!(claim.generator.contains("Firefly") || claim.agents.iter().any(|a| a.contains("Firefly")), "{claim:?}");
     let (out, notes) = source.changed(&Changes { width: 4, height: 4, ..Changes::default() });
     assert!(out.source_type().unwrap().ends_with("lgorithmicMedia") && notes[0].contains("C2PA"), "{notes:?}");
@@ -329,7 +329,8 @@ fn generators_are_recognised_in_the_reference_files() {
         let g = codec::generation(&m).unwrap_or_else(|| panic!("{name}"));
         assert!(g.generator.contains(generator) && g.seed == seed && !g.prompt.is_empty(), "{name}: {g:?}");
         let stripped = m.changed(&Changes { width: 1, height: 1, strip: vec![Strip::Prompt], ..Changes::default() }).0;
-        assert_eq!(codec::generation(&stripped), None, "{name}");
+        // That a generator was at work may still be seen; what it was told may not.
+        assert!(codec::generation(&stripped).is_none_or(|g| g.prompt.is_empty() && g.seed.is_empty()), "{name}");
         let left = format!("{stripped:?}");
         assert!(!left.contains(g.prompt.lines().next().unwrap()) && !left.contains(seed) || seed == "0", "{name}: {left}");
     }

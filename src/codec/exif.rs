@@ -249,9 +249,9 @@ pub(super) fn add_dpi(block: &mut Vec<u8>, dpi: (f64, f64)) -> bool {
     entries::add(block, entries::Which::Main, &new)
 }
 
-/// Whether the block says nothing but the resolution, as blocks made for WebP do.
+/// Whether the block says nothing but the resolution and an orientation (which the pixels have), as blocks made for WebP do.
 pub(super) fn is_only_dpi(block: &[u8]) -> bool {
-    entries::says_nothing_but(block, &[X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT])
+    entries::says_nothing_but(block, &[ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT])
 }
 
 /// A resolution as a fraction with four decimals.
