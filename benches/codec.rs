@@ -2,6 +2,9 @@
 //!
 //! `LASTMILE_BENCH_IMAGE=FILE` takes a real picture instead.
 
+// Clippy knows tests by their attribute, not the functions that they share.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
+
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 

@@ -3,7 +3,11 @@
 //! The network runs only where ONNX Runtime is installed (`lastmile runtime install`); set LASTMILE_HOME if it lies elsewhere
 //! than in `target/test-home`.
 
+// Clippy knows tests by their attribute, not the functions that they share.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
+
 use std::hint::black_box;
+#[cfg(feature = "onnx")]
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

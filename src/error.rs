@@ -48,6 +48,9 @@ pub enum Error {
     /// A device that was asked for cannot run, or it failed while running.
     #[error("{}", Said(device, what, hint))]
     Device { device: String, what: String, hint: String },
+    /// A model that has to be downloaded is not here, or downloading it failed or is forbidden.
+    #[error("{}", Said(subject, what, hint))]
+    Unavailable { subject: String, what: String, hint: String },
     /// A limit (pixels, memory, container size) forbids the job.
     #[error("{}", Said(subject, what, hint))]
     Limit { subject: String, what: String, hint: String },
@@ -94,6 +97,11 @@ impl Error {
         Self::Device { device: device.to_string(), what: what.to_string(), hint: hint.to_string() }
     }
 
+    /// Something that is not here and has to be downloaded.
+    pub fn unavailable(subject: impl fmt::Display, what: impl fmt::Display, hint: impl fmt::Display) -> Self {
+        Self::Unavailable { subject: subject.to_string(), what: what.to_string(), hint: hint.to_string() }
+    }
+
     /// A limit that forbids the job.
     pub fn limit(subject: impl fmt::Display, what: impl fmt::Display, hint: impl fmt::Display) -> Self {
         Self::Limit { subject: subject.to_string(), what: what.to_string(), hint: hint.to_string() }
@@ -122,6 +130,7 @@ impl Error {
             Self::Model { .. } => "model",
             Self::Runtime { .. } => "runtime",
             Self::Device { .. } => "device",
+            Self::Unavailable { .. } => "unavailable",
             Self::Limit { .. } => "limit",
             Self::Quality { .. } => "quality",
             Self::Output { .. } => "output",
@@ -135,7 +144,7 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Usage { .. } | Self::Model { .. } => Exit::Usage,
-            Self::Runtime { .. } | Self::Device { .. } => Exit::Unavailable,
+            Self::Runtime { .. } | Self::Device { .. } | Self::Unavailable { .. } => Exit::Unavailable,
             Self::Input { .. } | Self::Limit { .. } | Self::Quality { .. } | Self::Output { .. } | Self::Io { .. } => Exit::Failed,
             Self::Interrupted => Exit::Interrupted,
             Self::Internal(_) => Exit::Internal,

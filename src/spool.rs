@@ -113,7 +113,7 @@ impl Spool {
         let mut shape = Shape { path: path.to_path_buf(), width, channels, depth, rows: 0 };
         let file = File::open(path).map_err(|e| shape.failed(e))?;
         let bytes = file.metadata().map_err(|e| shape.failed(e))?.len() as usize;
-        if shape.row_bytes() == 0 || bytes % shape.row_bytes() != 0 {
+        if shape.row_bytes() == 0 || !bytes.is_multiple_of(shape.row_bytes()) {
             let what = format!("{bytes} bytes are no whole rows of {width} px with {channels} channels");
             return Err(Error::output(path, what, "delete it and run again"));
         }

@@ -1,6 +1,9 @@
 //! Broken, hostile and unusual files: each ends as a picture or as an error that names the file and the fault, never in a
 //! panic. The files are not part of the repository; without them the tests on them say so and pass.
 
+// Clippy knows tests by their attribute, not the functions that they share.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
+
 use std::path::{Path, PathBuf};
 
 use lastmile::codec::{self, Encoding, Format, Limits, Metadata};

@@ -1,6 +1,9 @@
 //! Transcripts of the command line: every `tests/cli/**/*.trycmd` is run and compared. `TRYCMD=overwrite cargo test --test cli`
 //! writes them anew.
 
+// Clippy knows tests by their attribute, not the functions that they share.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
+
 #[cfg(feature = "onnx")]
 mod program;
 

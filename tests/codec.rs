@@ -1,5 +1,8 @@
 //! What goes into a file comes out again: pixels and metadata, for every container written.
 
+// Clippy knows tests by their attribute, not the functions that they share.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
+
 use std::path::Path;
 
 use lastmile::codec::{self, Encoding, Format, International, Limits, Metadata, Text, losses};

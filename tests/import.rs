@@ -2,6 +2,9 @@
 //!
 //! `fixtures/import` is made by models/train/make_import_fixtures.py: small networks with random weights and PyTorch's results.
 
+// Clippy knows tests by their attribute, not the functions that they share.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
+
 #[path = "import/eval.rs"]
 mod eval;
 #[path = "import/hostile.rs"]

@@ -1,12 +1,13 @@
 //! `lastmile runtime` and `lastmile doctor` as a user meets them: the real library, and every way it can be missing.
 
 #![cfg(feature = "onnx")]
-// Clippy knows the tests by their attribute, not the functions that they share.
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
+// Clippy knows tests by their attribute, not the functions that they share.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
 mod program;
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use program::{fails, home, lastmile, text};
 

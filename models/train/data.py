@@ -55,8 +55,8 @@ class Pairs:
             lr = Image.open(b).convert('RGB')
         return np.asarray(lr)
 
-    def batch(self, n):
-        """n patches, the first half clean: uint8 arrays (n, p, p, 3) and (n, s*p, s*p, 3)."""
+    def batch(self, n, clean=0.5):
+        """n patches, the first part clean: uint8 arrays (n, p, p, 3) and (n, s*p, s*p, 3)."""
         s, p, r, m = self.s, self.p, self.rng, 8  # m: margin, so that kernels and JPEG blocks see a context
         xs, ys = [], []
         for i in range(n):
@@ -64,7 +64,7 @@ class Pairs:
             y = r.randrange(m, lr.shape[0] - p - m)
             x = r.randrange(m, lr.shape[1] - p - m)
             h = hr[y * s:(y + p) * s, x * s:(x + p) * s]
-            if i < n // 2:
+            if i < round(n * clean):
                 l = lr[y:y + p, x:x + p]
             else:
                 # A random part of the margin moves the JPEG grid relative to the patch.

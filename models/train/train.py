@@ -19,6 +19,7 @@ import torch.nn.functional as F
 
 import data
 from net import Net, grow, refit_tail, rescale
+from optim import Soap
 
 
 def args_():
@@ -35,12 +36,15 @@ def args_():
     a.add_argument('--refit', type=int, default=0, metavar='N', help='first fit the tail to N batches by least squares')
     a.add_argument('--patch', type=int, default=48)
     a.add_argument('--batch', type=int, default=8)
+    a.add_argument('--clean', type=float, default=0.5, help='part of each batch that is clean bicubic')
+    a.add_argument('--optim', choices=('adam', 'soap'), default='adam')
     a.add_argument('--lr', type=float, default=1e-3)
     a.add_argument('--warmup', type=int, default=200)
     a.add_argument('--mse-from', type=float, default=0.6, help='part of the budget after which squared error is added')
     a.add_argument('--ema', type=float, default=0.999)
     a.add_argument('--seed', type=int, default=1)
     a.add_argument('--threads', type=int, default=2)
+    a.add_argument('--workers', type=int, default=1, help='processes, each with its part of the batch (--threads is for one)')
     a.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     a.add_argument('--bf16', action='store_true')
     a.add_argument('--save-every', type=float, default=180, help='seconds')
@@ -100,9 +104,38 @@ def validate(net, pairs, scale, device):
     return float(np.mean(gains))
 
 
+def average(net, done):
+    """The workers' mean gradient, and the first one's clock, so that all keep the same weights and schedule."""
+    flat = torch.cat([p.grad.flatten() for p in net.parameters()] + [torch.tensor([done])])
+    if torch.distributed.get_rank():
+        flat[-1] = 0
+    torch.distributed.all_reduce(flat)
+    flat, done = flat[:-1] / torch.distributed.get_world_size(), flat[-1].item()
+    at = 0
+    for p in net.parameters():
+        p.grad = flat[at:at + p.numel()].view(p.shape)
+        at += p.numel()
+    return done
+
+
 def main():
     a = args_()
     os.makedirs(a.out, exist_ok=True)
+    if a.workers == 1:
+        return train(0, a, None)
+    if a.batch % a.workers:
+        raise SystemExit('--batch must be a multiple of --workers')
+    # One thread each and one meeting per step: on a shared machine far better than threads that meet in every layer.
+    meet = os.path.join(a.out, f'meet-{os.getpid()}')
+    torch.multiprocessing.start_processes(train, (a, meet), a.workers, start_method='spawn')
+    os.path.exists(meet) and os.remove(meet)
+
+
+def train(rank, a, meet):
+    if meet:
+        torch.distributed.init_process_group('gloo', 'file://' + os.path.abspath(meet), rank=rank,
+                                             world_size=a.workers, timeout=datetime.timedelta(hours=12))
+    say = print if rank == 0 else lambda *_, **__: None
     torch.set_num_threads(a.threads)
     random.seed(a.seed)
     np.random.seed(a.seed)
@@ -114,7 +147,7 @@ def main():
         net.load_state_dict(state['net'])
     net = net.to(a.device, memory_format=torch.channels_last)
     ema = {k: v.clone() for k, v in net.state_dict().items()}
-    opt = torch.optim.Adam(net.parameters(), a.lr, betas=(0.9, 0.99))
+    opt = Soap(net.parameters(), a.lr) if a.optim == 'soap' else torch.optim.Adam(net.parameters(), a.lr, betas=(0.9, 0.99))
     step, spent = 0, 0.0
     if state:
         ema = {k: v.to(a.device) for k, v in state['ema'].items()}
@@ -122,9 +155,9 @@ def main():
         step, spent = state['step'], state['spent']
     # Another seed after each resume: the same seed would show the same patches again.
     train, val = data.split(a.data)
-    pairs = data.Pairs(train, a.scale, a.patch, a.seed * 1000003 + step)
+    pairs = data.Pairs(train, a.scale, a.patch, a.seed * 1000003 + step + rank * 7919)
     held = data.val_pairs(val, a.scale)
-    print(f'{sum(p.numel() for p in net.parameters())} parameters, {net.cfg}, {len(pairs.images)} pictures, '
+    say(f'{sum(p.numel() for p in net.parameters())} parameters, {net.cfg}, {len(pairs.images)} pictures, '
           f'{len(held)} held out, start: step {step}', flush=True)
 
     if a.refit and not state:
@@ -158,19 +191,13 @@ def main():
         torch.save(c, os.path.join(a.out, name + '.tmp'))
         os.replace(os.path.join(a.out, name + '.tmp'), os.path.join(a.out, name))
 
-    print(f'held-out gain at the start {val_gain():+.3f} dB', flush=True)
+    say(f'held-out gain at the start {val_gain() if rank == 0 else 0:+.3f} dB', flush=True)
     saved = time.time()
-    run, n = 0.0, 0
+    run, n, done = 0.0, 0, step / a.steps if a.steps else spent / total
     while True:
         while a.pause_file and os.path.exists(a.pause_file):
             time.sleep(1)
-        done = step / a.steps if a.steps else (spent + time.time() - start) / total
-        if done >= 1:
-            break
-        lr = a.lr * (0.5 + 0.5 * math.cos(math.pi * done)) * min(1, (step + 1) / a.warmup) + 1e-6
-        for g in opt.param_groups:
-            g['lr'] = lr
-        x, y = (torch.from_numpy(v).permute(0, 3, 1, 2).to(a.device).float().div_(255) for v in pairs.batch(a.batch))
+        x, y = (torch.from_numpy(v).permute(0, 3, 1, 2).to(a.device).float().div_(255) for v in pairs.batch(a.batch // a.workers, a.clean))
         x = x.contiguous(memory_format=torch.channels_last)
         with torch.autocast(a.device.split(':')[0], torch.bfloat16, enabled=a.bf16):
             out = net(x)
@@ -181,6 +208,14 @@ def main():
             loss = 0.3 * loss + 12 * (d * d).mean()
         opt.zero_grad(set_to_none=True)
         loss.backward()
+        done = step / a.steps if a.steps else (spent + time.time() - start) / total
+        if meet:
+            done = average(net, done)
+        if done >= 1:
+            break
+        lr = a.lr * (0.5 + 0.5 * math.cos(math.pi * done)) * min(1, (step + 1) / a.warmup) + 1e-6
+        for g in opt.param_groups:
+            g['lr'] = lr
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         opt.step()
         step += 1
@@ -189,14 +224,16 @@ def main():
             for key, v in net.state_dict().items():
                 ema[key].lerp_(v, 1 - k)
         run, n = run + d.detach().abs().mean().item(), n + 1
-        if time.time() - saved > a.save_every:
+        if rank == 0 and time.time() - saved > a.save_every:
             save('last.pt')
-            print(f'{time.time() - start:.0f} s, step {step}, lr {lr:.2e}, L1 {run / n:.5f}, '
+            say(f'{time.time() - start:.0f} s, step {step}, lr {lr:.2e}, L1 {run / n:.5f}, '
                   f'held-out gain {val_gain():+.3f} dB', flush=True)
             saved, run, n = time.time(), 0.0, 0
+    if rank:
+        return
     save('last.pt')
     save('final.pt')
-    print(f'end: step {step}, held-out gain {val_gain():+.3f} dB', flush=True)
+    say(f'end: step {step}, held-out gain {val_gain():+.3f} dB', flush=True)
 
 
 if __name__ == '__main__':

@@ -1,9 +1,11 @@
 //! The command line: the only place that reads arguments and the environment, prints, and picks an exit code.
 //!
 //! One file per subcommand, each with `Args` (what clap parses) and `run(args, &Globals) -> anyhow::Result<Exit>`. To add one:
-//! a `mod` line, a variant of [`Verb`] and its arm in [`Verb::run`]. Data goes to standard output ([`out`]), everything a person
+//! a `mod` line, a variant of `Verb` and its arm in `Verb::run`. Data goes to standard output ([`out`]), everything a person
 //! reads while it runs to standard error ([`say`]).
 
+#[cfg(feature = "onnx")]
+pub mod bench;
 #[cfg(feature = "onnx")]
 pub mod doctor;
 pub mod import;
@@ -11,6 +13,7 @@ pub mod meta;
 pub mod models;
 pub mod plan;
 mod progress;
+pub mod pull;
 #[cfg(feature = "onnx")]
 pub mod runtime;
 pub mod upscale;

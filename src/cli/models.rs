@@ -1,4 +1,5 @@
-//! `lastmile models`: which networks can be used, what is known about them, and whether their tiles show.
+//! `lastmile models`: which networks can be used, what is known about them, and whether their tiles show. Bringing in new ones
+//! and measuring their speed are files of their own: `import`, `pull`, `bench`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -6,17 +7,21 @@ use std::sync::atomic::AtomicBool;
 
 use serde_json::json;
 
-use super::{Globals, out, say};
+#[cfg(feature = "onnx")]
+use super::bench;
+use super::{Globals, import, out, pull, say};
 use crate::band::{Band, Stage};
 use crate::codec::{self, Limits};
 use crate::error::{Error, Exit, Result};
 use crate::upscale::Infer;
+use crate::upscale::bench::Rates;
 use crate::upscale::catalogue::{self, Listed};
 use crate::upscale::home::Home;
 use crate::upscale::model::{Halo, Kind, Manifest, Model, Origin};
 use crate::upscale::network::{Network, Open};
 use crate::upscale::pass::Pass;
 use crate::upscale::pool::Pool;
+use crate::upscale::public::{self, Public};
 use crate::upscale::receptive::analyse;
 use crate::upscale::tile::Grid;
 
@@ -53,8 +58,15 @@ enum What {
         #[arg(value_name = "PICTURE", default_value = "examples")]
         pictures: Vec<PathBuf>,
     },
+    Import(import::ImportArgs),
+    Interp(import::InterpArgs),
+    Pull(pull::PullArgs),
+    #[cfg(feature = "onnx")]
+    Bench(bench::BenchArgs),
     /// Forget a registered model and delete its copy
-    Remove { id: String },
+    Remove {
+        id: String,
+    },
 }
 
 /// Runs the verb.
@@ -76,6 +88,11 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
             let model = catalogue::resolve(&model, &home, &mut open)?;
             return verify(&model, &pictures, globals);
         }
+        What::Import(args) => return import::run_import(&args, globals),
+        What::Interp(args) => return import::run_interp(&args, globals),
+        What::Pull(args) => return pull::run(&args, globals),
+        #[cfg(feature = "onnx")]
+        What::Bench(args) => return bench::run(&args, globals),
         What::Remove { id } => {
             catalogue::remove(&id, &home)?;
             say(format_args!("{id} is removed"));
@@ -105,7 +122,7 @@ pub(super) fn open(_: &Globals, _: &Manifest, _: &[u8]) -> Result<Box<dyn Infer>
 }
 
 /// JSON lines, if they are wanted.
-fn record(globals: &Globals, lines: Vec<serde_json::Value>) -> anyhow::Result<()> {
+pub(super) fn record(globals: &Globals, lines: Vec<serde_json::Value>) -> anyhow::Result<()> {
     if let Some(target) = &globals.json {
         let mut file = target.open()?;
         for line in lines {
@@ -117,7 +134,7 @@ fn record(globals: &Globals, lines: Vec<serde_json::Value>) -> anyhow::Result<()
 }
 
 /// Whether standard output belongs to JSON lines.
-fn json_only(globals: &Globals) -> bool {
+pub(super) fn json_only(globals: &Globals) -> bool {
     matches!(globals.json, Some(super::JsonTarget::Stdout))
 }
 
@@ -133,39 +150,63 @@ fn described(manifest: &Manifest, origin: &Origin) -> serde_json::Value {
 
 fn list(home: &Home, globals: &Globals) -> anyhow::Result<()> {
     let all = catalogue::list(home);
+    let rates = Rates::load(home)?;
+    let available: Vec<&Public> = public::all().iter().filter(|p| all.iter().all(|l| l.id != p.id)).collect();
     let lines = all.iter().map(|l| match &l.manifest {
-        Ok(manifest) => described(manifest, &l.origin),
+        Ok(manifest) => {
+            let mut line = described(manifest, &l.origin);
+            line["commercial"] = json!(public::commercial(&manifest.licence));
+            line["rates"] = json!(rates.iter().filter(|r| r.model_sha256 == manifest.sha256).collect::<Vec<_>>());
+            line
+        }
         Err(e) => json!({ "event": "model", "id": l.id, "error": { "kind": e.kind(), "message": e.to_string() } }),
     });
-    record(globals, lines.collect())?;
+    let pullable = available.iter().map(|p| {
+        json!({ "event": "model", "id": p.id, "origin": "available", "url": p.url, "size": p.size, "sha256": p.sha256,
+            "licence": p.licence, "commercial": public::commercial(&p.licence), "kind": kind(p.kind), "scale": p.scale, "note": p.note })
+    });
+    record(globals, lines.chain(pullable).collect())?;
     if json_only(globals) {
         return Ok(());
     }
-    let width = all.iter().map(|l| l.id.chars().count()).max().unwrap_or(0);
+    let ids = all.iter().map(|l| l.id.as_str()).chain(available.iter().map(|p| p.id.as_str()));
+    let width = ids.map(|id| id.chars().count()).max().unwrap_or(0);
+    let row = |id: &str, scale: u32, kind: &str, licence: &str, rest: &str| {
+        let use_ = match public::commercial(licence) {
+            Some(true) => "commercial use: yes",
+            Some(false) => "commercial use: NO",
+            None => "commercial use: ask",
+        };
+        let licence = if licence.is_empty() { "licence unknown" } else { licence };
+        out(format_args!("{id:<width$}  x{scale:<2} {kind:<10}  {licence}, {use_}  ({rest})"))
+    };
     for (i, Listed { id, origin, manifest }) in all.iter().enumerate() {
         let place = match (origin, i) {
             (Origin::Embedded, 0) => "built in, default",
             (Origin::Embedded, _) => "built in",
-            _ => "registered",
+            _ => "installed",
         };
         match manifest {
-            Ok(m) => out(format_args!("{id:<width$}  x{:<2} {:<10}  {}  ({place})", m.scale, kind(m.kind), licence(m)))?,
+            Ok(m) => {
+                let speed = rates.fastest(&m.sha256).map(|r| format!("; {:.2} MPix/s on {}", r.mpix_per_s, r.device));
+                row(id, m.scale, kind(m.kind), &m.licence, &format!("{place}{}", speed.unwrap_or_default()))?;
+            }
             Err(e) => out(format_args!("{id:<width$}  unusable: {e}"))?,
         }
     }
     out(format_args!("{:<width$}  resamples without a network", "none"))?;
+    for p in &available {
+        let size = p.size.map(|s| format!(", {:.0} MB", s as f64 / 1e6));
+        row(&p.id, p.scale, kind(p.kind), &p.licence, &format!("lastmile models pull {}{}", p.id, size.unwrap_or_default()))?;
+    }
     Ok(())
 }
 
-fn kind(kind: Kind) -> &'static str {
+pub(super) fn kind(kind: Kind) -> &'static str {
     match kind {
         Kind::Faithful => "faithful",
         Kind::Perceptual => "perceptual",
     }
-}
-
-fn licence(manifest: &Manifest) -> &str {
-    if manifest.licence.is_empty() { "licence unknown" } else { &manifest.licence }
 }
 
 fn show(model: &Model, globals: &Globals) -> anyhow::Result<()> {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use super::home::Home;
 use super::model::{Manifest, Model, Origin, check_id, sha256};
 use super::probe::{Open, id_of, probe};
+use super::public;
 use crate::error::{Error, Result};
 
 /// A manifest and the network it describes.
@@ -101,8 +102,12 @@ pub fn resolve(spec: &str, home: &Home, open: &mut Open<'_>) -> Result<Model> {
 }
 
 fn unknown(spec: &str, home: &Home) -> Error {
+    if public::find(spec).is_some() {
+        return Error::unavailable(format!("model {spec}"), "is not installed", format!("lastmile models pull {spec}"));
+    }
     let all: Vec<String> = list(home).into_iter().map(|l| l.id).chain(["none".into()]).collect();
-    let mut near: Vec<(usize, &String)> = all.iter().map(|id| (distance(spec, id), id)).collect();
+    let public = public::all().iter().map(|p| &p.id).filter(|id| !all.contains(id));
+    let mut near: Vec<(usize, &String)> = all.iter().chain(public).map(|id| (distance(spec, id), id)).collect();
     near.sort();
     let likely = |d: usize, id: &str| d <= 1 + spec.chars().count() / 4 || (spec.len() > 2 && id.contains(spec));
     let near: Vec<String> = near.into_iter().filter(|(d, id)| likely(*d, id)).map(|(_, id)| format!("`{id}`")).take(3).collect();
@@ -111,7 +116,7 @@ fn unknown(spec: &str, home: &Home) -> Error {
         false => "no model of that name".to_owned(),
     };
     let hint = match near.is_empty() {
-        true => format!("one of {}, or the path of an .onnx file", all.join(", ")),
+        true => format!("one of {}, or the path of an .onnx file; `lastmile models list` shows more to download", all.join(", ")),
         false => format!("{}; all there are: {}", near.join(" or "), all.join(", ")),
     };
     Error::model(format!("--model {spec}"), what, hint)
@@ -314,6 +319,10 @@ mod tests {
             assert!(error.to_string().contains(says), "{error}");
             assert_eq!(error.exit() as u8, 2);
         }
+        let error = resolve("realesr-general-x4v3", &home, &mut never).unwrap_err();
+        assert!(error.to_string().contains("lastmile models pull realesr-general-x4v3"), "{error}");
+        assert_eq!(error.exit() as u8, 5);
+        assert!(resolve("realesr-general", &home, &mut never).unwrap_err().to_string().contains("`realesr-general-x4v3`"));
         for missing in ["./x.onnx", "x.onnx", "a/b"] {
             assert!(resolve(missing, &home, &mut never).unwrap_err().to_string().contains("cannot be read"));
         }

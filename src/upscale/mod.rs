@@ -2,9 +2,12 @@
 
 #[cfg(feature = "onnx")]
 pub mod backend;
+pub mod bench;
 pub mod catalogue;
+pub mod denoise;
 pub mod device;
 pub mod engine;
+pub mod fetch;
 pub mod graph;
 pub mod home;
 pub mod import;
@@ -20,6 +23,7 @@ pub mod pass;
 mod pins;
 pub mod pool;
 pub mod probe;
+pub mod public;
 pub mod receptive;
 #[cfg(feature = "onnx")]
 pub mod runtime;

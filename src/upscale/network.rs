@@ -231,8 +231,8 @@ impl Network {
 /// What is wrong with a result, if anything.
 fn fault(input: &Band, out: &Band) -> Option<&'static str> {
     let range = |v: &[f32]| v.iter().fold((f32::MAX, f32::MIN), |(lo, hi), &x| (lo.min(x), hi.max(x)));
-    // x - x is NaN for NaN and infinities alike, and a plain sum vectorises where `all(is_finite)` does not.
-    if out.data.iter().map(|v| v - v).sum::<f32>().is_nan() {
+    // 0 x is NaN for NaN and infinities alike, and a plain sum vectorises where `all(is_finite)` does not.
+    if out.data.iter().map(|v| v * 0.0).sum::<f32>().is_nan() {
         return Some("NaN or infinite output");
     }
     let (lo, hi) = range(&out.data);

@@ -1,7 +1,7 @@
 //! What tiling has to know about a network, read off its graph: scale, sizes it takes, and how far it sees.
 //!
-//! Each layer passes on, for every row and column, which input rows and columns it depends on ([`layers`]); a walk over the
-//! graph at a concrete input size ([`walk`]) does that for the whole network. Walks at several sizes tell what holds for all
+//! Each layer passes on, for every row and column, which input rows and columns it depends on (`layers`); a walk over the
+//! graph at a concrete input size (`walk`) does that for the whole network. Walks at several sizes tell what holds for all
 //! of them: the radius away from borders, the stride after which everything repeats, the sizes that are refused, and
 //! operations whose parameters change with the picture. The result is an upper bound that is reached by networks whose
 //! channels are fully connected.

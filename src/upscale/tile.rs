@@ -291,8 +291,9 @@ mod tests {
             let mut sum = vec![0.0f32; w * scale];
             for i in 0..g.cols.len() {
                 let ramp = g.col_weights(i);
-                for o in ramp.from * scale..ramp.to * scale {
-                    sum[o] += ramp.at(o, scale);
+                let span = ramp.from * scale..ramp.to * scale;
+                for (o, s) in span.clone().zip(&mut sum[span]) {
+                    *s += ramp.at(o, scale);
                 }
             }
             prop_assert!(sum.iter().all(|s| (s - 1.0).abs() < 1e-5), "{sum:?}");

@@ -1,7 +1,7 @@
 //! Checkpoints (`.pth`, `.safetensors`) to ONNX, without Python and without running anything that is in them.
 //!
 //! A checkpoint is a bag of named tensors; the network they belong to is told by their names and shapes. Each architecture is
-//! one file with a `detect` and a `build`, and one line in [`ARCHITECTURES`]. What is written is opset 17 with a free height and
+//! one file with a `detect` and a `build`, and one line in `ARCHITECTURES`. What is written is opset 17 with a free height and
 //! width: input `input`, float32 1x3xHxW RGB in 0..1; output `output`, 1x3x(sH)x(sW), not clamped.
 //!
 //! Every tensor of the checkpoint must have found its place in the graph, or the import is refused: a variant that only looks
