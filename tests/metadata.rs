@@ -184,6 +184,24 @@ fn matrix_of_containers_and_tag_families() {
 }
 
 #[test]
+fn a_workflow_larger_than_a_jpeg_segment_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let workflow = format!("{{\"nodes\": [{}]}}", "\"<n>\",".repeat(40_000));
+    let source = Metadata { text: vec![Text::new("workflow", &workflow), Text::new("parameters", PARAMETERS)], ..everything() };
+    let path = dir.path().join("big.jpg");
+    write(&path, Format::Jpeg, 4, 4, &source);
+    assert!(codec::losses(&how(Format::Jpeg), Channels::Rgb, &source).is_empty());
+    let back = read(&path);
+    assert_eq!(back.text, source.text);
+    assert_eq!(back.source_type().as_deref(), Some("trainedAlgorithmicMedia"));
+    if exiftool() {
+        let tags = tags(&path);
+        assert!(tags["XMP-lastmile:PngText"].contains("<n>") && tags["XMP-dc:Title"] == "A title");
+        assert!(tags["ExifIFD:UserComment"].contains("Steps: 20"));
+    }
+}
+
+#[test]
 fn everything_goes_round_through_every_pair_of_containers() {
     let dir = tempfile::tempdir().unwrap();
     let mut first = everything();
