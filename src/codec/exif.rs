@@ -249,6 +249,11 @@ pub(super) fn add_dpi(block: &mut Vec<u8>, dpi: (f64, f64)) -> bool {
     entries::add(block, entries::Which::Main, &new)
 }
 
+/// Whether the block says nothing but the resolution and an orientation (which the pixels have), as blocks made for WebP do.
+pub(super) fn is_only_dpi(block: &[u8]) -> bool {
+    entries::says_nothing_but(block, &[ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT])
+}
+
 /// A resolution as a fraction with four decimals.
 pub(super) fn rational(v: f64) -> (u32, u32) {
     if v.fract() == 0.0 && v <= f64::from(u32::MAX) {
@@ -335,7 +340,7 @@ pub(super) mod tests {
     fn a_resolution_is_put_where_none_was() {
         let mut b = entries::empty();
         assert!(add_dpi(&mut b, (300.0, 72.25)));
-        assert_eq!(dpi(&b), Some((300.0, 72.25)));
+        assert_eq!((dpi(&b), is_only_dpi(&b)), (Some((300.0, 72.25)), true));
         assert!(add_dpi(&mut b, (150.0, 150.0)));
         assert_eq!(dpi(&b), Some((150.0, 150.0)));
     }

@@ -180,7 +180,7 @@ mod tests {
             "text parameters = a cat",
             "comment = hi",
             "exif MakerNote = 8 bytes",
-            "exif = 188 bytes",
+            "exif = 158 bytes",
             "xmp u:b = c",
             "xmp Iptc4xmpExt:DigitalSourceType = http://x/y",
             "iptc Caption = hello",

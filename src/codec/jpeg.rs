@@ -21,7 +21,7 @@ use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::metadata::{JPEG_MAX_ICC, JPEG_SEGMENT, find, iptc_of_resources, jpeg_holds, resource_of_iptc, tidy_dpi};
-use super::{Encoding, Format, Header, Limits, Metadata, Output, Rows, cmyk, orientation, quantise, zeros};
+use super::{Encoding, Format, Header, Limits, Metadata, Output, Rows, cmyk, orientation, quantise, xmp, zeros};
 use crate::band::Band;
 use crate::error::{Error, Result};
 use crate::image::{Channels, Image, Samples};
@@ -30,6 +30,8 @@ const AGAIN: &str = "copy, download or export it again";
 const EXIF: &[u8] = b"Exif\0\0";
 const XMP: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
 const XMP_EXTENSION: &[u8] = b"http://ns.adobe.com/xmp/extension/\0";
+/// Bytes of extended XMP in one segment, as Adobe writes them.
+const EXTENDED_PART: usize = 65_400;
 const ICC: &[u8] = b"ICC_PROFILE\0";
 const PHOTOSHOP: &[u8] = b"Photoshop 3.0\0";
 
@@ -322,7 +324,7 @@ fn unmix_ycck(pixels: &mut [u8]) {
 fn collect(w: &Walk<'_>) -> (Metadata, Vec<String>) {
     let (mut m, mut notes) = (Metadata::default(), Vec::new());
     let mut icc: Vec<(u8, u8, &[u8])> = Vec::new();
-    let (mut extended, mut photoshop, mut several, mut manifest) = (0, Vec::new(), 0, Vec::new());
+    let (mut extended, mut photoshop, mut several, mut manifest) = (Vec::<&[u8]>::new(), Vec::new(), 0, Vec::new());
     for s in &w.segments {
         let d = s.data;
         match s.marker {
@@ -347,8 +349,8 @@ fn collect(w: &Walk<'_>) -> (Metadata, Vec<String>) {
                     }
                 } else if let Some(packet) = d.strip_prefix(XMP) {
                     m.xmp.get_or_insert_with(|| packet.to_vec());
-                } else if d.starts_with(XMP_EXTENSION) {
-                    extended += d.len();
+                } else if let Some(part) = d.strip_prefix(XMP_EXTENSION) {
+                    extended.push(part);
                 }
             }
             0xe2 => {
@@ -387,14 +389,35 @@ fn collect(w: &Walk<'_>) -> (Metadata, Vec<String>) {
             notes.push(format!("{other} bytes of Photoshop's own resources are not carried"));
         }
     }
-    if extended > 0 {
-        notes.push(format!("{extended} bytes of extended XMP are not carried"));
+    if !extended.is_empty() && !join_extended(&mut m.xmp, &extended) {
+        let bytes: usize = extended.iter().map(|p| p.len()).sum();
+        notes.push(format!("{bytes} bytes of extended XMP are incomplete and were left out"));
     }
     if several > 0 {
         notes.push(format!("it has {} EXIF blocks; the first one counts", several + 1));
     }
     m.c2pa = (!manifest.is_empty()).then_some(manifest);
     (m, notes)
+}
+
+/// Puts the parts of extended XMP together (ISO 16684-3, 1.1.3.1: a digest of 32 bytes, the length of the whole, the offset of
+/// the part) and joins them with the packet that names them.
+fn join_extended(packet: &mut Option<Vec<u8>>, parts: &[&[u8]]) -> bool {
+    let Some(digest) = packet.as_deref().and_then(xmp::extension) else { return false };
+    let mut own: Vec<(usize, &[u8])> = Vec::new();
+    for part in parts.iter().filter_map(|p| p.strip_prefix(digest.as_bytes())) {
+        let Some((&[_, _, _, _, a, b, c, d], data)) = part.split_first_chunk::<8>() else { return false };
+        own.push((u32::from_be_bytes([a, b, c, d]) as usize, data));
+    }
+    own.sort_by_key(|p| p.0);
+    let mut whole = Vec::new();
+    for (at, data) in own {
+        if at != whole.len() {
+            return false;
+        }
+        whole.extend_from_slice(data);
+    }
+    xmp::join(packet, &whole)
 }
 
 /// Segments to go behind the JFIF header.
@@ -411,8 +434,19 @@ fn segments(channels: Channels, m: &Metadata) -> Vec<u8> {
     if let Some(exif) = &m.exif {
         push(APP0 + 1, &[EXIF, exif]);
     }
-    if let Some(xmp) = &m.xmp {
-        push(APP0 + 1, &[XMP, xmp]);
+    match &m.xmp {
+        Some(packet) if jpeg_holds(packet, XMP.len()) => push(APP0 + 1, &[XMP, packet]),
+        Some(packet) => {
+            if let Some((main, extended, digest)) = xmp::split(packet, JPEG_SEGMENT - XMP.len()) {
+                push(APP0 + 1, &[XMP, &main]);
+                let of = (extended.len() as u32).to_be_bytes();
+                for (i, part) in extended.chunks(EXTENDED_PART).enumerate() {
+                    let at = ((i * EXTENDED_PART) as u32).to_be_bytes();
+                    push(APP0 + 1, &[XMP_EXTENSION, digest.as_bytes(), &of, &at, part]);
+                }
+            }
+        }
+        None => {}
     }
     if let Some(icc) = m.icc_for(channels).filter(|icc| icc.len() <= JPEG_MAX_ICC) {
         let parts = icc.chunks(JPEG_SEGMENT - ICC.len() - 2);

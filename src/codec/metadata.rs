@@ -1,7 +1,7 @@
 //! What a file carries beside its pixels, how it is corrected for a processed picture, and what a container cannot hold.
 
 use super::exif::{self, Patched};
-use super::{Encoding, Format, carry, ifd};
+use super::{Encoding, Format, carry, ifd, xmp};
 use crate::image::Channels;
 
 /// Decompressed metadata of one file beyond this is dropped with a note (compression bombs).
@@ -114,7 +114,8 @@ pub fn losses(how: &Encoding, channels: Channels, metadata: &Metadata) -> Vec<St
         if let Some(b) = metadata.exif.as_ref().filter(|b| !jpeg_holds(b, 6)) {
             lost.push(too_big("the EXIF block", b.len()));
         }
-        if let Some(b) = metadata.xmp.as_ref().filter(|b| !jpeg_holds(b, 29)) {
+        let too_large = |b: &&Vec<u8>| !jpeg_holds(b, 29) && xmp::split(b, JPEG_SEGMENT - 29).is_none();
+        if let Some(b) = metadata.xmp.as_ref().filter(too_large) {
             lost.push(too_big("the XMP packet", b.len()));
         }
         if let Some(b) = metadata.icc_for(channels).filter(|b| b.len() > JPEG_MAX_ICC) {
@@ -252,9 +253,10 @@ pub(super) fn resource_of_iptc(iptc: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A resolution read from a file, freed from the rounding of its unit (2,835 pixels per metre are 72 dpi).
+/// A resolution read from a file, freed from the rounding of its unit (2,835 pixels per metre are 72 dpi, and so are 2,834
+/// where a writer cut off the fraction).
 pub(super) fn tidy_dpi(x: f64, y: f64) -> Option<(f64, f64)> {
-    let tidy = |v: f64| if (v - v.round()).abs() < 0.013 { v.round() } else { v };
+    let tidy = |v: f64| if (v - v.round()).abs() < 0.026 { v.round() } else { v };
     let sane = |v: f64| v.is_finite() && (1.0..1e6).contains(&v);
     let (x, y) = (tidy(x), tidy(y));
     (sane(x) && sane(y)).then_some((x, y))

@@ -228,6 +228,10 @@ fn settle(path: &Path, format: Format, channels: Channels, m: &mut Metadata, not
     if m.dpi.is_none() {
         m.dpi = m.exif.as_deref().and_then(exif::dpi).and_then(|(x, y)| metadata::tidy_dpi(x, y));
     }
+    // The resolution has a place of its own in `Metadata`.
+    if m.dpi.is_some() && m.exif.as_deref().is_some_and(exif::is_only_dpi) {
+        m.exif = None;
+    }
     if turn >= 5 {
         m.dpi = m.dpi.map(|(x, y)| (y, x));
     }

@@ -11,6 +11,7 @@ use std::ops::Range;
 pub(super) const RDF: &str = "http://www.w3.org/1999/02/22-rdf-syntax-ns#";
 pub(super) const XMP: &str = "http://ns.adobe.com/xap/1.0/";
 pub(super) const XMP_MM: &str = "http://ns.adobe.com/xap/1.0/mm/";
+pub(super) const XMP_NOTE: &str = "http://ns.adobe.com/xmp/note/";
 pub(super) const XMP_RIGHTS: &str = "http://ns.adobe.com/xap/1.0/rights/";
 pub(super) const DC: &str = "http://purl.org/dc/elements/1.1/";
 pub(super) const EXIF: &str = "http://ns.adobe.com/exif/1.0/";
@@ -359,6 +360,54 @@ pub(super) fn remove(packet: &mut Option<Vec<u8>>, doomed: impl Fn(&str, &str) -
     true
 }
 
+/// A packet cut in two for JPEG, whose segments are small (ISO 16684-3, 1.1.3.1): the largest properties go into the second
+/// part until the first has at most `room` bytes. Also the second part's MD5 digest, by which the first names it.
+pub(super) fn split(packet: &[u8], room: usize) -> Option<(Vec<u8>, Vec<u8>, String)> {
+    use md5::Digest;
+    const POINTER: usize = 200;
+    let p = Packet::scan(packet)?;
+    let mut all = p.properties();
+    all.sort_by_key(|q| std::cmp::Reverse(q.whole.len()));
+    let mut left = packet.len();
+    let moved: Vec<Property> = all
+        .into_iter()
+        .take_while(|q| {
+            let more = left + POINTER > room;
+            left -= if more { q.whole.len() } else { 0 };
+            more
+        })
+        .collect();
+    if left + POINTER > room {
+        return None;
+    }
+    let body: String = moved.iter().map(|q| p.excerpt(q)).collect();
+    let extended = format!("<x:xmpmeta xmlns:x=\"adobe:ns:meta/\"><rdf:RDF xmlns:rdf=\"{RDF}\">{body}</rdf:RDF></x:xmpmeta>").into_bytes();
+    let digest: String = md5::Md5::digest(&extended).iter().map(|b| format!("{b:02X}")).collect();
+    let mut cut: Vec<Range<usize>> = moved.into_iter().map(|q| q.whole).collect();
+    cut.sort_by_key(|r| r.start);
+    let mut main = packet.to_vec();
+    cut.iter().rev().for_each(|r| drop(main.splice(r.clone(), [])));
+    let mut main = Some(main);
+    set(&mut main, XMP_NOTE, "xmpNote", "HasExtendedXMP", &digest);
+    main.filter(|m| m.len() <= room).map(|m| (m, extended, digest))
+}
+
+/// The digest of the second part that a packet names, if there is one.
+pub(super) fn extension(packet: &[u8]) -> Option<String> {
+    Packet::scan(packet)?.value(XMP_NOTE, "HasExtendedXMP")
+}
+
+/// Undoes [`split`]. False, and nothing changed, if the parts are not sound.
+pub(super) fn join(packet: &mut Option<Vec<u8>>, extended: &[u8]) -> bool {
+    let Some(p) = Packet::scan(extended) else { return false };
+    let body: String = p.properties().iter().map(|q| p.excerpt(q)).collect();
+    if !packet.as_mut().is_some_and(|text| insert_descriptions(text, &body)) {
+        return false;
+    }
+    remove(packet, |n, l| n == XMP_NOTE && l == "HasExtendedXMP");
+    true
+}
+
 /// Sets a simple property, replacing what it was. False if the packet cannot be edited.
 pub(super) fn set(packet: &mut Option<Vec<u8>>, namespace: &str, prefix: &str, name: &str, value: &str) -> bool {
     remove(packet, |n, l| n == namespace && l == name);
@@ -534,6 +583,27 @@ mod tests {
         for q in &all {
             assert_eq!(again.values(&q.namespace, &q.name), p.values(&q.namespace, &q.name), "{q:?}");
         }
+    }
+
+    #[test]
+    fn a_large_packet_is_cut_and_joined() {
+        let mut p = Some(SAMPLE.as_bytes().to_vec());
+        assert!(set(&mut p, "urn:big", "big", "one", &"x".repeat(5000)) && set(&mut p, "urn:big", "big", "two", &"&".repeat(500)));
+        let whole = p.clone().unwrap();
+        let (main, extended, digest) = split(&whole, 3000).unwrap();
+        assert!(main.len() <= 3000 && extended.len() > 5000);
+        assert_eq!((extension(&main), digest.len()), (Some(digest), 32));
+        let mut back = Some(main);
+        assert!(!join(&mut back, b"<broken") && join(&mut back, &extended));
+        let back = back.unwrap();
+        let (a, b) = (Packet::scan(&back).unwrap(), Packet::scan(&whole).unwrap());
+        let values = |p: &Packet<'_>| {
+            let mut all: Vec<_> = p.properties().iter().map(|q| (q.name.clone(), p.values(&q.namespace, &q.name))).collect();
+            all.sort();
+            all
+        };
+        assert_eq!(values(&a), values(&b));
+        assert_eq!(split(&whole, 300), None);
     }
 
     #[test]

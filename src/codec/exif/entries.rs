@@ -237,11 +237,16 @@ fn utf16(b: &[u8]) -> String {
 
 /// Whether the block says nothing at all.
 pub(in crate::codec) fn says_nothing(block: &[u8]) -> bool {
+    says_nothing_but(block, &[])
+}
+
+/// Whether the first directory holds none but these tags, and no other directory anything.
+pub(in crate::codec) fn says_nothing_but(block: &[u8], tags: &[u16]) -> bool {
     let Some((little, list, next)) = ifd0(block) else { return false };
     let sub_empty = |e: &Entry| {
         e.tag == EXIF_IFD && u32_at(block, e.at, little).and_then(|at| u16_at(block, at as usize, little)).is_some_and(|n| n == 0)
     };
-    list.iter().all(sub_empty) && u32_at(block, next, little).unwrap_or(0) == 0
+    list.iter().all(|e| tags.contains(&e.tag) || sub_empty(e)) && u32_at(block, next, little).unwrap_or(0) == 0
 }
 
 #[cfg(test)]
