@@ -735,7 +735,7 @@ fn generated(width: usize, height: usize) -> Metadata {
 fn save(path: &Path, band: &Band, bits: u8, metadata: &Metadata) {
     let format = Format::from_path(path).unwrap();
     let how = Encoding { format, quality: 92, lossless: false, bits };
-    let channels = Channels::of(if band.channels < 3 { 1 } else { 3 }, band.channels % 2 == 0);
+    let channels = Channels::of(if band.channels < 3 { 1 } else { 3 }, band.channels.is_multiple_of(2));
     let mut encoder = codec::encoder(path, &how, band.width, band.rows, channels, metadata).unwrap();
     encoder.write(band).unwrap();
     println!("{} {}x{}, {} bytes", path.display(), band.width, band.rows, encoder.finish().unwrap());
