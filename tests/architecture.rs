@@ -128,12 +128,13 @@ fn long_files_say_why() {
         let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(&name)).unwrap();
         let lines = text.lines().count();
         let header: String = text.lines().take_while(|l| l.starts_with("//!")).collect::<Vec<_>>().join(" ");
-        assert!(
-            lines <= 500 || header.contains("500 lines"),
-            "src/{name} has {lines} lines; its header must say why (\"Over 500 lines because ...\")"
-        );
+        if lines > 500 && !header.contains("500 lines") {
+            wrong.push(format!("src/{name} has {lines} lines; its header must say why (\"Over 500 lines because ...\")"));
+        }
         let stem = name.rsplit('/').next().unwrap().trim_end_matches(".rs");
-        assert!(!["utils", "util", "helpers", "manager", "common", "misc"].contains(&stem), "src/{name}: a name that says nothing");
+        if ["utils", "util", "helpers", "manager", "common", "misc"].contains(&stem) {
+            wrong.push(format!("src/{name}: a name that says nothing"));
+        }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }

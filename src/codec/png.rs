@@ -484,7 +484,11 @@ impl Extra {
                     matrix_coefficients: MatrixCoefficients::Identity,
                     full_range: true,
                 });
-                if let Ok(icc) = profile.encode() {
+                if let Ok(mut icc) = profile.encode() {
+                    // The encoder writes the current time; the same picture must give the same bytes tomorrow.
+                    if let Some(created) = icc.get_mut(24..36) {
+                        created.fill(0);
+                    }
                     self.metadata.icc = Some(icc);
                     return;
                 }

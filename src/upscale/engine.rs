@@ -1,6 +1,8 @@
 //! The networks of a run, ready to enlarge pictures from several threads at once.
 //!
 //! Nothing is loaded before the first tile: a run that finds everything done never touches ONNX Runtime.
+//!
+//! Over 500 lines because choosing networks, their passes and their memory is one decision, told with its tests.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -2,8 +2,9 @@
 //!
 //! The wheel is only an archive here: nothing in it depends on Python, and the platform is named to pip explicitly, so the
 //! user's own Python version and "externally managed" environments do not matter. What is installed lies in a folder of its
-//! own under `HOME/runtime` with a note (`installed.toml`) of what it is and what its hashes are. (More than half of this file
-//! is the tests of everything that can go wrong.)
+//! own under `HOME/runtime` with a note (`installed.toml`) of what it is and what its hashes are.
+//!
+//! Over 500 lines because more than half of them are the tests of everything that can go wrong.
 
 use std::fs::{self, File};
 use std::io::Write;

@@ -10,6 +10,8 @@
 //!
 //! ONNX Runtime could keep the optimised graph in a file. It is not done: opening takes 6 to 27 ms for networks of 0.4 to
 //! 5 MB and 2 to 22 ms from such a file, while that file works only on the processor and version it was made on.
+//!
+//! Over 500 lines because every device has its own settings, and all of them feed one way of running a tile.
 
 use std::borrow::Cow;
 
