@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use walkdir::WalkDir;
 
-use super::names::{self, Kind, Template, Wish};
+use super::names::{self, Kind, Wish};
 use crate::codec::Format;
 use crate::error::{Error, Result};
+use crate::recipe::Template;
 
 /// What was asked for.
 #[derive(Debug, Clone, Default)]
