@@ -9,6 +9,7 @@ mod name;
 mod schema;
 pub mod text;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -294,7 +295,7 @@ impl Reader<'_> {
     }
 
     fn top(&mut self, table: &DeTable<'_>, recipe: &mut Recipe) {
-        for (name, value) in table {
+        for (name, value) in written(table) {
             let (at, word) = (name.span().start, name.get_ref().as_ref());
             if let Some((_, does)) = LATER.iter().find(|(stage, _)| *stage == word) {
                 self.fault(at, word, format!("this stage ({does}) is not in this version"), "a newer lastmile, or leave it out".into());
@@ -319,7 +320,7 @@ impl Reader<'_> {
     }
 
     fn section(&mut self, section: &str, table: &DeTable<'_>, recipe: &mut Recipe) {
-        for (name, value) in table {
+        for (name, value) in written(table) {
             let (at, word) = (name.span().start, name.get_ref().as_ref());
             if let Some(key) = key(section, word) {
                 self.set(key, value, recipe);
@@ -351,6 +352,13 @@ impl Reader<'_> {
             Err(what) => self.fault(at, &path, what, String::new()),
         }
     }
+}
+
+/// A table's entries in the order of the file.
+fn written<'a, 'i>(table: &'a DeTable<'i>) -> Vec<(&'a Spanned<Cow<'i, str>>, &'a Spanned<DeValue<'i>>)> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(name, _)| name.span().start);
+    entries
 }
 
 fn key(section: &str, name: &str) -> Option<&'static Key> {

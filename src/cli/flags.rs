@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 
+use crate::batch::shard::Shard;
 use crate::recipe::keys::{self, DEPTHS, FITS, FORMATS, TILE_MODES};
 use crate::recipe::text::{self, Tile};
 use crate::recipe::{Recipe, Template};
@@ -109,6 +110,15 @@ pub struct Work {
     /// Replace files that lastmile did not make
     #[arg(long)]
     pub overwrite: bool,
+}
+
+/// What concerns a run that ends.
+#[derive(clap::Args, Debug, Clone)]
+#[command(next_help_heading = "Run")]
+pub struct Once {
+    /// Only part I of N, for N machines on one folder; the same part whenever and wherever it is run
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
     /// Only what failed last time
     #[arg(long)]
     pub retry_failed: bool,

@@ -22,6 +22,7 @@ pub mod run;
 #[cfg(feature = "onnx")]
 pub mod runtime;
 pub mod upscale;
+pub mod watch;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -67,6 +68,7 @@ enum Verb {
     Upscale(Box<upscale::Args>),
     Run(Box<run::Args>),
     Plan(plan::Args),
+    Watch(Box<watch::Args>),
     Recipe(recipe::Args),
     Meta(meta::Args),
     Models(models::Args),
@@ -82,6 +84,7 @@ impl Verb {
             Self::Upscale(args) => upscale::run(*args, globals),
             Self::Run(args) => run::run(*args, globals),
             Self::Plan(args) => plan::run(args, globals),
+            Self::Watch(args) => watch::run(*args, globals),
             Self::Recipe(args) => recipe::run(args, globals),
             Self::Meta(args) => meta::run(args, globals),
             Self::Models(args) => models::run(args, globals),

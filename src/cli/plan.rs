@@ -24,11 +24,11 @@ enum Job {
 pub fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
     match args.job {
         Job::Upscale(mut args) => {
-            args.work.dry_run = true;
+            args.once.dry_run = true;
             upscale::run(*args, globals)
         }
         Job::Run(mut args) => {
-            args.work.dry_run = true;
+            args.once.dry_run = true;
             run::run(*args, globals)
         }
     }

@@ -1,7 +1,7 @@
 //! `lastmile upscale`: pictures in, larger pictures out.
 
 use super::Globals;
-use super::flags::{Flags, Paths, Work};
+use super::flags::{Flags, Once, Paths, Work};
 use super::job;
 use crate::error::Exit;
 use crate::recipe::Recipe;
@@ -19,12 +19,14 @@ pub struct Args {
     #[command(flatten)]
     flags: Flags,
     #[command(flatten)]
-    pub(super) work: Work,
+    work: Work,
+    #[command(flatten)]
+    pub(super) once: Once,
 }
 
 /// Runs the verb.
 pub fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
     let mut recipe = Recipe::default();
     args.flags.apply(&mut recipe)?;
-    job::run(&recipe, &args.paths, &args.work, globals)
+    job::run(&recipe, &args.paths, &args.work, &args.once, globals)
 }
