@@ -6,12 +6,14 @@
 
 #[cfg(feature = "onnx")]
 pub mod bench;
+pub mod completions;
 #[cfg(feature = "onnx")]
 pub mod doctor;
 mod estimate;
 mod flags;
 pub mod import;
 mod job;
+pub mod man;
 pub mod meta;
 pub mod models;
 pub mod plan;
@@ -76,6 +78,8 @@ enum Verb {
     Runtime(runtime::Args),
     #[cfg(feature = "onnx")]
     Doctor(doctor::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 impl Verb {
@@ -92,6 +96,8 @@ impl Verb {
             Self::Runtime(args) => runtime::run(args, globals),
             #[cfg(feature = "onnx")]
             Self::Doctor(args) => doctor::run(args, globals),
+            Self::Completions(args) => completions::run(&args),
+            Self::Man(args) => man::run(&args),
         }
     }
 }
