@@ -51,6 +51,9 @@ pub struct Record {
     pub model: String,
     pub pixels: u32,
     pub plan: Plan,
+    /// The source's C2PA manifest is kept beside the output.
+    #[serde(default)]
+    pub c2pa: bool,
     pub notes: Vec<String>,
 }
 

@@ -85,6 +85,8 @@ pub struct Args {
     /// Dither where 16 bits become 8 in a lossless file
     #[arg(long, value_name = "on|off", default_value = "on", help_heading = "File")]
     dither: Switch,
+    #[command(flatten)]
+    file: super::file::Args,
     /// File name without extension; {stem}, {ext}, {w} and {h} are filled in
     #[arg(long, value_name = "PATTERN", value_parser = values::name, help_heading = "File")]
     name: Option<Template>,
@@ -226,8 +228,8 @@ fn backend(_: &Args, _: &Globals) -> Box<dyn Backend> {
 
 /// Runs the verb.
 pub fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
-    let settings = args.settings()?;
-    let limits = Limits { max_pixels: args.max_pixels };
+    let settings = args.settings(globals)?;
+    let limits = args.file.limits(args.max_pixels);
     let memory = args.memory.unwrap_or_else(|| machine::memory().map_or(2 << 30, |m| m.available / 2));
     let engine = open(&args, globals, memory)?;
     if engine.main().is_none() && settings.size == Size::Model {
@@ -307,7 +309,8 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
     let process = |job: Job<'_>, hooks: Hooks<'_>| pipeline::process(job, &engine, hooks);
     let estimate = |item: &Item, bytes: &[u8]| {
         let known = codec::header(&item.source, bytes, &limits).and_then(|h| Ok((target(&h)?, h)));
-        known.map_or(0, |(t, h)| pipeline::memory(&h, &t, item.format, bytes.len() as u64))
+        let encoding = Encoding { format: item.format, ..settings.encoding.clone() };
+        known.map_or(0, |(t, h)| pipeline::memory(&h, &t, &encoding, bytes.len() as u64))
     };
     let root = batch.root().to_path_buf();
     let summary = batch.run(start, &process, &estimate, &listener, &stop)?;
@@ -334,7 +337,7 @@ fn preview(batch: &Batch, start: &Start, opening: &str, weights: HashMap<usize, 
 }
 
 impl Args {
-    fn settings(&self) -> crate::Result<Settings> {
+    fn settings(&self, globals: &Globals) -> crate::Result<Settings> {
         let size = [self.scale, self.long_edge, self.size, self.mp, self.print].into_iter().flatten().next().unwrap_or_default();
         let fit = match self.fit {
             FitName::Inside => Fit::Inside,
@@ -371,9 +374,13 @@ impl Args {
                 Depth::Sixteen => 16,
                 Depth::Keep => 0,
             },
+            ..Encoding::default()
         };
         let on = |s: Switch| s == Switch::On;
-        Ok(Settings { size, fit, faithful: self.faithful, colour_lock: on(self.colour_lock), dither: on(self.dither), encoding })
+        let (colour_lock, dither) = (on(self.colour_lock), on(self.dither));
+        let mut settings = Settings { size, fit, faithful: self.faithful, colour_lock, dither, encoding, ..Settings::default() };
+        self.file.apply(self.format(), &mut settings, globals.epoch)?;
+        Ok(settings)
     }
 
     fn format(&self) -> Option<Format> {
