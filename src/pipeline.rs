@@ -162,7 +162,14 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
     let (mut chain, plan, more) = build.chain()?;
     notes.extend(more);
 
-    let conversion = match &settings.convert_to {
+    let convert_to = settings.convert_to.clone().or_else(|| {
+        let homeless = image.metadata.icc.is_some() && image.channels.colours() == 1 && !encoding.format.supports_grey();
+        homeless.then(|| {
+            notes.push(format!("{} knows no grey profiles: converted to sRGB", encoding.format.name()));
+            ColourSpace::Srgb
+        })
+    });
+    let conversion = match &convert_to {
         Some(to) => Conversion::new(image.metadata.icc.as_deref(), to)?,
         None => None,
     };
@@ -178,7 +185,7 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
         history: vec![history::event(source, &image, &target, &plan, &encoding, settings)],
     });
     notes.extend(more);
-    if let Some(to) = settings.convert_to.as_ref().filter(|_| channels.colours() == 3) {
+    if let Some(to) = convert_to.as_ref().filter(|_| channels.colours() == 3) {
         metadata.icc = Some(to.icc()?);
     }
     notes.extend(codec::losses(&encoding, channels, &metadata));
@@ -224,7 +231,7 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
 fn outside(band: &Band) -> u64 {
     const HALF: f32 = 0.5 / 255.0;
     let planes = [band.plane(0), band.plane(1), band.plane(2)];
-    let out = |v: f32| v < -HALF || v > 1.0 + HALF;
+    let out = |v: f32| !(-HALF..=1.0 + HALF).contains(&v);
     (0..planes[0].len()).filter(|&i| planes.iter().any(|p| out(p[i]))).count() as u64
 }
 

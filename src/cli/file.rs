@@ -11,6 +11,7 @@ use crate::pipeline::Settings;
 
 /// Shared by every verb that writes pictures.
 #[derive(clap::Args, Debug, Clone, Default)]
+#[group(id = "file")]
 pub struct Args {
     /// JPEG, lossy WebP: lower the quality as far as a file of this many kB (1000 bytes) needs
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "lossless", help_heading = "File")]

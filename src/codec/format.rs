@@ -114,6 +114,11 @@ impl Format {
         matches!(self, Self::Png | Self::Tiff)
     }
 
+    /// Whether the container can hold one colour channel; WebP writes grey as RGB.
+    pub fn supports_grey(self) -> bool {
+        self != Self::WebP
+    }
+
     /// Whether the container can hold an alpha channel. JPEG cannot: alpha is laid over white.
     pub fn supports_alpha(self) -> bool {
         !matches!(self, Self::Jpeg | Self::Bmp | Self::Pnm)
