@@ -57,6 +57,9 @@ pub struct Record {
     pub model: String,
     pub pixels: u32,
     pub plan: Plan,
+    /// The source's C2PA manifest is kept beside the output.
+    #[serde(default)]
+    pub c2pa: bool,
     pub notes: Vec<String>,
 }
 
@@ -66,7 +69,7 @@ enum Line {
     Intent {
         temp: String,
         #[serde(flatten)]
-        record: Record,
+        record: Box<Record>,
     },
     Done {
         output: String,
@@ -173,7 +176,7 @@ impl State {
                 (0, _) => return Err(strange("this is not a lastmile journal".into())),
                 // A line that power loss damaged costs one file's work, not the journal.
                 (_, Err(_) | Ok(Line::Header { .. } | Line::Failed { .. })) => {}
-                (_, Ok(Line::Intent { record, .. })) => state.intend(record),
+                (_, Ok(Line::Intent { record, .. })) => state.intend(*record),
                 (_, Ok(Line::Done { output, sha256 })) => state.finish(&output, &sha256),
             }
             state.end += line.len() as u64;
@@ -235,7 +238,7 @@ impl Journal {
 
     /// Announces that the complete file `temp` is about to become `record.output`.
     pub fn intend(&mut self, temp: &str, record: &Record) -> Result<()> {
-        self.append(&[Line::Intent { temp: temp.into(), record: record.clone() }])?;
+        self.append(&[Line::Intent { temp: temp.into(), record: Box::new(record.clone()) }])?;
         self.state.intend(record.clone());
         Ok(())
     }
