@@ -11,6 +11,7 @@ pub mod flow;
 pub mod image;
 pub mod pipeline;
 pub mod resample;
+pub mod review;
 pub mod spool;
 pub mod upscale;
 

@@ -5,6 +5,7 @@
 //! | line | written | says |
 //! | --- | --- | --- |
 //! | `{"journal":"lastmile","version":1}` | first | what this file is |
+//! | `{"settings":{"hash","settings"}}` | before the first intent with this hash | what the hash in a [`Record`] stands for |
 //! | `{"intent":{...}}` | after the temp file is complete, before the rename | everything about the output ([`Record`]) and its temp name |
 //! | `{"done":{"output","sha256"}}` | after the output was synced to disk, in groups | that intent's output is there for good |
 //! | `{"failed":{"output","kind","message"}}` | when a job failed | why |
@@ -23,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::pipeline::Plan;
+use crate::pipeline::{Plan, Settings};
 
 /// The folder of state inside an output folder.
 pub const STATE: &str = ".lastmile";
@@ -44,6 +45,9 @@ pub struct Record {
     pub bytes: u64,
     pub width: usize,
     pub height: usize,
+    /// [`beside`] the output folder; empty in journals of before.
+    #[serde(default)]
+    pub source: String,
     pub source_sha256: String,
     /// Hash of the settings' JSON.
     pub settings: String,
@@ -57,6 +61,10 @@ pub struct Record {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Line {
+    Settings {
+        hash: String,
+        settings: Settings,
+    },
     Intent {
         temp: String,
         #[serde(flatten)]
@@ -91,6 +99,7 @@ pub struct Known {
 #[derive(Debug, Default)]
 pub struct State {
     outputs: HashMap<String, Known>,
+    settings: HashMap<String, Settings>,
     /// Where the last whole line ends.
     end: u64,
 }
@@ -129,6 +138,9 @@ impl State {
                 (0, _) => return Err(strange("this is not a lastmile journal".into())),
                 // A line that power loss damaged costs one file's work, not the journal.
                 (_, Err(_) | Ok(Line::Header { .. } | Line::Failed { .. })) => {}
+                (_, Ok(Line::Settings { hash, settings })) => {
+                    state.settings.insert(hash, settings);
+                }
                 (_, Ok(Line::Intent { record, .. })) => state.intend(record),
                 (_, Ok(Line::Done { output, sha256 })) => state.finish(&output, &sha256),
             }
@@ -153,6 +165,18 @@ impl State {
     /// What is known about an output, by its [`encode`]d path.
     pub fn get(&self, output: &str) -> Option<&Known> {
         self.outputs.get(output)
+    }
+
+    /// The newest record of every output, in order of their paths.
+    pub fn records(&self) -> Vec<&Record> {
+        let mut all: Vec<&Record> = self.outputs.values().filter_map(|k| k.pending.as_ref().or(k.done.as_ref())).collect();
+        all.sort_by(|a, b| a.output.cmp(&b.output));
+        all
+    }
+
+    /// The settings behind the hash in a record, if this journal tells them.
+    pub fn settings(&self, hash: &str) -> Option<&Settings> {
+        self.settings.get(hash)
     }
 }
 
@@ -198,6 +222,16 @@ impl Journal {
     /// What earlier runs left.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// Writes down what a settings hash stands for, once.
+    pub fn know(&mut self, hash: &str, settings: &Settings) -> Result<()> {
+        if self.state.settings.contains_key(hash) {
+            return Ok(());
+        }
+        self.append(&[Line::Settings { hash: hash.into(), settings: settings.clone() }])?;
+        self.state.settings.insert(hash.into(), settings.clone());
+        Ok(())
     }
 
     /// Announces that the complete file `temp` is about to become `record.output`.
@@ -286,6 +320,41 @@ pub fn encode(path: &Path) -> String {
     names.collect::<Vec<_>>().join("/")
 }
 
+/// Where `path` lies as seen from the folder `root`, with `..` where needed, [`percent`]-encoded name by name; absolute where
+/// the two share nothing (another drive). Links are resolved; both must exist.
+pub fn beside(root: &Path, path: &Path) -> Result<String> {
+    let real = |p: &Path| p.canonicalize().map_err(|e| Error::io(p, e));
+    let (root, path) = (real(root)?, real(path)?);
+    let (from, to): (Vec<_>, Vec<_>) = (root.components().collect(), path.components().collect());
+    let shared = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
+    if shared == 0 {
+        return Ok(percent(path.as_os_str()));
+    }
+    let up = std::iter::repeat_n("..".to_string(), from.len() - shared);
+    Ok(up.chain(to[shared..].iter().map(|c| percent(c.as_os_str()))).collect::<Vec<_>>().join("/"))
+}
+
+/// The path that [`encode`], [`percent`] and [`beside`] wrote.
+pub fn decode(text: &str) -> PathBuf {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let code = text.get(at + 1..at + 3).filter(|_| bytes[at] == b'%').and_then(|h| u8::from_str_radix(h, 16).ok());
+        out.push(code.unwrap_or(bytes[at]));
+        at += if code.is_some() { 3 } else { 1 };
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStringExt;
+        PathBuf::from(std::ffi::OsString::from_vec(out))
+    }
+    #[cfg(not(unix))]
+    {
+        PathBuf::from(String::from_utf8_lossy(&out).into_owned())
+    }
+}
+
 /// A name with `%` and everything that is not UTF-8 as `%XX`.
 pub fn percent(name: &OsStr) -> String {
     let mut out = String::new();
@@ -369,12 +438,46 @@ mod tests {
     }
 
     #[test]
+    fn sources_and_settings_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in ["in/a", "out"] {
+            std::fs::create_dir_all(dir.path().join(folder)).unwrap();
+        }
+        let (root, source) = (dir.path().join("out"), dir.path().join("in/a/5% x.png"));
+        std::fs::write(&source, b"").unwrap();
+        let told = beside(&root, &source).unwrap();
+        assert_eq!(told, "../in/a/5%25 x.png");
+        assert_eq!(root.join(decode(&told)).canonicalize().unwrap(), source.canonicalize().unwrap());
+
+        let settings = Settings {
+            size: crate::upscale::size::Size::Scale(2.0),
+            fit: crate::upscale::size::Fit::Inside,
+            faithful: 0.0,
+            colour_lock: true,
+            dither: true,
+            encoding: crate::codec::Encoding { format: crate::codec::Format::Png, quality: 100, lossless: false, bits: 8 },
+        };
+        let mut j = Journal::open(&root).unwrap();
+        j.know("h", &settings).unwrap();
+        j.know("h", &settings).unwrap();
+        j.intend("t", &record("b.png", "2")).unwrap();
+        j.intend("t", &record("a.png", "1")).unwrap();
+        drop(j);
+        let s = State::load(&root).unwrap();
+        assert_eq!(s.settings("h"), Some(&settings));
+        assert_eq!(s.records().iter().map(|r| r.output.as_str()).collect::<Vec<_>>(), ["a.png", "b.png"]);
+        let text = std::fs::read_to_string(root.join(STATE).join("journal.jsonl")).unwrap();
+        assert_eq!(text.matches("colour_lock").count(), 1 + 2, "once, and in two plans");
+    }
+
+    #[test]
     fn paths() {
         assert_eq!(encode(Path::new("a/b 100%.png")), "a/b 100%25.png");
         #[cfg(unix)]
         {
             use std::os::unix::ffi::OsStrExt;
             assert_eq!(percent(OsStr::from_bytes(b"a\xffb")), "a%FFb");
+            assert_eq!(decode("a%FFb/100%25/50%.png").as_os_str().as_bytes(), b"a\xffb/100%/50%.png");
         }
     }
 }

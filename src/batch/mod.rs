@@ -332,6 +332,7 @@ impl Run<'_> {
             bytes: size,
             width: done.width,
             height: done.height,
+            source: journal::beside(&self.batch.planned.root, &item.source)?,
             source_sha256,
             settings: settings_hash,
             model: options.model.clone(),
@@ -350,7 +351,10 @@ impl Run<'_> {
             ));
         }
         let name = format!("tmp/{}", item.job);
-        lock(self.journal).intend(&name, &record)?;
+        let mut journal = lock(self.journal);
+        journal.know(&record.settings, &settings)?;
+        journal.intend(&name, &record)?;
+        drop(journal);
         std::fs::rename(temp, &output).map_err(|e| Error::output(&output, format!("it cannot be written: {e}"), ""))?;
         // The committer lives until every worker is gone.
         let _ = commits.send(commit::Renamed { path: output, output: record.output.clone(), sha256: record.sha256.clone() });
