@@ -122,13 +122,15 @@ fn the_list_is_worst_first_and_verdicts_stay() {
         assert_eq!(card["source"], json!([40, 30]));
         assert_eq!((&card["entry"]["decision"], &card["entry"]["opened"]), (&Value::Null, &json!(false)));
 
-        let told =
-            client.post(&format!("api/verdict/{}", flagged[0]), json!({"decision": "rejected", "note": "hand", "seconds": 2.5})).json();
+        let told = client
+            .post("api/verdict", json!({"ids": [flagged[0]], "decision": "rejected", "note": "hand", "seconds": 2.5, "opened": true}))
+            .json();
+        let told = &told[0];
         assert_eq!((told["decision"].as_str(), told["source"].as_str()), (Some("rejected"), Some("../in/portraits/000.png")));
         assert_eq!(told["settings"]["size"]["scale"], json!(4.0));
-        client.post(&format!("api/verdict/{}", flagged[1]), json!({"decision": "approved"})).json();
-        client.post(&format!("api/verdict/{}", flagged[1]), json!({"decision": null})).json();
-        client.post(&format!("api/verdict/{}", flagged[2]), json!({"note": "only this"})).json();
+        client.post("api/verdict", json!({"ids": [flagged[1]], "decision": "approved"})).json();
+        client.post("api/verdict", json!({"ids": [flagged[1]], "decision": null})).json();
+        client.post("api/verdict", json!({"ids": [flagged[2], flagged[3]], "note": "only this", "opened": true})).json();
         first = (flagged[0], sha(&list, flagged[0]));
     });
     // Another run, even after the pictures were renamed: the content is what counts.
@@ -148,7 +150,7 @@ fn the_list_is_worst_first_and_verdicts_stay() {
         assert_eq!((&noted["entry"]["note"], &noted["entry"]["opened"]), (&json!("only this"), &json!(true)));
     });
     let saved: Value = serde_json::from_slice(&std::fs::read(out.join(".lastmile/verdicts.json")).unwrap()).unwrap();
-    assert_eq!(saved["pictures"].as_object().unwrap().len(), 3);
+    assert_eq!(saved["pictures"].as_object().unwrap().len(), 4);
 }
 
 #[test]
@@ -156,7 +158,7 @@ fn a_picture_made_again_is_unreviewed_and_says_what_it_was() {
     let dir = tempfile::tempdir().unwrap();
     let out = folder(dir.path(), &ranked(1, 1, 64, 64), 64, 64);
     serving(open(&out), |client| {
-        client.post("api/verdict/0", json!({"decision": "rejected"})).json();
+        client.post("api/verdict", json!({"ids": [0], "decision": "rejected"})).json();
     });
     png(&out.join("portraits/000.png"), 64, 64, scene(9, 64, 64));
     serving(open(&out), |client| {
@@ -171,8 +173,8 @@ fn strangers_get_nothing() {
     let out = folder(dir.path(), &ranked(1, 1, 64, 64), 64, 64);
     serving(open(&out), |client| {
         let token = client.token.clone();
-        let (good, origin) = (format!("/{token}/api/verdict/0"), format!("http://127.0.0.1:{}", client.port));
-        let body = "{\"decision\":\"approved\"}";
+        let (good, origin) = (format!("/{token}/api/verdict"), format!("http://127.0.0.1:{}", client.port));
+        let body = "{\"ids\":[0],\"decision\":\"approved\"}";
         // No token, half a token.
         for path in ["/", "/api/list", "//api/list", &format!("/{}/api/list", &token[..31]), &format!("/{token}0/api/list")] {
             assert_eq!(client.ask("GET", path, &[], "").status, 404, "{path}");
@@ -212,13 +214,13 @@ fn strangers_get_nothing() {
             "tile/0/v/result/19/9223372036854775807/0",
             "thumb/7/v",
             "api/list/",
-            "api/verdict/0",
+            "api/verdict",
         ] {
             assert_eq!(client.get(path).status, 404, "{path}");
         }
-        assert_eq!(client.post("api/verdict/9", json!({})).status, 404);
-        assert_eq!(client.post("api/verdict/0", json!({"decision": "burn"})).status, 400);
-        assert_eq!(client.post("api/verdict/0", json!({"note": "x".repeat(70_000)})).status, 413);
+        assert_eq!(client.post("api/verdict", json!({"ids": [0, 9], "decision": "approved"})).status, 404);
+        assert_eq!(client.post("api/verdict", json!({"ids": [0], "decision": "burn"})).status, 400);
+        assert_eq!(client.post("api/verdict", json!({"ids": [0], "note": "x".repeat(70_000)})).status, 413);
         assert_eq!(client.ask("DELETE", &good, &[], "").status, 405);
         // What answers is told not to be embedded, guessed about or sent on.
         let page = client.get("");
@@ -253,7 +255,7 @@ fn tiles_show_the_pixels() {
         let thumb = client.get("thumb/0/v");
         assert!(thumb.status == 200 && thumb.body.starts_with(&[0xff, 0xd8]) && thumb.head.contains("immutable"));
         assert_eq!(std::fs::read_dir(out.join(".lastmile/thumbs")).unwrap().count(), 1);
-        assert_eq!(client.get("thumb/1/v").status, 404, "a damaged picture has no pixels");
+        assert_eq!(client.get("thumb/1/v").status, 422, "a damaged picture has no pixels");
         assert_eq!(client.get("tile/1/v/result/0/0/0").status, 404);
         assert_eq!(client.get("api/generators/0").json(), json!(["", ""]));
     });

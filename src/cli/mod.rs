@@ -6,6 +6,7 @@
 
 #[cfg(feature = "onnx")]
 pub mod bench;
+pub mod compare;
 #[cfg(feature = "onnx")]
 pub mod doctor;
 pub mod import;
@@ -14,6 +15,7 @@ pub mod models;
 pub mod plan;
 mod progress;
 pub mod pull;
+pub mod review;
 #[cfg(feature = "onnx")]
 pub mod runtime;
 pub mod upscale;
@@ -62,6 +64,8 @@ command goes on where it stopped.
 enum Verb {
     Upscale(Box<upscale::Args>),
     Plan(plan::Args),
+    Review(review::Args),
+    Compare(compare::Args),
     Meta(meta::Args),
     Models(models::Args),
     #[cfg(feature = "onnx")]
@@ -75,6 +79,8 @@ impl Verb {
         match self {
             Self::Upscale(args) => upscale::run(*args, globals),
             Self::Plan(args) => plan::run(args, globals),
+            Self::Review(args) => review::run(args, globals),
+            Self::Compare(args) => compare::run(args, globals),
             Self::Meta(args) => meta::run(args, globals),
             Self::Models(args) => models::run(args, globals),
             #[cfg(feature = "onnx")]

@@ -3,6 +3,9 @@
 //! [`Review`] knows the pictures, their reports and the verdicts; [`picture`] cuts tiles out of them; [`server`] shows them in
 //! a browser on this machine. Nothing here changes a picture.
 
+pub mod approve;
+pub mod export;
+pub mod ledger;
 pub mod picture;
 pub mod queue;
 pub mod report;
@@ -108,6 +111,9 @@ pub struct Review {
     pub queue: Queue,
     /// Two things compared rather than results reviewed: nothing is decided or saved.
     pub compare: bool,
+    /// A sentence above the picture, commands between backticks; and the command to type afterwards.
+    pub notice: String,
+    pub next: String,
     verdicts: Mutex<Verdicts>,
     _lock: Option<std::fs::File>,
 }
@@ -138,7 +144,16 @@ impl Review {
         let pictures = each(found, &|p| examine(p, root, &state, options))?;
         let verdicts = Verdicts::load(&root.join(STATE).join("verdicts.json"))?;
         let queue = Queue::new(&pictures, options.seed);
-        Ok(Self { root: root.to_path_buf(), pictures, queue, compare: false, verdicts: Mutex::new(verdicts), _lock: lock })
+        Ok(Self {
+            root: root.to_path_buf(),
+            pictures,
+            queue,
+            compare: false,
+            notice: String::new(),
+            next: String::new(),
+            verdicts: Mutex::new(verdicts),
+            _lock: lock,
+        })
     }
 
     /// Two pictures, or two folders matched by relative path and stem, side by side: `one` in the place of the source.
@@ -177,7 +192,16 @@ impl Review {
             return Err(Error::usage(two.display(), format!("no picture in it has a namesake in {}", one.display()), "two files"));
         }
         let queue = Queue { flagged: (0..pictures.len()).collect(), ..Queue::default() };
-        Ok(Self { root, pictures, queue, compare: true, verdicts: Mutex::new(Verdicts::in_memory()), _lock: None })
+        Ok(Self {
+            root,
+            pictures,
+            queue,
+            compare: true,
+            notice: String::new(),
+            next: String::new(),
+            verdicts: Mutex::new(Verdicts::in_memory()),
+            _lock: None,
+        })
     }
 
     /// The verdicts as they are now.
@@ -185,22 +209,39 @@ impl Review {
         self.verdicts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes what a person did with picture `id` and saves it at once.
+    /// Notes what a person did and saves it at once.
     ///
     /// # Errors
     /// There is no such picture, or saving failed (then nothing changed).
-    pub fn decide(&self, id: usize, said: Said) -> Result<Entry> {
-        let Some(p) = self.pictures.get(id) else { return Err(Error::usage(id, "no such picture", "")) };
+    pub fn decide(&self, said: &Said) -> Result<Vec<Entry>> {
+        let find = |id: &usize| self.pictures.get(*id).ok_or_else(|| Error::usage(id, "no such picture", ""));
+        let pictures = said.ids.iter().map(find).collect::<Result<Vec<_>>>()?;
         let mut verdicts = self.verdicts();
-        let mut entry = verdicts.get(&p.sha256).cloned().unwrap_or_default();
+        let mut entries = Vec::with_capacity(pictures.len());
+        for p in pictures {
+            entries.push((p.sha256.clone(), self.entry(p, verdicts.get(&p.sha256), said)?));
+        }
+        let told = entries.iter().map(|(_, e)| e.clone()).collect();
+        verdicts.set(entries)?;
+        Ok(told)
+    }
+
+    fn entry(&self, p: &Picture, before: Option<&Entry>, said: &Said) -> Result<Entry> {
+        let mut entry = before.cloned().unwrap_or_default();
         if let Some(decision) = said.decision {
             entry.decision = decision;
         }
-        if let Some(note) = said.note {
+        if let Some(note) = &said.note {
             entry.note = note.chars().take(4000).collect();
         }
-        entry.opened = said.opened.unwrap_or(true);
+        entry.opened |= said.opened;
         entry.seconds += said.seconds.filter(|s| s.is_finite()).unwrap_or(0.0).clamp(0.0, 600.0);
+        self.describe(p, &mut entry)?;
+        Ok(entry)
+    }
+
+    /// Fills in how the picture was made.
+    fn describe(&self, p: &Picture, entry: &mut Entry) -> Result<()> {
         entry.output.clone_from(&p.name);
         entry.model = p.model();
         entry.settings.clone_from(&p.settings);
@@ -210,8 +251,7 @@ impl Review {
         if let Some(s) = &p.source {
             entry.source = journal::beside(&self.root, &s.path)?;
         }
-        verdicts.set(&p.sha256, entry.clone())?;
-        Ok(entry)
+        Ok(())
     }
 
     /// How many pictures have a verdict, and how many there are.
@@ -254,9 +294,9 @@ impl Review {
         let title = self.root.canonicalize().ok().and_then(|r| r.file_name().map(|n| n.to_string_lossy().into_owned()));
         Listing {
             title: title.unwrap_or_else(|| self.root.display().to_string()),
-            folder: self.root.display().to_string(),
             compare: self.compare,
-            inspected: self.inspected(),
+            notice: self.notice.clone(),
+            next: self.next.clone(),
             queue: self.queue.clone(),
             pictures: self.pictures.iter().enumerate().map(card).collect(),
         }
@@ -267,11 +307,14 @@ impl Review {
 #[derive(Debug, Clone, Default, serde::Deserialize)]
 #[serde(default)]
 pub struct Said {
+    /// Which pictures.
+    pub ids: Vec<usize>,
     /// `Some(None)` takes a decision back.
     #[serde(deserialize_with = "given")]
     pub decision: Option<Option<Decision>>,
     pub note: Option<String>,
-    pub opened: Option<bool>,
+    /// They were on the screen, one by one.
+    pub opened: bool,
     pub seconds: Option<f64>,
 }
 
@@ -284,9 +327,9 @@ fn given<'de, D: serde::Deserializer<'de>>(from: D) -> std::result::Result<Optio
 #[derive(Debug, Serialize)]
 pub struct Listing {
     pub title: String,
-    pub folder: String,
     pub compare: bool,
-    pub inspected: bool,
+    pub notice: String,
+    pub next: String,
     pub queue: Queue,
     pub pictures: Vec<Card>,
 }

@@ -16,9 +16,13 @@ use super::tile::{Side, Tiler};
 use super::{Picture, Review, Said};
 use crate::error::{Error, Result};
 
-const HTML: &str = include_str!("page/index.html");
-const CSS: &str = include_str!("page/page.css");
-const JS: &str = include_str!("page/page.js");
+/// The page's files: name, kind, text.
+pub(super) const PAGE: [(&str, &str, &str); 4] = [
+    ("index.html", "text/html; charset=utf-8", include_str!("page/index.html")),
+    ("page.css", "text/css; charset=utf-8", include_str!("page/page.css")),
+    ("view.js", "text/javascript; charset=utf-8", include_str!("page/view.js")),
+    ("page.js", "text/javascript; charset=utf-8", include_str!("page/page.js")),
+];
 
 /// Requests answered at the same time; browsers keep six connections.
 const THREADS: usize = 8;
@@ -115,7 +119,8 @@ impl Server {
             Cursor::new(if *request.method() == Method::Head { Vec::new() } else { answer.body.clone() }),
             Some(answer.body.len()),
             None,
-        );
+        )
+        .with_chunked_threshold(usize::MAX);
         let cache = if answer.keep { "private, max-age=86400, immutable" } else { "no-store" };
         let policy = "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -141,7 +146,9 @@ impl Server {
         let Some(host) = header(request, "Host").filter(|h| hosts.contains(h)) else {
             return Answer::error(403, "this server answers to 127.0.0.1 only");
         };
-        if header(request, "Sec-Fetch-Site").is_some_and(|s| s != "same-origin" && s != "none") {
+        // The page itself may be opened from anywhere: who has its address may see it.
+        let opening = header(request, "Sec-Fetch-Mode").is_some_and(|m| m == "navigate");
+        if !opening && header(request, "Sec-Fetch-Site").is_some_and(|s| s != "same-origin" && s != "none") {
             return Answer::error(403, "another page may not ask this");
         }
         let url = request.url().to_owned();
@@ -179,9 +186,11 @@ impl Server {
 
     fn get(&self, parts: &[&str]) -> Result<Option<Answer>> {
         Ok(Some(match parts {
-            [""] => Answer::new("text/html; charset=utf-8", HTML),
-            ["page.css"] => Answer::new("text/css; charset=utf-8", CSS),
-            ["page.js"] => Answer::new("text/javascript; charset=utf-8", JS),
+            [name] => {
+                let name = if name.is_empty() { "index.html" } else { name };
+                let Some((_, kind, text)) = PAGE.iter().find(|(n, _, _)| *n == name) else { return Ok(None) };
+                Answer::new(kind, *text)
+            }
             ["api", "list"] => Answer::json(&self.review.listing())?,
             ["api", "generators", from] => return self.generators(from),
             ["thumb", id, _version] => {
@@ -198,8 +207,7 @@ impl Server {
     }
 
     fn post(&self, parts: &[&str], request: &mut Request) -> Result<Option<Answer>> {
-        let ["api", "verdict", id] = parts else { return Ok(None) };
-        let Ok(id) = id.parse() else { return Ok(None) };
+        let ["api", "verdict"] = parts else { return Ok(None) };
         let mut body = Vec::new();
         let read = request.as_reader().take(BODY + 1).read_to_end(&mut body);
         if read.is_err() || body.len() as u64 > BODY {
@@ -209,7 +217,7 @@ impl Server {
             Ok(said) => said,
             Err(e) => return Ok(Some(Answer::error(400, format!("not a verdict: {e}")))),
         };
-        Ok(Some(Answer::json(&self.review.decide(id, said)?)?))
+        Ok(Some(Answer::json(&self.review.decide(&said)?)?))
     }
 
     /// Generators of pictures `from` on, as far as a short time reaches.

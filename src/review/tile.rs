@@ -90,6 +90,13 @@ impl Tiler {
         Ok(if matches!(side, Side::Heat(_)) { cut.glow() } else { cut })
     }
 
+    /// The whole of a side in the result's geometry, at most `side` pixels long.
+    pub fn whole(&self, p: &Picture, which: Side<'_>, side: usize) -> Result<Shown> {
+        let factor = (side as f64 / p.width.max(p.height) as f64).min(1.0);
+        let part = |n: usize| ((n as f64 * factor).round() as usize).max(1);
+        self.cut(p, which, [0, 0, p.width, p.height], (part(p.width), part(p.height)))
+    }
+
     /// The result, small, as JPEG; kept beside the journal for the next time.
     pub fn thumbnail(&self, review: &Review, p: &Picture) -> Result<Vec<u8>> {
         let kept = review.root.join(STATE).join("thumbs").join(format!("{}.jpg", p.sha256));

@@ -101,15 +101,14 @@ impl Verdicts {
         &self.pictures
     }
 
-    /// Replaces what is known about a picture and saves. If saving fails, nothing is changed.
-    pub fn set(&mut self, sha256: &str, entry: Entry) -> Result<()> {
-        let before = self.pictures.insert(sha256.into(), entry);
+    /// Replaces what is known about some pictures and saves once. If saving fails, nothing is changed.
+    pub fn set(&mut self, entries: Vec<(String, Entry)>) -> Result<()> {
+        let mut next = self.pictures.clone();
+        next.extend(entries);
+        let before = std::mem::replace(&mut self.pictures, next);
         let saved = self.save();
         if saved.is_err() {
-            match before {
-                Some(e) => self.pictures.insert(sha256.into(), e),
-                None => self.pictures.remove(sha256),
-            };
+            self.pictures = before;
         }
         saved
     }
@@ -159,8 +158,8 @@ mod tests {
         let path = dir.path().join("s/verdicts.json");
         let mut v = Verdicts::load(&path).unwrap();
         let entry = Entry { decision: Some(Decision::Rejected), opened: true, note: "ä \"q\"".into(), seconds: 1.5, ..Entry::default() };
-        v.set("abc", entry.clone()).unwrap();
-        v.set("def", Entry { opened: true, ..Entry::default() }).unwrap();
+        v.set(vec![("abc".into(), entry.clone())]).unwrap();
+        v.set(vec![("def".into(), Entry { opened: true, ..Entry::default() })]).unwrap();
         let v = Verdicts::load(&path).unwrap();
         assert_eq!(v.get("abc"), Some(&entry));
         assert_eq!(v.all().len(), 2);
@@ -189,7 +188,7 @@ mod tests {
         let path = dir.path().join("verdicts.json");
         let mut v = Verdicts::load(&path).unwrap();
         std::fs::create_dir(&path).unwrap();
-        assert!(v.set("abc", Entry::default()).is_err());
+        assert!(v.set(vec![("abc".into(), Entry::default())]).is_err());
         assert!(v.get("abc").is_none());
     }
 }
