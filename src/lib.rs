@@ -12,6 +12,7 @@ pub mod image;
 pub mod pipeline;
 pub mod recipe;
 pub mod resample;
+pub mod review;
 pub mod spool;
 pub mod upscale;
 

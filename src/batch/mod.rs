@@ -168,7 +168,7 @@ impl Batch {
                     batch.blocked.insert(i, "was not made by this program, or changed since".into());
                     batch.todo.push(i);
                 }
-                Verdict::Ours(Some(source)) if batch.options.hot && source != journal::source_name(&item.source) => {
+                Verdict::Ours(Some(source)) if batch.options.hot && !journal::is_named(&source, &item.source) => {
                     batch.blocked.insert(i, format!("was made from {source}"));
                     batch.todo.push(i);
                 }
@@ -366,11 +366,11 @@ impl Run<'_> {
         let record = Record {
             key: journal::key(&source_sha256, &settings_hash, &options.model),
             output: journal::encode(&item.output),
-            source: journal::source_name(&item.source),
             sha256: journal::sha256_file(temp)?,
             bytes: size,
             width: done.width,
             height: done.height,
+            source: journal::beside(&self.batch.planned.root, &item.source)?,
             source_sha256,
             settings: settings_hash,
             model: options.model.clone(),
@@ -390,7 +390,10 @@ impl Run<'_> {
             ));
         }
         let name = format!("tmp/{}", item.job);
-        lock(self.journal).intend(&name, &record)?;
+        let mut journal = lock(self.journal);
+        journal.know(&record.settings, &settings)?;
+        journal.intend(&name, &record)?;
+        drop(journal);
         std::fs::rename(temp, &output).map_err(|e| Error::output(&output, format!("it cannot be written: {e}"), ""))?;
         // The committer lives until every worker is gone.
         let _ = commits.send(commit::Renamed { path: output, output: record.output.clone(), sha256: record.sha256.clone() });

@@ -6,6 +6,7 @@
 
 #[cfg(feature = "onnx")]
 pub mod bench;
+pub mod compare;
 #[cfg(feature = "onnx")]
 pub mod doctor;
 mod estimate;
@@ -18,6 +19,7 @@ pub mod plan;
 mod progress;
 pub mod pull;
 pub mod recipe;
+pub mod review;
 pub mod run;
 #[cfg(feature = "onnx")]
 pub mod runtime;
@@ -70,6 +72,8 @@ enum Verb {
     Plan(plan::Args),
     Watch(Box<watch::Args>),
     Recipe(recipe::Args),
+    Review(review::Args),
+    Compare(compare::Args),
     Meta(meta::Args),
     Models(models::Args),
     #[cfg(feature = "onnx")]
@@ -86,6 +90,8 @@ impl Verb {
             Self::Plan(args) => plan::run(args, globals),
             Self::Watch(args) => watch::run(*args, globals),
             Self::Recipe(args) => recipe::run(args, globals),
+            Self::Review(args) => review::run(args, globals),
+            Self::Compare(args) => compare::run(args, globals),
             Self::Meta(args) => meta::run(args, globals),
             Self::Models(args) => models::run(args, globals),
             #[cfg(feature = "onnx")]
