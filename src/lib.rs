@@ -9,6 +9,7 @@ pub mod color;
 pub mod error;
 pub mod flow;
 pub mod image;
+pub mod inspect;
 pub mod pipeline;
 pub mod recipe;
 pub mod resample;
