@@ -12,6 +12,7 @@ pub mod grade;
 pub mod image;
 pub mod lane;
 pub mod pipeline;
+pub mod recipe;
 pub mod resample;
 pub mod spool;
 pub mod upscale;

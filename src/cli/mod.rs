@@ -8,16 +8,21 @@
 pub mod bench;
 #[cfg(feature = "onnx")]
 pub mod doctor;
+mod estimate;
+mod flags;
 pub mod import;
+mod job;
 pub mod meta;
 pub mod models;
 pub mod plan;
 mod progress;
 pub mod pull;
+pub mod recipe;
+pub mod run;
 #[cfg(feature = "onnx")]
 pub mod runtime;
 pub mod upscale;
-mod values;
+pub mod watch;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -61,7 +66,10 @@ command goes on where it stopped.
 #[derive(Subcommand)]
 enum Verb {
     Upscale(Box<upscale::Args>),
+    Run(Box<run::Args>),
     Plan(plan::Args),
+    Watch(Box<watch::Args>),
+    Recipe(recipe::Args),
     Meta(meta::Args),
     Models(models::Args),
     #[cfg(feature = "onnx")]
@@ -74,7 +82,10 @@ impl Verb {
     fn run(self, globals: &Globals) -> anyhow::Result<Exit> {
         match self {
             Self::Upscale(args) => upscale::run(*args, globals),
+            Self::Run(args) => run::run(*args, globals),
             Self::Plan(args) => plan::run(args, globals),
+            Self::Watch(args) => watch::run(*args, globals),
+            Self::Recipe(args) => recipe::run(args, globals),
             Self::Meta(args) => meta::run(args, globals),
             Self::Models(args) => models::run(args, globals),
             #[cfg(feature = "onnx")]
