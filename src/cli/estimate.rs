@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::progress::{bytes, files, seconds};
 use crate::batch::Summary;
 use crate::batch::plan::Item;
-use crate::codec::{self, Format, Header, Limits};
+use crate::codec::{self, Encoding, Format, Header, Limits};
 use crate::pipeline;
 use crate::recipe::Price;
 use crate::upscale::bench::{NO_NETWORK, Pace, Rates};
@@ -64,6 +64,7 @@ impl Effort {
     pub fn of(
         items: &[&Item],
         limits: &Limits,
+        encoding: &Encoding,
         engine: &Engine,
         target: &(dyn Fn(&Header) -> crate::Result<Target> + Sync),
         jobs: usize,
@@ -73,8 +74,8 @@ impl Effort {
         let look = |item: &Item| -> crate::Result<Looked> {
             let header = codec::probe(&item.source, limits)?;
             let target = target(&header)?;
-            let encoding = codec::Encoding { format: item.format, quality: 0, lossless: false, bits: 8 };
-            Format::check(&item.source, &encoding, target.width, target.height)?;
+            let how = Encoding { format: item.format, bits: 8, ..encoding.clone() };
+            Format::check(&item.source, &how, target.width, target.height)?;
             Ok(Looked { header, target, file_bytes: std::fs::metadata(&item.source).map_or(0, |m| m.len()) })
         };
         let looked: Mutex<Vec<(usize, crate::Result<Looked>)>> = Mutex::new(Vec::with_capacity(items.len()));
@@ -101,7 +102,7 @@ impl Effort {
         for (n, found) in looked {
             seen[n] = true;
             match found {
-                Ok(l) => sum.add(items[n], &l, engine),
+                Ok(l) => sum.add(items[n], &l, encoding, engine),
                 Err(e) => {
                     sum.weights.insert(items[n].job, 0.0);
                     sum.unreadable.push((items[n].job, e.to_string()));
@@ -121,12 +122,13 @@ impl Effort {
         sum
     }
 
-    fn add(&mut self, item: &Item, l: &Looked, engine: &Engine) {
+    fn add(&mut self, item: &Item, l: &Looked, encoding: &Encoding, engine: &Engine) {
         let (w, h) = l.header.upright();
         let pixels = (w * h) as f64;
         let work = engine.work(pixels, l.target.factor());
         let output = (l.target.width * l.target.height) as f64;
-        let bits = if l.header.bits > 8 && item.format.supports_16_bit() { 16 } else { 8 };
+        let deep = encoding.bits == 16 || (encoding.bits == 0 && l.header.bits > 8);
+        let bits = if deep && item.format.supports_16_bit() { 16 } else { 8 };
         self.megapixels += pixels / 1e6;
         self.work += work;
         *self.output.entry((item.format.name(), bits)).or_default() += output;
@@ -136,7 +138,8 @@ impl Effort {
             self.largest = (w, h);
             self.factor = l.target.factor();
         }
-        self.memory.push(pipeline::memory(&l.header, &l.target, item.format, l.file_bytes));
+        let how = Encoding { format: item.format, ..encoding.clone() };
+        self.memory.push(pipeline::memory(&l.header, &l.target, &how, l.file_bytes));
     }
 
     /// Pixels of all results.
@@ -329,8 +332,12 @@ impl Table<'_> {
     pub fn lines(&self) -> String {
         const TOLD: usize = 5;
         let mut text = String::new();
+        if self.items.is_empty() {
+            let _ = write!(text, "done     {} already", files(self.done));
+            return text;
+        }
         let kinds: Vec<String> = self.effort.kinds.iter().map(|(k, n)| format!("{n} {k}")).collect();
-        let _ = write!(text, "sources  {}", if kinds.is_empty() { "nothing to do".into() } else { kinds.join(", ") });
+        let _ = write!(text, "sources  {}", if kinds.is_empty() { "none that can be read".into() } else { kinds.join(", ") });
         if self.effort.unseen > 0 {
             let _ = write!(text, "; {} not looked at yet", self.effort.unseen);
         }

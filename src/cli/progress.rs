@@ -205,7 +205,7 @@ pub fn opening(start: &Start, cores: usize) -> String {
     if start.device == "cpu" && start.model != "none" {
         let _ = write!(line, " ({cores} core{})", if cores == 1 { "" } else { "s" });
     }
-    if let Some(t) = start.seconds {
+    if let Some(t) = start.seconds.filter(|t| *t >= 1.0) {
         let _ = write!(line, ", about {}", seconds(t));
     }
     if start.skipped > 0 {
@@ -230,6 +230,9 @@ pub fn closing(s: &Summary, root: &std::path::Path, command: &str) -> String {
     if s.done > 0 && s.seconds > 0.0 {
         let mp = s.pixels as f64 / 1e6;
         let _ = write!(text, ": {mp:.1} MPix made, {} in {}, {:.2} MPix/s", bytes(s.bytes), root.display(), mp / s.seconds);
+    }
+    if s.c2pa > 0 {
+        let _ = write!(text, "\n  Content Credentials of {} were lost from the results; each manifest is in *.source.c2pa", files(s.c2pa));
     }
     for f in s.failures.iter().take(TOLD) {
         let _ = write!(text, "\n  {}", told(&f.input, &f.message).lines().next().unwrap_or_default());
