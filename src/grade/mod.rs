@@ -1,0 +1,4 @@
+//! Colour grading.
+
+pub mod cdl;
+pub mod lut;
