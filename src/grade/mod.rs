@@ -2,3 +2,4 @@
 
 pub mod cdl;
 pub mod lut;
+pub mod matching;
