@@ -14,7 +14,6 @@ use lastmile::batch::{Batch, Options, Process, Summary};
 use lastmile::codec::{Encoding, Format, Limits};
 use lastmile::error::{Error, Exit, Result};
 use lastmile::pipeline::{Done, Hooks, Job, Settings};
-use lastmile::upscale::size::{Fit, Size};
 
 #[derive(Default)]
 struct Heard(Mutex<Vec<serde_json::Value>>);

@@ -135,7 +135,7 @@ mod tests {
         let back = Conversion::new(Some(&p3), &ColourSpace::Srgb).unwrap().unwrap();
         for colour in [[1.0, 0.0, 0.0], [0.2, 0.5, 0.8], [0.0, 1.0, 0.0], [1.0, 1.0, 1.0]] {
             let again = pixel(&back, &pixel(&there, &colour));
-            assert!(again.iter().zip(colour).all(|(a, b)| (a - b).abs() < 2e-4), "{again:?} {colour:?}");
+            assert!(again.iter().zip(colour).all(|(a, b)| (a - b).abs() < 5e-4), "{again:?} {colour:?}");
         }
         let green = pixel(&back, &[0.0, 1.0, 0.0, 0.25]);
         assert!(green[0] < -0.1 && green[1] > 1.0 && green[3] == 0.25, "wide colours are not clipped here: {green:?}");
