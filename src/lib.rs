@@ -9,8 +9,11 @@ pub mod color;
 pub mod error;
 pub mod flow;
 pub mod image;
+pub mod inspect;
 pub mod pipeline;
+pub mod recipe;
 pub mod resample;
+pub mod review;
 pub mod spool;
 pub mod upscale;
 

@@ -6,19 +6,25 @@
 
 #[cfg(feature = "onnx")]
 pub mod bench;
+pub mod compare;
 #[cfg(feature = "onnx")]
 pub mod doctor;
-pub mod file;
+mod estimate;
+mod flags;
 pub mod import;
+mod job;
 pub mod meta;
 pub mod models;
 pub mod plan;
 mod progress;
 pub mod pull;
+pub mod recipe;
+pub mod review;
+pub mod run;
 #[cfg(feature = "onnx")]
 pub mod runtime;
 pub mod upscale;
-mod values;
+pub mod watch;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -62,7 +68,12 @@ command goes on where it stopped.
 #[derive(Subcommand)]
 enum Verb {
     Upscale(Box<upscale::Args>),
+    Run(Box<run::Args>),
     Plan(plan::Args),
+    Watch(Box<watch::Args>),
+    Recipe(recipe::Args),
+    Review(review::Args),
+    Compare(compare::Args),
     Meta(meta::Args),
     Models(models::Args),
     #[cfg(feature = "onnx")]
@@ -75,7 +86,12 @@ impl Verb {
     fn run(self, globals: &Globals) -> anyhow::Result<Exit> {
         match self {
             Self::Upscale(args) => upscale::run(*args, globals),
+            Self::Run(args) => run::run(*args, globals),
             Self::Plan(args) => plan::run(args, globals),
+            Self::Watch(args) => watch::run(*args, globals),
+            Self::Recipe(args) => recipe::run(args, globals),
+            Self::Review(args) => review::run(args, globals),
+            Self::Compare(args) => compare::run(args, globals),
             Self::Meta(args) => meta::run(args, globals),
             Self::Models(args) => models::run(args, globals),
             #[cfg(feature = "onnx")]
