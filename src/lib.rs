@@ -10,6 +10,7 @@ pub mod error;
 pub mod flow;
 pub mod image;
 pub mod pipeline;
+pub mod recipe;
 pub mod resample;
 pub mod review;
 pub mod spool;

@@ -10,6 +10,8 @@
 //! | `{"done":{"output","sha256"}}` | after the output was synced to disk, in groups | that intent's output is there for good |
 //! | `{"failed":{"output","kind","message"}}` | when a job failed | why |
 //!
+//! A part of a job ([`Shard`]) has a journal of its own, `journal-2-of-4.jsonl`, and reads those of the others.
+//!
 //! A file that was renamed but never journalled as done is recognised by the hash in its intent. A torn last line is cut off. No
 //! line holds a time, a host or anything random. Paths are relative to the output folder, with `/`, and percent-encoded where
 //! they are not UTF-8 (and `%` is `%25`).
@@ -23,6 +25,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::shard::Shard;
 use crate::error::{Error, Result};
 use crate::pipeline::{Plan, Settings};
 
@@ -40,14 +43,17 @@ pub struct Record {
     pub key: String,
     /// [`encode`]d path below the output folder.
     pub output: String,
+    /// The source's file name, [`percent`]-encoded.
+    #[serde(default)]
+    pub source: String,
     /// Of the output.
     pub sha256: String,
     pub bytes: u64,
     pub width: usize,
     pub height: usize,
-    /// [`beside`] the output folder; empty in journals of before.
+    /// Where the source lies [`beside`] the output folder; empty in journals of before.
     #[serde(default)]
-    pub source: String,
+    pub source_path: String,
     pub source_sha256: String,
     /// Hash of the settings' JSON.
     pub settings: String,
@@ -100,6 +106,8 @@ pub struct Known {
 pub struct State {
     outputs: HashMap<String, Known>,
     settings: HashMap<String, Settings>,
+    /// What other parts' journals, or those of runs with other parts, say.
+    others: Vec<State>,
     /// Where the last whole line ends.
     end: u64,
 }
@@ -110,21 +118,57 @@ pub struct Journal {
     file: File,
     path: PathBuf,
     state: State,
-    _lock: File,
+    _locks: Vec<File>,
+}
+
+/// The name of a state file, of a part of a job or the whole.
+pub fn state_name(stem: &str, shard: Option<&Shard>, extension: &str) -> String {
+    format!("{stem}{}{extension}", shard.map(Shard::suffix).unwrap_or_default())
+}
+
+/// All files of the state folder that have such a name, whichever part they belong to, in order.
+pub fn state_files(root: &Path, stem: &str, extension: &str) -> Result<Vec<PathBuf>> {
+    let dir = root.join(STATE);
+    let mut found = Vec::new();
+    let entries = match std::fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(found),
+        Err(e) => return Err(Error::io(&dir, e)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(|e| Error::io(&dir, e))?;
+        let name = entry.file_name();
+        let part = name.to_str().and_then(|n| n.strip_prefix(stem)?.strip_suffix(extension)).map(str::to_owned);
+        let numbers = |p: &str| p.strip_prefix('-').and_then(|p| p.split_once("-of-")).map(|(i, n)| format!("{i}/{n}"));
+        if part.is_some_and(|p| p.is_empty() || numbers(&p).is_some_and(|n| n.parse::<Shard>().is_ok())) {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 impl State {
-    /// Reads the journal of `root`; none is an empty state.
-    pub fn load(root: &Path) -> Result<Self> {
-        let path = root.join(STATE).join("journal.jsonl");
-        match std::fs::read(&path) {
-            Ok(bytes) => Self::parse(&path, &bytes),
+    /// Reads the journals of `root`, that of `shard` as the own one; none is an empty state.
+    pub fn load(root: &Path, shard: Option<&Shard>) -> Result<Self> {
+        let read = |path: &Path| match std::fs::read(path) {
+            Ok(bytes) => Self::parse(path, &bytes),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(e) => Err(Error::io(&path, e)),
+            Err(e) => Err(Error::io(path, e)),
+        };
+        let own = root.join(STATE).join(state_name("journal", shard, ".jsonl"));
+        let mut state = read(&own)?;
+        for other in state_files(root, "journal", ".jsonl")?.iter().filter(|p| **p != own) {
+            state.others.push(read(other)?);
         }
+        Ok(state)
     }
 
-    fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
+    /// Reads one journal from its bytes; `path` is only used in messages.
+    ///
+    /// # Errors
+    /// It is no journal, or of a version to come. Damaged lines cost what they say, no more.
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
         let mut state = Self::default();
         let strange = |what: String| Error::usage(path.display(), what, "another output folder, or move this file away to start anew");
         for (n, line) in bytes.split_inclusive(|b| *b == b'\n').enumerate() {
@@ -162,57 +206,47 @@ impl State {
         }
     }
 
-    /// What is known about an output, by its [`encode`]d path.
-    pub fn get(&self, output: &str) -> Option<&Known> {
-        self.outputs.get(output)
+    /// What is known about an output, by its [`encode`]d path; what the own journal says comes first.
+    pub fn get<'a>(&'a self, output: &'a str) -> impl Iterator<Item = &'a Known> {
+        std::iter::once(self).chain(&self.others).filter_map(move |s| s.outputs.get(output))
     }
 
-    /// The newest record of every output, in order of their paths.
+    /// The newest record of every output in every part's journal, in order of their paths.
     pub fn records(&self) -> Vec<&Record> {
-        let mut all: Vec<&Record> = self.outputs.values().filter_map(|k| k.pending.as_ref().or(k.done.as_ref())).collect();
+        let known = std::iter::once(self).chain(&self.others).flat_map(|s| s.outputs.values());
+        let mut all: Vec<&Record> = known.filter_map(|k| k.pending.as_ref().or(k.done.as_ref())).collect();
         all.sort_by(|a, b| a.output.cmp(&b.output));
         all
     }
 
-    /// The settings behind the hash in a record, if this journal tells them.
+    /// The settings behind the hash in a record, if any journal tells them.
     pub fn settings(&self, hash: &str) -> Option<&Settings> {
-        self.settings.get(hash)
+        std::iter::once(self).chain(&self.others).find_map(|s| s.settings.get(hash))
     }
 }
 
 impl Journal {
-    /// Locks `root` for this process, mends a torn last line and gets ready to append. Creates what is missing.
+    /// Locks `root` (or a part of the job there) for this process, mends a torn last line and gets ready to append. Creates
+    /// what is missing.
     ///
     /// # Errors
     /// Another run holds the lock, or the folder cannot be written.
-    pub fn open(root: &Path) -> Result<Self> {
+    pub fn open(root: &Path, shard: Option<&Shard>) -> Result<Self> {
         let dir = root.join(STATE);
         std::fs::create_dir_all(&dir)
             .map_err(|e| Error::usage("-o", format!("{} cannot be created: {e}", dir.display()), "a folder that can be written"))?;
-        let path = dir.join("lock");
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-        let lock =
-            lock.map_err(|e| Error::usage("-o", format!("{} cannot be written: {e}", path.display()), "a folder that can be written"))?;
-        match lock.try_lock() {
-            // A file system without locks (some network shares) is no reason to refuse work.
-            Ok(()) => {}
-            Err(TryLockError::Error(e)) if e.kind() == std::io::ErrorKind::Unsupported => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::usage(
-                    root.display(),
-                    "another lastmile run is working in this folder",
-                    "wait until it ends, or another folder after -o",
-                ));
-            }
-            Err(TryLockError::Error(e)) => return Err(Error::io(&path, e)),
+        // Parts share the folder's lock; a run without parts has it alone.
+        let mut locks = vec![lock(root, "lock", shard.is_some())?];
+        if let Some(shard) = shard {
+            locks.push(lock(root, &state_name("lock", Some(shard), ""), false)?);
         }
-        let path = dir.join("journal.jsonl");
-        let state = State::load(root)?;
+        let path = dir.join(state_name("journal", shard, ".jsonl"));
+        let state = State::load(root, shard)?;
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(|e| Error::io(&path, e))?;
         file.set_len(state.end).map_err(|e| Error::io(&path, e))?;
         drop(file);
         let file = OpenOptions::new().append(true).open(&path).map_err(|e| Error::io(&path, e))?;
-        let mut journal = Self { file, path, state, _lock: lock };
+        let mut journal = Self { file, path, state, _locks: locks };
         if journal.state.end == 0 {
             journal.append(&[Line::Header { journal: "lastmile".into(), version: VERSION }])?;
         }
@@ -253,6 +287,15 @@ impl Journal {
         Ok(())
     }
 
+    /// Takes over outputs that are there but of which no journal, or only another part's, says that they are done.
+    pub fn adopt(&mut self, records: &[Record]) -> Result<()> {
+        for record in records {
+            self.intend("", record)?;
+        }
+        let names: Vec<(String, String)> = records.iter().map(|r| (r.output.clone(), r.sha256.clone())).collect();
+        self.finish(&names)
+    }
+
     /// Notes why an output was not made.
     pub fn fail(&mut self, output: &str, error: &Error) -> Result<()> {
         self.append(&[Line::Failed { output: output.into(), kind: error.kind().into(), message: error.to_string() }])
@@ -277,6 +320,25 @@ impl Journal {
                 Err(Error::io(&self.path, e))
             }
         }
+    }
+}
+
+/// Locks a file of the state folder until it is closed.
+fn lock(root: &Path, name: &str, shared: bool) -> Result<File> {
+    let path = root.join(STATE).join(name);
+    let file = OpenOptions::new().create(true).truncate(false).write(true).read(true).open(&path);
+    let file =
+        file.map_err(|e| Error::usage("-o", format!("{} cannot be written: {e}", path.display()), "a folder that can be written"))?;
+    match if shared { file.try_lock_shared() } else { file.try_lock() } {
+        Ok(()) => Ok(file),
+        // A file system without locks (some network shares) is no reason to refuse work.
+        Err(TryLockError::Error(e)) if e.kind() == std::io::ErrorKind::Unsupported => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::usage(
+            root.display(),
+            "another lastmile run is working in this folder",
+            "wait until it ends, or another folder after -o",
+        )),
+        Err(TryLockError::Error(e)) => Err(Error::io(&path, e)),
     }
 }
 
@@ -355,6 +417,11 @@ pub fn decode(text: &str) -> PathBuf {
     }
 }
 
+/// A source as its [`Record`] names it.
+pub fn source_name(source: &Path) -> String {
+    percent(source.file_name().unwrap_or_default())
+}
+
 /// A name with `%` and everything that is not UTF-8 as `%XX`.
 pub fn percent(name: &OsStr) -> String {
     let mut out = String::new();
@@ -388,26 +455,51 @@ mod tests {
     #[test]
     fn a_journal_is_read_back() {
         let dir = tempfile::tempdir().unwrap();
-        let mut j = Journal::open(dir.path()).unwrap();
+        let mut j = Journal::open(dir.path(), None).unwrap();
         j.intend("t1", &record("a.png", "1")).unwrap();
         j.intend("t2", &record("b.png", "2")).unwrap();
         j.finish(&[("a.png".into(), "1".into())]).unwrap();
         j.intend("t3", &record("a.png", "3")).unwrap();
         j.fail("c.png", &Error::Interrupted).unwrap();
-        assert_eq!(Journal::open(dir.path()).unwrap_err().kind(), "usage", "one run at a time");
+        assert_eq!(Journal::open(dir.path(), None).unwrap_err().kind(), "usage", "one run at a time");
         drop(j);
-        let s = State::load(dir.path()).unwrap();
-        let a = s.get("a.png").unwrap();
+        let s = State::load(dir.path(), None).unwrap();
+        let a = s.get("a.png").next().unwrap();
         assert_eq!((a.done.as_ref().unwrap().sha256.as_str(), a.pending.as_ref().unwrap().sha256.as_str()), ("1", "3"));
-        let b = s.get("b.png").unwrap();
+        let b = s.get("b.png").next().unwrap();
         assert!(b.done.is_none() && b.pending.is_some());
-        assert!(s.get("c.png").is_none());
+        assert!(s.get("c.png").next().is_none());
+    }
+
+    #[test]
+    fn parts_work_side_by_side_and_read_each_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, two): (Shard, Shard) = ("1/2".parse().unwrap(), "2/2".parse().unwrap());
+        let mut a = Journal::open(dir.path(), Some(&one)).unwrap();
+        let mut b = Journal::open(dir.path(), Some(&two)).unwrap();
+        assert_eq!(Journal::open(dir.path(), Some(&one)).unwrap_err().kind(), "usage", "one run at a time");
+        assert_eq!(Journal::open(dir.path(), None).unwrap_err().kind(), "usage", "nor the whole beside its parts");
+        a.intend("t", &record("a.png", "1")).unwrap();
+        a.finish(&[("a.png".into(), "1".into())]).unwrap();
+        b.intend("t", &record("b.png", "2")).unwrap();
+        drop((a, b));
+        let mut whole = Journal::open(dir.path(), None).unwrap();
+        assert_eq!(Journal::open(dir.path(), Some(&one)).unwrap_err().kind(), "usage", "nor parts beside the whole");
+        assert!(whole.state().get("a.png").next().unwrap().done.is_some());
+        assert!(whole.state().get("b.png").next().unwrap().pending.is_some());
+        whole.adopt(&[record("b.png", "2")]).unwrap();
+        drop(whole);
+        let s = State::load(dir.path(), Some(&one)).unwrap();
+        assert_eq!(s.get("b.png").filter(|k| k.done.is_some()).count(), 1);
+        let names = state_files(dir.path(), "journal", ".jsonl").unwrap();
+        let names: Vec<_> = names.iter().map(|p| p.file_name().unwrap().to_str().unwrap()).collect();
+        assert_eq!(names, ["journal-1-of-2.jsonl", "journal-2-of-2.jsonl", "journal.jsonl"]);
     }
 
     #[test]
     fn torn_anywhere_it_still_opens_and_appends() {
         let dir = tempfile::tempdir().unwrap();
-        let mut j = Journal::open(dir.path()).unwrap();
+        let mut j = Journal::open(dir.path(), None).unwrap();
         j.intend("t1", &record("ä.png", "1")).unwrap();
         j.finish(&[("ä.png".into(), "1".into())]).unwrap();
         drop(j);
@@ -415,12 +507,12 @@ mod tests {
         let whole = std::fs::read(&path).unwrap();
         for cut in 0..=whole.len() {
             std::fs::write(&path, &whole[..cut]).unwrap();
-            let mut j = Journal::open(dir.path()).unwrap();
+            let mut j = Journal::open(dir.path(), None).unwrap();
             j.intend("t2", &record("b.png", "2")).unwrap();
             drop(j);
-            let s = State::load(dir.path()).unwrap();
-            assert!(s.get("b.png").is_some(), "cut at {cut}");
-            assert_eq!(s.get("ä.png").is_some_and(|k| k.done.is_some()), cut == whole.len(), "cut at {cut}");
+            let s = State::load(dir.path(), None).unwrap();
+            assert!(s.get("b.png").next().is_some(), "cut at {cut}");
+            assert_eq!(s.get("ä.png").any(|k| k.done.is_some()), cut == whole.len(), "cut at {cut}");
         }
     }
 
@@ -434,7 +526,7 @@ mod tests {
             b"{\"journal\":\"lastmile\",\"version\":1}\n\x00\x00\n{\"done\":{\"output\":\"a\",\"sha256\":\"1\"}}\n",
         )
         .unwrap();
-        assert!(s.get("a").is_none(), "done without an intent says nothing");
+        assert!(s.get("a").next().is_none(), "done without an intent says nothing");
     }
 
     #[test]
@@ -457,13 +549,13 @@ mod tests {
             dither: true,
             encoding: crate::codec::Encoding { format: crate::codec::Format::Png, quality: 100, lossless: false, bits: 8 },
         };
-        let mut j = Journal::open(&root).unwrap();
+        let mut j = Journal::open(&root, None).unwrap();
         j.know("h", &settings).unwrap();
         j.know("h", &settings).unwrap();
         j.intend("t", &record("b.png", "2")).unwrap();
         j.intend("t", &record("a.png", "1")).unwrap();
         drop(j);
-        let s = State::load(&root).unwrap();
+        let s = State::load(&root, None).unwrap();
         assert_eq!(s.settings("h"), Some(&settings));
         assert_eq!(s.records().iter().map(|r| r.output.as_str()).collect::<Vec<_>>(), ["a.png", "b.png"]);
         let text = std::fs::read_to_string(root.join(STATE).join("journal.jsonl")).unwrap();

@@ -6,12 +6,14 @@
 
 mod commit;
 pub mod events;
+pub mod hot;
 pub mod journal;
 pub mod names;
 pub mod plan;
+pub mod shard;
 mod triage;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -55,6 +57,9 @@ pub struct Options {
     pub overwrite: bool,
     /// Only what failed last time.
     pub retry_failed: bool,
+    /// A hot folder, where sources come and go: what stands in the way of an output, or was made from a source of another
+    /// name, fails that one file.
+    pub hot: bool,
 }
 
 /// What a run came to.
@@ -99,6 +104,8 @@ pub struct Batch {
     skipped: Vec<(usize, Record)>,
     /// Outputs that `--overwrite` lets us replace, or ours: those that existed when the run began.
     existing: Vec<bool>,
+    /// Why an item will fail, by index; only in hot folders.
+    blocked: HashMap<usize, String>,
 }
 
 impl Batch {
@@ -107,8 +114,8 @@ impl Batch {
     /// # Errors
     /// Usage errors: another run works there; files that are not ours stand where outputs shall go and `overwrite` is off.
     pub fn open(planned: Planned, options: Options) -> Result<Self> {
-        let journal = Journal::open(&planned.root)?;
-        sweep(&planned.root)?;
+        let journal = Journal::open(&planned.root, planned.shard.as_ref())?;
+        sweep(&planned)?;
         Self::ready(planned, options, Some(journal))
     }
 
@@ -122,14 +129,21 @@ impl Batch {
         let state = match &journal {
             Some(j) => j.state(),
             None => {
-                loaded = journal::State::load(&planned.root)?;
+                loaded = journal::State::load(&planned.root, planned.shard.as_ref())?;
                 &loaded
             }
         };
         let verdicts = triage::triage(&planned, &options, state)?;
         let only = if options.retry_failed { Some(events::read_failed(&planned.root)?) } else { None };
-        let mut batch =
-            Self { existing: vec![false; planned.items.len()], planned, options, journal: None, todo: Vec::new(), skipped: Vec::new() };
+        let mut batch = Self {
+            existing: vec![false; planned.items.len()],
+            planned,
+            options,
+            journal: None,
+            todo: Vec::new(),
+            skipped: Vec::new(),
+            blocked: HashMap::new(),
+        };
         let mut foreign = Vec::new();
         let mut recovered = Vec::new();
         for (i, verdict) in verdicts.into_iter().enumerate() {
@@ -141,12 +155,20 @@ impl Batch {
             match verdict {
                 Verdict::Same { record, pending } => {
                     if pending {
-                        recovered.push((record.output.clone(), record.sha256.clone()));
+                        recovered.push((*record).clone());
                     }
                     batch.skipped.push((i, *record));
                 }
-                Verdict::Foreign if !batch.options.overwrite => foreign.push(batch.planned.root.join(&item.output)),
-                Verdict::New | Verdict::Ours | Verdict::Foreign => batch.todo.push(i),
+                Verdict::Foreign if !batch.options.overwrite && !batch.options.hot => foreign.push(batch.planned.root.join(&item.output)),
+                Verdict::Foreign if !batch.options.overwrite => {
+                    batch.blocked.insert(i, "was not made by this program, or changed since".into());
+                    batch.todo.push(i);
+                }
+                Verdict::Ours(Some(source)) if batch.options.hot && source != journal::source_name(&item.source) => {
+                    batch.blocked.insert(i, format!("was made from {source}"));
+                    batch.todo.push(i);
+                }
+                Verdict::New | Verdict::Ours(_) | Verdict::Foreign => batch.todo.push(i),
             }
         }
         if let Some(first) = foreign.first() {
@@ -159,7 +181,7 @@ impl Batch {
             ));
         }
         if let Some(j) = journal.as_mut().filter(|_| !recovered.is_empty()) {
-            j.finish(&recovered)?;
+            j.adopt(&recovered)?;
         }
         batch.journal = journal.map(Mutex::new);
         Ok(batch)
@@ -215,7 +237,7 @@ impl Batch {
             settled: Mutex::new(HashSet::new()),
             start: &start,
         };
-        let tmp = tmp(&self.planned.root);
+        let tmp = tmp(&self.planned);
         if !self.todo.is_empty() {
             std::fs::create_dir_all(&tmp).map_err(|e| Error::io(&tmp, e))?;
         }
@@ -250,10 +272,10 @@ impl Batch {
         summary.left = self.todo.len() - summary.done - summary.failed;
         summary.interrupted = summary.left > 0 && summary.fatal.is_none() && stop.load(Ordering::Relaxed);
         summary.seconds = clock.elapsed().as_secs_f64();
-        sweep(&self.planned.root)?;
+        sweep(&self.planned)?;
         // Failures of earlier runs stay listed until their file came out well or failed again.
         settled.extend(self.skipped.iter().map(|(_, r)| r.output.clone()));
-        events::write_failed(&self.planned.root, &summary.failures, &settled)?;
+        events::write_failed(&self.planned, &summary.failures, &settled)?;
         let end =
             End { done: summary.done, skipped: summary.skipped, failed: summary.failed, held: 0, flagged: 0, seconds: summary.seconds };
         listener.event(&Event::End(end));
@@ -261,17 +283,20 @@ impl Batch {
     }
 }
 
-fn tmp(root: &Path) -> PathBuf {
-    root.join(STATE).join("tmp")
+fn tmp(planned: &Planned) -> PathBuf {
+    planned.root.join(STATE).join(journal::state_name("tmp", planned.shard.as_ref(), ""))
 }
 
-/// Removes temp files that a killed run left, and their folder.
-fn sweep(root: &Path) -> Result<()> {
-    let dir = tmp(root);
-    match std::fs::remove_dir_all(&dir) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(&dir, e)),
-        _ => Ok(()),
+/// Removes temp files that a killed run left, and their folder; a run of the whole also those of parts.
+fn sweep(planned: &Planned) -> Result<()> {
+    let all = if planned.shard.is_some() { vec![tmp(planned)] } else { journal::state_files(&planned.root, "tmp", "")? };
+    for dir in all {
+        match std::fs::remove_dir_all(&dir) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io(&dir, e)),
+            _ => {}
+        }
     }
+    Ok(())
 }
 
 /// What the workers share.
@@ -299,7 +324,7 @@ impl Run<'_> {
             let item = &self.batch.planned.items[index];
             let clock = Instant::now();
             self.listener.begin(item);
-            let temp = tmp(&self.batch.planned.root).join(format!("{}", item.job));
+            let temp = tmp(&self.batch.planned).join(format!("{}", item.job));
             let made = catch_unwind(AssertUnwindSafe(|| self.make(index, item, &temp, commits))).unwrap_or_else(|p| Err(panicked(&*p)));
             if made.is_err() {
                 let _ = std::fs::remove_file(&temp);
@@ -312,6 +337,10 @@ impl Run<'_> {
         let options = &self.batch.options;
         let bytes = read(&item.source)?;
         let output = self.batch.planned.root.join(&item.output);
+        if let Some(why) = self.batch.blocked.get(&index) {
+            let what = format!("what stands at {} {why}; it is kept", output.display());
+            return Err(Error::input(&item.source, what, "another name for the source, or --name '{stem}_{ext}'"));
+        }
         if output.is_dir() {
             return Err(Error::output(&output, "a folder stands where this file shall go", "move the folder away, or --name"));
         }
@@ -328,11 +357,12 @@ impl Run<'_> {
         let record = Record {
             key: journal::key(&source_sha256, &settings_hash, &options.model),
             output: journal::encode(&item.output),
+            source: journal::source_name(&item.source),
             sha256: journal::sha256_file(temp)?,
             bytes: size,
             width: done.width,
             height: done.height,
-            source: journal::beside(&self.batch.planned.root, &item.source)?,
+            source_path: journal::beside(&self.batch.planned.root, &item.source)?,
             source_sha256,
             settings: settings_hash,
             model: options.model.clone(),

@@ -12,9 +12,11 @@ use std::path::{Path, PathBuf};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use walkdir::WalkDir;
 
-use super::names::{self, Kind, Template, Wish};
+use super::names::{self, Kind, Wish};
+use super::shard::Shard;
 use crate::codec::Format;
 use crate::error::{Error, Result};
+use crate::recipe::Template;
 
 /// What was asked for.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +31,8 @@ pub struct Request {
     /// Globs on the path below the input folder (`*` crosses folders) or on the file's name alone.
     pub include: Vec<String>,
     pub exclude: Vec<String>,
+    /// Only this part of all outputs.
+    pub shard: Option<Shard>,
 }
 
 /// One source and where its result goes.
@@ -50,6 +54,8 @@ pub struct Planned {
     pub items: Vec<Item>,
     /// Files in input folders that are no pictures.
     pub others: usize,
+    /// The part of the job that `items` is, if it is not the whole.
+    pub shard: Option<Shard>,
     /// What a person should know: links that loop, folders that cannot be read.
     pub notes: Vec<String>,
 }
@@ -83,7 +89,7 @@ pub fn plan(request: &Request, size: &dyn Fn(&Path) -> Result<(usize, usize)>) -
     }
     let real_root = real(&root)?;
 
-    let mut planned = Planned { root, ..Planned::default() };
+    let mut planned = Planned { root, shard: request.shard, ..Planned::default() };
     let mut found = Vec::new();
     let mut folder_given = false;
     for input in &request.inputs {
@@ -147,6 +153,9 @@ pub fn plan(request: &Request, size: &dyn Fn(&Path) -> Result<(usize, usize)>) -
             format,
         });
         refuse_sources(&planned, &found)?;
+        if let Some(shard) = &request.shard {
+            planned.items.retain(|i| shard.takes(&i.output));
+        }
         return Ok(planned);
     } else {
         let wishes: Vec<Wish> = found.iter().zip(&formats).map(|(f, format)| wish(f, *format, request, size)).collect();
@@ -160,6 +169,9 @@ pub fn plan(request: &Request, size: &dyn Fn(&Path) -> Result<(usize, usize)>) -
         .map(|(i, ((f, output), format))| Item { job: i + 1, source: f.source.clone(), output, format })
         .collect();
     refuse_sources(&planned, &found)?;
+    if let Some(shard) = &request.shard {
+        planned.items.retain(|i| shard.takes(&i.output));
+    }
     Ok(planned)
 }
 

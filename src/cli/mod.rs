@@ -4,22 +4,28 @@
 //! a `mod` line, a variant of `Verb` and its arm in `Verb::run`. Data goes to standard output ([`out`]), everything a person
 //! reads while it runs to standard error ([`say`]).
 
+pub mod apply;
 #[cfg(feature = "onnx")]
 pub mod bench;
 pub mod compare;
 #[cfg(feature = "onnx")]
 pub mod doctor;
+mod estimate;
+mod flags;
 pub mod import;
+mod job;
 pub mod meta;
 pub mod models;
 pub mod plan;
 mod progress;
 pub mod pull;
+pub mod recipe;
 pub mod review;
+pub mod run;
 #[cfg(feature = "onnx")]
 pub mod runtime;
 pub mod upscale;
-mod values;
+pub mod watch;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -63,8 +69,12 @@ command goes on where it stopped.
 #[derive(Subcommand)]
 enum Verb {
     Upscale(Box<upscale::Args>),
+    Run(Box<run::Args>),
     Plan(plan::Args),
+    Watch(Box<watch::Args>),
+    Recipe(recipe::Args),
     Review(review::Args),
+    Apply(apply::Args),
     Compare(compare::Args),
     Meta(meta::Args),
     Models(models::Args),
@@ -78,8 +88,12 @@ impl Verb {
     fn run(self, globals: &Globals) -> anyhow::Result<Exit> {
         match self {
             Self::Upscale(args) => upscale::run(*args, globals),
+            Self::Run(args) => run::run(*args, globals),
             Self::Plan(args) => plan::run(args, globals),
+            Self::Watch(args) => watch::run(*args, globals),
+            Self::Recipe(args) => recipe::run(args, globals),
             Self::Review(args) => review::run(args, globals),
+            Self::Apply(args) => apply::run(args, globals),
             Self::Compare(args) => compare::run(args, globals),
             Self::Meta(args) => meta::run(args, globals),
             Self::Models(args) => models::run(args, globals),

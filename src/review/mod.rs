@@ -130,7 +130,7 @@ impl Review {
             return Err(Error::usage(root.display(), what, "the folder given after -o, or `lastmile compare A B` for two pictures"));
         }
         let lock = if options.exclusive { Some(lock_folder(root)?) } else { None };
-        let state = State::load(root)?;
+        let state = State::load(root, None)?;
         let mut found = walk(root, &state);
         if found.is_empty() {
             return Err(Error::usage(root.display(), "no pictures in there", "the folder given after -o"));
@@ -224,6 +224,25 @@ impl Review {
         let told = entries.iter().map(|(_, e)| e.clone()).collect();
         verdicts.set(entries)?;
         Ok(told)
+    }
+
+    /// Takes over decisions and notes that were made elsewhere, as far as they are about pictures in this folder; says how
+    /// many. `only_look` keeps them to this process.
+    pub fn adopt(&self, sent: &Verdicts, only_look: bool) -> Result<usize> {
+        let mut verdicts = self.verdicts();
+        let mut entries = Vec::new();
+        for p in &self.pictures {
+            let Some(told) = sent.get(&p.sha256) else { continue };
+            let mut entry = told.clone();
+            self.describe(p, &mut entry)?;
+            entries.push((p.sha256.clone(), entry));
+        }
+        let n = entries.len();
+        if only_look {
+            verdicts.forget_file();
+        }
+        verdicts.set(entries)?;
+        Ok(n)
     }
 
     fn entry(&self, p: &Picture, before: Option<&Entry>, said: &Said) -> Result<Entry> {
@@ -382,7 +401,7 @@ fn walk(root: &Path, state: &State) -> Vec<Picture> {
     let named = pictures.filter_map(|e| {
         let below = e.path().strip_prefix(root).ok()?;
         let name = journal::encode(below);
-        let put_aside = below.starts_with(APPROVED) && state.get(&name).is_none();
+        let put_aside = below.starts_with(APPROVED) && state.get(&name).next().is_none();
         (!put_aside).then(|| Picture { name, path: e.path().to_path_buf(), ..Picture::default() })
     });
     named.collect()
@@ -417,7 +436,7 @@ fn source(p: &Picture, root: &Path, below: &Path, options: &Options) -> Option<P
     if let Some(dir) = &options.source {
         return same_stem(dir, below);
     }
-    let journalled = p.record.as_ref().filter(|r| !r.source.is_empty()).map(|r| root.join(journal::decode(&r.source)));
+    let journalled = p.record.as_ref().filter(|r| !r.source_path.is_empty()).map(|r| root.join(journal::decode(&r.source_path)));
     journalled.filter(|s| s.is_file()).or_else(|| {
         let told = PathBuf::from(p.report.as_ref()?.source.as_ref()?);
         let real = root.canonicalize().ok()?;

@@ -131,7 +131,7 @@ impl fmt::Debug for Engine {
 }
 
 /// The most that tiles take, however much memory there is: larger ones gain nothing on a processor.
-const TILES_AT_MOST: u64 = 480 << 20;
+const TILES_AT_MOST: u64 = 720 << 20;
 /// The most that finished rows waiting for their neighbours take, per picture.
 const ROWS_AT_MOST: u64 = 600 << 20;
 /// Bytes per tile pixel of the hungriest networks in use (RRDB with 64 channels: 8 to 12 KB); where nothing is known.

@@ -56,7 +56,7 @@ pub fn folder(dir: &Path, made: &[Made], width: u32, height: u32) -> PathBuf {
     let (input, output) = (dir.join("in"), dir.join("out"));
     let mut lines = String::new();
     std::fs::create_dir_all(&output).unwrap();
-    let mut journal = Journal::open(&output).unwrap();
+    let mut journal = Journal::open(&output, None).unwrap();
     let settings = Settings {
         size: Size::Scale(4.0),
         fit: Fit::Inside,
@@ -80,7 +80,8 @@ pub fn folder(dir: &Path, made: &[Made], width: u32, height: u32) -> PathBuf {
             bytes: std::fs::metadata(&to).unwrap().len(),
             width: width as usize,
             height: height as usize,
-            source: journal::beside(&output, &from).unwrap(),
+            source: journal::source_name(&from),
+            source_path: journal::beside(&output, &from).unwrap(),
             source_sha256: journal::sha256_file(&from).unwrap(),
             settings: hash.clone(),
             model: "m".into(),

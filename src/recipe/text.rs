@@ -1,7 +1,5 @@
-//! Values on the command line: every refusal names the value, why, and an example.
+//! Values as people write them, in a recipe or after a flag: every refusal says why and gives an example.
 
-use crate::batch::names::Template;
-use crate::error::Error;
 use crate::upscale::size::Size;
 
 /// `--scale`: a factor, as `4`, `2.5`, `4x` or `x4`.
@@ -51,7 +49,7 @@ pub fn print(text: &str) -> Result<Size, String> {
     parse().ok_or_else(|| "paper and resolution, for example 24x36in@300 or 60x90cm@300".into())
 }
 
-/// `--tile`: `auto` (`None`) or the core in input pixels.
+/// `--tile`: `auto` or the core in input pixels.
 pub fn tile(text: &str) -> Result<Tile, String> {
     match (text, text.parse::<u32>()) {
         ("auto", _) => Ok(Tile::Auto),
@@ -61,18 +59,11 @@ pub fn tile(text: &str) -> Result<Tile, String> {
 }
 
 /// See [`tile`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Tile {
+    #[default]
     Auto,
     Px(u32),
-}
-
-/// `--name`: a file-name pattern.
-pub fn name(text: &str) -> Result<Template, String> {
-    text.parse().map_err(|e| match e {
-        Error::Usage { what, .. } => format!("{what}; for example '{{stem}}_{{w}}x{{h}}'"),
-        other => other.to_string(),
-    })
 }
 
 /// A share from 0 to 1.
