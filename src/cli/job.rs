@@ -134,12 +134,17 @@ impl<'a> Maker<'a> {
     /// # Errors
     /// A model that is not there or cannot be used.
     pub fn new(recipe: &'a Recipe, work: &'a Work, dry_run: bool, globals: &Globals) -> crate::Result<Self> {
+        Self::again(settings(recipe, globals)?, recipe, work, dry_run, globals)
+    }
+
+    /// The same for settings that are known already; the recipe says the rest.
+    pub fn again(settings: Settings, recipe: &'a Recipe, work: &'a Work, dry_run: bool, globals: &Globals) -> crate::Result<Self> {
         let memory = work.memory.unwrap_or_else(|| machine::memory().map_or(2 << 30, |m| m.available / 2));
         let cores = machine::cores();
         Ok(Self {
             recipe,
             work,
-            settings: settings(recipe, globals)?,
+            settings,
             limits: Limits { max_pixels: recipe.run.max_pixels, first_frame: recipe.output.first_frame },
             engine: open(recipe, dry_run, globals, memory)?,
             memory,

@@ -4,6 +4,7 @@
 //! a `mod` line, a variant of `Verb` and its arm in `Verb::run`. Data goes to standard output ([`out`]), everything a person
 //! reads while it runs to standard error ([`say`]).
 
+pub mod apply;
 #[cfg(feature = "onnx")]
 pub mod bench;
 pub mod compare;
@@ -73,6 +74,7 @@ enum Verb {
     Watch(Box<watch::Args>),
     Recipe(recipe::Args),
     Review(review::Args),
+    Apply(apply::Args),
     Compare(compare::Args),
     Meta(meta::Args),
     Models(models::Args),
@@ -91,6 +93,7 @@ impl Verb {
             Self::Watch(args) => watch::run(*args, globals),
             Self::Recipe(args) => recipe::run(args, globals),
             Self::Review(args) => review::run(args, globals),
+            Self::Apply(args) => apply::run(args, globals),
             Self::Compare(args) => compare::run(args, globals),
             Self::Meta(args) => meta::run(args, globals),
             Self::Models(args) => models::run(args, globals),
