@@ -1,5 +1,7 @@
 //! The life of one image: decode, upscale, lock colours, resize, encode. Reads top to bottom.
 
+pub mod inspection;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -9,6 +9,7 @@ pub mod bench;
 #[cfg(feature = "onnx")]
 pub mod doctor;
 pub mod import;
+pub mod inspect;
 pub mod meta;
 pub mod models;
 pub mod plan;
@@ -55,6 +56,7 @@ command goes on where it stopped.
   lastmile upscale renders/ -o final/                    four times larger, tonight
   lastmile upscale renders/ -o final/ --long-edge 3840   all of it in 4K
   lastmile upscale hero.png -o hero.tiff --print 24x36in@300
+  lastmile inspect final/ --source renders/              what did the upscaler invent?
 
 `lastmile VERB --help` explains every flag. If something is odd: `lastmile doctor`.";
 
@@ -62,6 +64,7 @@ command goes on where it stopped.
 enum Verb {
     Upscale(Box<upscale::Args>),
     Plan(plan::Args),
+    Inspect(inspect::Args),
     Meta(meta::Args),
     Models(models::Args),
     #[cfg(feature = "onnx")]
@@ -75,6 +78,7 @@ impl Verb {
         match self {
             Self::Upscale(args) => upscale::run(*args, globals),
             Self::Plan(args) => plan::run(args, globals),
+            Self::Inspect(args) => inspect::run(&args, globals),
             Self::Meta(args) => meta::run(args, globals),
             Self::Models(args) => models::run(args, globals),
             #[cfg(feature = "onnx")]

@@ -195,23 +195,31 @@ fn open(args: &Args, globals: &Globals, memory: u64) -> crate::Result<Engine> {
         memory,
         cores: machine::cores(),
     };
-    Engine::new(backend(args, globals), networks, options)
+    Engine::new(backend(args.device, args.precision, args.dry_run, globals), networks, options)
+}
+
+/// The embedded faithful networks on the processor, for comparing.
+pub(super) fn faithful_engine(globals: &Globals, memory: u64) -> crate::Result<Engine> {
+    let networks = Networks { main: Some(Model::embedded_default()?), named: false, faithful: Model::faithful_family()? };
+    let options =
+        engine::Options { tile: None, tile_mode: engine::TileMode::Auto, precision: Precision::Auto, memory, cores: machine::cores() };
+    Engine::new(backend(Device::Cpu, Precision::Auto, false, globals), networks, options)
 }
 
 #[cfg(feature = "onnx")]
-fn backend(args: &Args, globals: &Globals) -> Box<dyn Backend> {
+fn backend(device: Device, precision: Precision, dry_run: bool, globals: &Globals) -> Box<dyn Backend> {
     use crate::upscale::runtime::Install;
     let mut runtime = super::runtime::options(globals);
     // Saying what would be done must not download anything.
-    if args.dry_run && runtime.install == Install::Allowed {
+    if dry_run && runtime.install == Install::Allowed {
         runtime.install = Install::Forbidden;
     }
     let say = Box::new(|line: &str| say(line));
-    Box::new(crate::upscale::backend::OnnxRuntime { runtime, device: args.device, precision: args.precision, say })
+    Box::new(crate::upscale::backend::OnnxRuntime { runtime, device, precision, say })
 }
 
 #[cfg(not(feature = "onnx"))]
-fn backend(_: &Args, _: &Globals) -> Box<dyn Backend> {
+fn backend(_: Device, _: Precision, _: bool, _: &Globals) -> Box<dyn Backend> {
     struct Without;
     impl Backend for Without {
         fn start(&self) -> crate::Result<crate::upscale::device::Choice> {
