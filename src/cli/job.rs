@@ -89,6 +89,13 @@ fn open(recipe: &Recipe, dry_run: bool, globals: &Globals, memory: u64) -> crate
     Engine::new(backend(recipe, dry_run, globals), networks, options)
 }
 
+/// The embedded faithful networks on the processor, for comparing.
+pub fn faithful_engine(globals: &Globals, memory: u64) -> crate::Result<Engine> {
+    let mut recipe = Recipe::default();
+    recipe.run.device = Device::Cpu;
+    open(&recipe, false, globals, memory)
+}
+
 #[cfg(feature = "onnx")]
 fn backend(recipe: &Recipe, dry_run: bool, globals: &Globals) -> Box<dyn Backend> {
     use crate::upscale::runtime::Install;

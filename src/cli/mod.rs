@@ -13,6 +13,7 @@ pub mod doctor;
 mod estimate;
 mod flags;
 pub mod import;
+pub mod inspect;
 mod job;
 pub mod meta;
 pub mod models;
@@ -63,6 +64,7 @@ command goes on where it stopped.
   lastmile upscale renders/ -o final/                    four times larger, tonight
   lastmile upscale renders/ -o final/ --long-edge 3840   all of it in 4K
   lastmile upscale hero.png -o hero.tiff --print 24x36in@300
+  lastmile inspect final/ --source renders/              what did the upscaler invent?
 
 `lastmile VERB --help` explains every flag. If something is odd: `lastmile doctor`.";
 
@@ -76,6 +78,7 @@ enum Verb {
     Review(review::Args),
     Apply(apply::Args),
     Compare(compare::Args),
+    Inspect(inspect::Args),
     Meta(meta::Args),
     Models(models::Args),
     #[cfg(feature = "onnx")]
@@ -95,6 +98,7 @@ impl Verb {
             Self::Review(args) => review::run(args, globals),
             Self::Apply(args) => apply::run(args, globals),
             Self::Compare(args) => compare::run(args, globals),
+            Self::Inspect(args) => inspect::run(&args, globals),
             Self::Meta(args) => meta::run(args, globals),
             Self::Models(args) => models::run(args, globals),
             #[cfg(feature = "onnx")]
