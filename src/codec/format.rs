@@ -17,11 +17,13 @@ pub enum Format {
     Bmp,
     Pnm,
     Qoi,
+    /// JPEG XL.
+    Jxl,
 }
 
 impl Format {
     /// Every format, writable ones first.
-    pub const ALL: [Self; 8] = [Self::Png, Self::Jpeg, Self::WebP, Self::Tiff, Self::Gif, Self::Bmp, Self::Pnm, Self::Qoi];
+    pub const ALL: [Self; 9] = [Self::Png, Self::Jpeg, Self::WebP, Self::Tiff, Self::Gif, Self::Bmp, Self::Pnm, Self::Qoi, Self::Jxl];
 
     /// The name people use.
     pub fn name(self) -> &'static str {
@@ -34,6 +36,7 @@ impl Format {
             Self::Bmp => "BMP",
             Self::Pnm => "PNM",
             Self::Qoi => "QOI",
+            Self::Jxl => "JPEG XL",
         }
     }
 
@@ -53,6 +56,7 @@ impl Format {
             Self::Bmp => &["bmp", "dib"],
             Self::Pnm => &["ppm", "pgm", "pbm", "pnm", "pam"],
             Self::Qoi => &["qoi"],
+            Self::Jxl => &["jxl"],
         }
     }
 
@@ -69,7 +73,7 @@ impl Format {
 
     /// Whether a file is, by its name, a picture of a kind that cannot be read: it deserves a reason rather than silence.
     pub fn is_foreign_picture(path: &Path) -> bool {
-        const FOREIGN: [&str; 9] = ["heic", "heif", "avif", "jxl", "psd", "exr", "hdr", "tga", "jp2"];
+        const FOREIGN: [&str; 8] = ["heic", "heif", "avif", "psd", "exr", "hdr", "tga", "jp2"];
         path.extension().and_then(|e| e.to_str()).is_some_and(|e| FOREIGN.contains(&e.to_ascii_lowercase().as_str()))
     }
 
@@ -89,6 +93,7 @@ impl Format {
             _ if starts(b"GIF87a") || starts(b"GIF89a") => Self::Gif,
             _ if starts(b"BM") && bytes.len() >= 14 => Self::Bmp,
             _ if starts(b"qoif") => Self::Qoi,
+            _ if starts(b"\xff\x0a") || starts(b"\0\0\0\x0cJXL \x0d\x0a\x87\x0a") => Self::Jxl,
             [b'P', b'1'..=b'7', b' ' | b'\n' | b'\r' | b'\t' | b'#', ..] => Self::Pnm,
             _ => return None,
         })
@@ -105,7 +110,7 @@ impl Format {
             Self::Jpeg | Self::Gif => 65_535,
             Self::WebP => 16_383,
             Self::Png | Self::Bmp => i32::MAX as u32,
-            Self::Tiff | Self::Pnm | Self::Qoi => u32::MAX,
+            Self::Tiff | Self::Pnm | Self::Qoi | Self::Jxl => u32::MAX,
         }
     }
 
@@ -190,7 +195,7 @@ pub(super) fn foreign(bytes: &[u8]) -> (String, &'static str) {
     }
     let what = match bytes {
         [] => return ("the file is empty (0 bytes)".into(), "copy or export it again"),
-        _ if starts(b"\xff\x0a") || starts(b"\0\0\0\x0cJXL ") => "this is a JPEG XL picture, which is not supported yet",
+        _ if starts(b"\0\0\0\x0cJXL ") => "the JPEG XL signature is damaged (its first 12 bytes are wrong)",
         _ if starts(b"\0\0\0\x0cjP  ") => "this is a JPEG 2000 picture, which is not supported",
         _ if starts(b"8BPS") => "this is a Photoshop document, which is not supported",
         _ if starts(b"%PDF") => "this is a PDF document, not a picture",

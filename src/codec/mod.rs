@@ -4,6 +4,7 @@
 //! three dispatching functions here. Containers are taken apart by our own small, bounds-checked walkers, so that metadata is
 //! found wherever a writer put it and sizes are checked before memory is taken; only pixel data goes to codec crates.
 
+mod bmff;
 mod c2pa;
 mod carry;
 mod changes;
@@ -14,6 +15,8 @@ mod format;
 mod generation;
 mod ifd;
 mod jpeg;
+#[cfg(feature = "jxl")]
+mod jxl;
 mod metadata;
 mod other;
 mod png;
@@ -153,6 +156,10 @@ pub fn header(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Header> {
         Format::Tiff => tiff::header(path, bytes),
         Format::Gif => other::gif_header(path, bytes),
         f @ (Format::Bmp | Format::Pnm | Format::Qoi) => other::header(path, bytes, f),
+        #[cfg(feature = "jxl")]
+        Format::Jxl => jxl::header(path, bytes, limits),
+        #[cfg(not(feature = "jxl"))]
+        Format::Jxl => Err(without(path, "jxl")),
     }?;
     limits.check(path, found.width as u64, found.height as u64)?;
     Ok(found)
@@ -193,6 +200,10 @@ fn decode_unguarded(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image>
         Format::Tiff => tiff::decode(path, bytes, limits),
         Format::Gif => other::gif_decode(path, bytes, limits),
         f @ (Format::Bmp | Format::Pnm | Format::Qoi) => other::decode(path, bytes, limits, f),
+        #[cfg(feature = "jxl")]
+        Format::Jxl => jxl::decode(path, bytes, limits),
+        #[cfg(not(feature = "jxl"))]
+        Format::Jxl => Err(without(path, "jxl")),
     }?;
     let turn = settle(path, format, image.channels, &mut image.metadata, &mut image.notes);
     if let Some(hidden) = hidden_text(&image) {
@@ -227,6 +238,10 @@ pub fn examine(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Examined> {
             Format::Tiff => tiff::metadata(path, bytes)?,
             Format::Gif => other::gif_metadata(path, bytes)?,
             Format::Bmp | Format::Pnm | Format::Qoi => (Metadata::default(), Vec::new()),
+            #[cfg(feature = "jxl")]
+            Format::Jxl => jxl::metadata(path, bytes, limits)?,
+            #[cfg(not(feature = "jxl"))]
+            Format::Jxl => return Err(without(path, "jxl")),
         };
         settle(path, header.format, header.channels, &mut metadata, &mut notes);
         Ok(Examined { header, metadata, notes })
@@ -275,6 +290,16 @@ fn settle(path: &Path, format: Format, channels: Channels, m: &mut Metadata, not
 /// The orientation of a file: EXIF's, else XMP's, else 1.
 fn orientation(block: Option<&[u8]>, packet: Option<&[u8]>) -> u8 {
     block.and_then(exif::orientation).or_else(|| packet.and_then(metadata::xmp_orientation)).unwrap_or(1)
+}
+
+/// What is said about a format that this build leaves out.
+#[cfg(not(feature = "jxl"))]
+fn without(path: &Path, feature: &str) -> Error {
+    Error::input(
+        path,
+        format!("this program was built without the feature `{feature}` that reads it"),
+        format!("cargo build --features {feature}, or export the picture as PNG"),
+    )
 }
 
 fn known(path: &Path, bytes: &[u8]) -> Result<Format> {

@@ -10,6 +10,7 @@ pub mod cdl;
 pub mod kernel;
 pub mod look;
 pub mod lut;
+pub mod matching;
 pub mod op;
 pub mod param;
 pub mod program;
