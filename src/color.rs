@@ -2,11 +2,13 @@
 //!
 //! Values are nominal 0..1 and may leave that range; "encoded" is what a file holds, "linear" is proportional to light.
 
+mod convert;
 mod difference;
 mod icc;
 
+pub use convert::{ColourSpace, Conversion};
 pub use difference::{White, delta_e_2000, luma_601, srgb_to_lab};
-pub use icc::{Kind, Profile, ToSrgb};
+pub use icc::{Kind, Profile, ToSrgb, profile_bytes};
 
 use crate::lane::Lane;
 

@@ -5,6 +5,7 @@
 //! | line | written | says |
 //! | --- | --- | --- |
 //! | `{"journal":"lastmile","version":1}` | first | what this file is |
+//! | `{"settings":{"hash","settings"}}` | before the first intent with this hash | what the hash in a [`Record`] stands for |
 //! | `{"intent":{...}}` | after the temp file is complete, before the rename | everything about the output ([`Record`]) and its temp name |
 //! | `{"done":{"output","sha256"}}` | after the output was synced to disk, in groups | that intent's output is there for good |
 //! | `{"failed":{"output","kind","message"}}` | when a job failed | why |
@@ -26,7 +27,7 @@ use sha2::{Digest, Sha256};
 
 use super::shard::Shard;
 use crate::error::{Error, Result};
-use crate::pipeline::Plan;
+use crate::pipeline::{Plan, Settings};
 
 /// The folder of state inside an output folder.
 pub const STATE: &str = ".lastmile";
@@ -42,14 +43,14 @@ pub struct Record {
     pub key: String,
     /// [`encode`]d path below the output folder.
     pub output: String,
-    /// The source's file name, [`percent`]-encoded.
-    #[serde(default)]
-    pub source: String,
     /// Of the output.
     pub sha256: String,
     pub bytes: u64,
     pub width: usize,
     pub height: usize,
+    /// [`beside`] the output folder; empty in journals of before.
+    #[serde(default)]
+    pub source: String,
     pub source_sha256: String,
     /// Hash of the settings' JSON.
     pub settings: String,
@@ -57,16 +58,23 @@ pub struct Record {
     pub model: String,
     pub pixels: u32,
     pub plan: Plan,
+    /// The source's C2PA manifest is kept beside the output.
+    #[serde(default)]
+    pub c2pa: bool,
     pub notes: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Line {
+    Settings {
+        hash: String,
+        settings: Settings,
+    },
     Intent {
         temp: String,
         #[serde(flatten)]
-        record: Record,
+        record: Box<Record>,
     },
     Done {
         output: String,
@@ -99,6 +107,7 @@ pub struct State {
     outputs: HashMap<String, Known>,
     /// What other parts' journals, or those of runs with other parts, say.
     others: Vec<State>,
+    settings: HashMap<String, Settings>,
     /// Where the last whole line ends.
     end: u64,
 }
@@ -173,7 +182,10 @@ impl State {
                 (0, _) => return Err(strange("this is not a lastmile journal".into())),
                 // A line that power loss damaged costs one file's work, not the journal.
                 (_, Err(_) | Ok(Line::Header { .. } | Line::Failed { .. })) => {}
-                (_, Ok(Line::Intent { record, .. })) => state.intend(record),
+                (_, Ok(Line::Settings { hash, settings })) => {
+                    state.settings.insert(hash, settings);
+                }
+                (_, Ok(Line::Intent { record, .. })) => state.intend(*record),
                 (_, Ok(Line::Done { output, sha256 })) => state.finish(&output, &sha256),
             }
             state.end += line.len() as u64;
@@ -196,7 +208,25 @@ impl State {
 
     /// What is known about an output, by its [`encode`]d path; what the own journal says comes first.
     pub fn get<'a>(&'a self, output: &'a str) -> impl Iterator<Item = &'a Known> {
-        std::iter::once(self).chain(&self.others).filter_map(move |s| s.outputs.get(output))
+        self.journals().filter_map(move |s| s.outputs.get(output))
+    }
+
+    /// The newest record of every output, in order of their paths; what the own journal says comes first.
+    pub fn records(&self) -> Vec<&Record> {
+        let all = self.journals().flat_map(|s| s.outputs.values()).filter_map(|k| k.pending.as_ref().or(k.done.as_ref()));
+        let mut all: Vec<&Record> = all.collect();
+        all.sort_by(|a, b| a.output.cmp(&b.output));
+        all.dedup_by(|later, first| later.output == first.output);
+        all
+    }
+
+    /// The settings behind the hash in a record, if a journal tells them.
+    pub fn settings(&self, hash: &str) -> Option<&Settings> {
+        self.journals().find_map(|s| s.settings.get(hash))
+    }
+
+    fn journals(&self) -> impl Iterator<Item = &State> {
+        std::iter::once(self).chain(&self.others)
     }
 }
 
@@ -233,9 +263,19 @@ impl Journal {
         &self.state
     }
 
+    /// Writes down what a settings hash stands for, once.
+    pub fn know(&mut self, hash: &str, settings: &Settings) -> Result<()> {
+        if self.state.settings.contains_key(hash) {
+            return Ok(());
+        }
+        self.append(&[Line::Settings { hash: hash.into(), settings: settings.clone() }])?;
+        self.state.settings.insert(hash.into(), settings.clone());
+        Ok(())
+    }
+
     /// Announces that the complete file `temp` is about to become `record.output`.
     pub fn intend(&mut self, temp: &str, record: &Record) -> Result<()> {
-        self.append(&[Line::Intent { temp: temp.into(), record: record.clone() }])?;
+        self.append(&[Line::Intent { temp: temp.into(), record: Box::new(record.clone()) }])?;
         self.state.intend(record.clone());
         Ok(())
     }
@@ -347,9 +387,44 @@ pub fn encode(path: &Path) -> String {
     names.collect::<Vec<_>>().join("/")
 }
 
-/// A source as its [`Record`] names it.
-pub fn source_name(source: &Path) -> String {
-    percent(source.file_name().unwrap_or_default())
+/// Whether a path that [`beside`] wrote ends in the name of `source`: folders may have been moved since.
+pub fn is_named(told: &str, source: &Path) -> bool {
+    told.rsplit('/').next() == Some(&percent(source.file_name().unwrap_or_default()))
+}
+
+/// Where `path` lies as seen from the folder `root`, with `..` where needed, [`percent`]-encoded name by name; absolute where
+/// the two share nothing (another drive). Links are resolved; both must exist.
+pub fn beside(root: &Path, path: &Path) -> Result<String> {
+    let real = |p: &Path| p.canonicalize().map_err(|e| Error::io(p, e));
+    let (root, path) = (real(root)?, real(path)?);
+    let (from, to): (Vec<_>, Vec<_>) = (root.components().collect(), path.components().collect());
+    let shared = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
+    if shared == 0 {
+        return Ok(percent(path.as_os_str()));
+    }
+    let up = std::iter::repeat_n("..".to_string(), from.len() - shared);
+    Ok(up.chain(to[shared..].iter().map(|c| percent(c.as_os_str()))).collect::<Vec<_>>().join("/"))
+}
+
+/// The path that [`encode`], [`percent`] and [`beside`] wrote.
+pub fn decode(text: &str) -> PathBuf {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let code = text.get(at + 1..at + 3).filter(|_| bytes[at] == b'%').and_then(|h| u8::from_str_radix(h, 16).ok());
+        out.push(code.unwrap_or(bytes[at]));
+        at += if code.is_some() { 3 } else { 1 };
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStringExt;
+        PathBuf::from(std::ffi::OsString::from_vec(out))
+    }
+    #[cfg(not(unix))]
+    {
+        PathBuf::from(String::from_utf8_lossy(&out).into_owned())
+    }
 }
 
 /// A name with `%` and everything that is not UTF-8 as `%XX`.
@@ -460,12 +535,39 @@ mod tests {
     }
 
     #[test]
+    fn sources_and_settings_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in ["in/a", "out"] {
+            std::fs::create_dir_all(dir.path().join(folder)).unwrap();
+        }
+        let (root, source) = (dir.path().join("out"), dir.path().join("in/a/5% x.png"));
+        std::fs::write(&source, b"").unwrap();
+        let told = beside(&root, &source).unwrap();
+        assert_eq!(told, "../in/a/5%25 x.png");
+        assert_eq!(root.join(decode(&told)).canonicalize().unwrap(), source.canonicalize().unwrap());
+
+        let settings = Settings { size: crate::upscale::size::Size::Scale(2.0), ..Settings::default() };
+        let mut j = Journal::open(&root, None).unwrap();
+        j.know("h", &settings).unwrap();
+        j.know("h", &settings).unwrap();
+        j.intend("t", &record("b.png", "2")).unwrap();
+        j.intend("t", &record("a.png", "1")).unwrap();
+        drop(j);
+        let s = State::load(&root, None).unwrap();
+        assert_eq!(s.settings("h"), Some(&settings));
+        assert_eq!(s.records().iter().map(|r| r.output.as_str()).collect::<Vec<_>>(), ["a.png", "b.png"]);
+        let text = std::fs::read_to_string(root.join(STATE).join("journal.jsonl")).unwrap();
+        assert_eq!(text.matches("colour_lock").count(), 1 + 2, "once, and in two plans");
+    }
+
+    #[test]
     fn paths() {
         assert_eq!(encode(Path::new("a/b 100%.png")), "a/b 100%25.png");
         #[cfg(unix)]
         {
             use std::os::unix::ffi::OsStrExt;
             assert_eq!(percent(OsStr::from_bytes(b"a\xffb")), "a%FFb");
+            assert_eq!(decode("a%FFb/100%25/50%.png").as_os_str().as_bytes(), b"a\xffb/100%/50%.png");
         }
     }
 }
