@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use super::look::Look;
@@ -41,9 +42,13 @@ impl Source {
 }
 
 /// Looks one after the other. Two are equal if they do the same, wherever they come from.
+///
+/// Written out, it holds the looks in full and names LUT files by their absolute paths; read back, it is ready to run, or an
+/// error if a LUT is gone or has changed since.
 #[derive(Clone)]
 pub struct Grading {
     program: Arc<Program>,
+    written: Written,
     /// SHA-256 of everything that decides the colours.
     identity: String,
 }
@@ -64,8 +69,14 @@ impl Grading {
         for step in looks.iter().flat_map(|l| &l.steps).filter(|s| !s.is_noop()) {
             hash.update(format!("{:?} {:?}\n", step.op, step.place));
         }
-        let identity = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
-        Ok(Some(Self { program: Arc::new(program), identity }))
+        let identity: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+        let written = Written { looks: looks.iter().map(Look::to_string).collect(), strength, sha256: identity.clone() };
+        Ok(Some(Self { program: Arc::new(program), written, identity }))
+    }
+
+    /// SHA-256 of everything that decides the colours, in hexadecimal.
+    pub fn identity(&self) -> &str {
+        &self.identity
     }
 
     /// The looks as formulas.
@@ -86,9 +97,30 @@ impl PartialEq for Grading {
     }
 }
 
+/// A grading as the journal keeps it.
+#[derive(Clone, Serialize, Deserialize)]
+struct Written {
+    /// The text of each look.
+    looks: Vec<String>,
+    strength: f32,
+    sha256: String,
+}
+
 impl Serialize for Grading {
     fn serialize<S: Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
-        s.serialize_str(&self.identity)
+        self.written.serialize(s)
+    }
+}
+
+impl<'de> Deserialize<'de> for Grading {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> std::result::Result<Self, D::Error> {
+        let written = Written::deserialize(d)?;
+        let read = |text: &String| Look::parse("journal", text, std::path::Path::new(""));
+        let looks: Vec<Look> = written.looks.iter().map(read).collect::<Result<_>>().map_err(D::Error::custom)?;
+        match Self::new(&looks, written.strength).map_err(D::Error::custom)? {
+            Some(grading) if grading.identity == written.sha256 => Ok(grading),
+            _ => Err(D::Error::custom("a look is not what it was any more")),
+        }
     }
 }
 
@@ -126,5 +158,9 @@ mod tests {
         let got = of("a.cube").program().colour([0.5, 1.0, 0.25]);
         assert!(got.iter().zip([0.25, 0.5, 0.125]).all(|(g, w)| (g - w).abs() < 1e-6));
         assert!(Source::Lut(at("none.cube")).open().is_err());
+        let text = serde_json::to_string(&of("a.cube")).unwrap();
+        assert_eq!(serde_json::from_str::<Grading>(&text).unwrap(), of("a.cube"));
+        std::fs::write(at("a.cube"), cube(0.7)).unwrap();
+        assert!(serde_json::from_str::<Grading>(&text).is_err(), "the LUT has changed");
     }
 }
