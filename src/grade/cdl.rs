@@ -34,6 +34,31 @@ pub fn read(path: &Path) -> Result<Vec<Correction>> {
     parse(&path.display().to_string(), &bytes)
 }
 
+/// The one correction that `FILE` or `FILE#ID` means.
+///
+/// # Errors
+/// As [`read`]; [`Error::Usage`] if there is none of that id, or several and none was named.
+pub fn pick(path: &Path) -> Result<Correction> {
+    let text = path.to_string_lossy();
+    let (path, id) = match text.rsplit_once('#') {
+        Some((file, id)) if !path.exists() => (Path::new(file), Some(id)),
+        _ => (path, None),
+    };
+    let mut all = read(path)?;
+    let ids = || all.iter().map(|c| format!("`{}`", c.id)).collect::<Vec<_>>().join(", ");
+    match id {
+        None if all.len() == 1 => Ok(all.swap_remove(0)),
+        None => {
+            let hint = format!("{}#ID for one of {}", path.display(), ids());
+            Err(Error::usage(path.display(), format!("holds {} corrections", all.len()), hint))
+        }
+        Some(id) => match all.iter().position(|c| c.id == id) {
+            Some(i) => Ok(all.swap_remove(i)),
+            None => Err(Error::usage(path.display(), format!("holds no correction `{id}`"), format!("one of {}", ids()))),
+        },
+    }
+}
+
 /// Reads the text of such a file; `name` is for messages. Elements that are not known are passed over, as the standard wants.
 ///
 /// # Errors
@@ -120,7 +145,7 @@ mod tests {
         let Some(folder) = shared() else { return };
         let read = |f: &str| read(&folder.join("luts").join(f)).unwrap();
         let foo = Correction { id: "foo".into(), slope: [1.1, 1.2, 1.3], offset: [2.1, 2.2, 2.3], power: [3.1, 3.2, 3.3], saturation: 0.7 };
-        assert_eq!(read("cdl_test1.cc"), [foo.clone()]);
+        assert_eq!(read("cdl_test1.cc"), std::slice::from_ref(&foo));
         for spelling in ["cdl_test_ASC_SAT.cc", "cdl_test_SATNode.cc"] {
             assert_eq!(read(spelling), [Correction { saturation: 0.42, ..foo.clone() }], "{spelling}");
         }

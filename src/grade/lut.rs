@@ -27,6 +27,14 @@ impl Lut {
     /// # Errors
     /// [`Error::Io`] if it cannot be read, [`Error::Usage`] with file and line for whatever is wrong in it.
     pub fn read(path: &Path) -> Result<Self> {
+        Self::read_with_bytes(path).map(|(lut, _)| lut)
+    }
+
+    /// The same, and the bytes of the file.
+    ///
+    /// # Errors
+    /// As [`Lut::read`].
+    pub fn read_with_bytes(path: &Path) -> Result<(Self, Vec<u8>)> {
         // The largest cube there may be, written with plenty of digits.
         const MOST_BYTES: u64 = 1 << 30;
         let size = std::fs::metadata(path).map_err(|e| Error::io(path, e))?.len();
@@ -34,7 +42,7 @@ impl Lut {
             return Err(Error::usage(path.display(), format!("is no LUT: {size} bytes"), "a .cube file"));
         }
         let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-        Self::parse(&path.display().to_string(), &bytes)
+        Ok((Self::parse(&path.display().to_string(), &bytes)?, bytes))
     }
 
     /// Reads the text of a `.cube` file; `name` is for messages.

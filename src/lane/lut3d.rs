@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 
+use super::index;
 use crate::error::{Error, Result};
 
 /// Grid points per edge that a cube may have.
@@ -80,51 +81,48 @@ impl Lut3d {
     }
 
     /// The colour at `c`, tetrahedral. NaN is taken as `min`.
-    #[inline]
+    #[inline(always)]
     pub fn eval(&self, c: [f32; 3]) -> [f32; 3] {
-        let last = (self.size - 1) as f32;
-        let mut cell = [0usize; 3];
-        let mut f = [0f32; 3];
-        for k in 0..3 {
-            let p = ((c[k] - self.min[k]) * self.scale[k]).max(0.0).min(last);
-            // The last grid point is the far corner of the last cell.
-            let i = (p as usize).min(self.size - 2);
-            cell[k] = i;
-            f[k] = p - i as f32;
-        }
-        let strides = [1, self.size, self.size * self.size];
-        let base = cell[0] + cell[1] * strides[1] + cell[2] * strides[2];
-        let all = strides[0] + strides[1] + strides[2];
-        // From black to white along the edges, the largest fraction first.
-        let (high, low) = {
-            let [x, y, z] = f;
-            let high = if x >= y && x >= z {
-                0
-            } else if y >= z {
-                1
-            } else {
-                2
-            };
-            let low = if z <= x && z <= y && high != 2 {
-                2
-            } else if y <= x && high != 1 {
-                1
-            } else {
-                0
-            };
-            (high, low)
+        let (i, x) = self.cell(0, c[0]);
+        let (j, y) = self.cell(1, c[1]);
+        let (k, z) = self.cell(2, c[2]);
+        let (green, blue) = (self.size, self.size * self.size);
+        let all = 1 + green + blue;
+        let base = i + j * green + k * blue;
+        // From the cell's black corner to its white one along the edges, the axis with the largest fraction first.
+        let (high, low) = (x.max(y).max(z), x.min(y).min(z));
+        let middle = x.max(y).min(x.min(y).max(z));
+        let first = if x >= high {
+            1
+        } else if y >= high {
+            green
+        } else {
+            blue
         };
-        let (fh, fm, fl) = (f[high], f[3 - high - low], f[low]);
-        let corners = [base, base + strides[high], base + all - strides[low], base + all];
-        let weights = [1.0 - fh, fh - fm, fm - fl, fl];
-        let mut out = [0f32; 4];
-        for (i, w) in corners.into_iter().zip(weights) {
-            let corner = self.grid[i];
-            for k in 0..4 {
-                out[k] += corner[k] * w;
-            }
-        }
-        [out[0], out[1], out[2]]
+        let last = if z <= low {
+            blue
+        } else if y <= low {
+            green
+        } else {
+            1
+        };
+        // Never out of range; asked this way, the loop around it can become SIMD.
+        let at = |i: usize| self.grid.get(i).unwrap_or(&[0.0; 4]);
+        let (o, a, b, w) = (at(base), at(base + first), at(base + all - last), at(base + all));
+        let (po, pa, pb, pw) = (1.0 - high, high - middle, middle - low, low);
+        [
+            o[0] * po + a[0] * pa + b[0] * pb + w[0] * pw,
+            o[1] * po + a[1] * pa + b[1] * pb + w[1] * pw,
+            o[2] * po + a[2] * pa + b[2] * pb + w[2] * pw,
+        ]
+    }
+
+    /// The cell along `axis` that holds `v`, and the fraction in it; the last grid point is the far corner of the last cell.
+    #[inline(always)]
+    fn cell(&self, axis: usize, v: f32) -> (usize, f32) {
+        let p = ((v - self.min[axis]) * self.scale[axis]).max(0.0).min((self.size - 1) as f32);
+        let whole = p.floor().min((self.size - 2) as f32);
+        (index(whole), p - whole)
     }
 }
 
