@@ -5,6 +5,8 @@
 mod goal;
 mod history;
 
+pub mod inspection;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -89,6 +89,13 @@ fn open(recipe: &Recipe, dry_run: bool, globals: &Globals, memory: u64) -> crate
     Engine::new(backend(recipe, dry_run, globals), networks, options)
 }
 
+/// The embedded faithful networks on the processor, for comparing.
+pub fn faithful_engine(globals: &Globals, memory: u64) -> crate::Result<Engine> {
+    let mut recipe = Recipe::default();
+    recipe.run.device = Device::Cpu;
+    open(&recipe, false, globals, memory)
+}
+
 #[cfg(feature = "onnx")]
 fn backend(recipe: &Recipe, dry_run: bool, globals: &Globals) -> Box<dyn Backend> {
     use crate::upscale::runtime::Install;
@@ -134,12 +141,17 @@ impl<'a> Maker<'a> {
     /// # Errors
     /// A model that is not there or cannot be used.
     pub fn new(recipe: &'a Recipe, work: &'a Work, dry_run: bool, globals: &Globals) -> crate::Result<Self> {
+        Self::again(settings(recipe, globals)?, recipe, work, dry_run, globals)
+    }
+
+    /// The same for settings that are known already; the recipe says the rest.
+    pub fn again(settings: Settings, recipe: &'a Recipe, work: &'a Work, dry_run: bool, globals: &Globals) -> crate::Result<Self> {
         let memory = work.memory.unwrap_or_else(|| machine::memory().map_or(2 << 30, |m| m.available / 2));
         let cores = machine::cores();
         Ok(Self {
             recipe,
             work,
-            settings: settings(recipe, globals)?,
+            settings,
             limits: Limits { max_pixels: recipe.run.max_pixels, first_frame: recipe.output.first_frame },
             engine: open(recipe, dry_run, globals, memory)?,
             memory,

@@ -4,6 +4,7 @@
 //! a `mod` line, a variant of `Verb` and its arm in `Verb::run`. Data goes to standard output ([`out`]), everything a person
 //! reads while it runs to standard error ([`say`]).
 
+pub mod apply;
 #[cfg(feature = "onnx")]
 pub mod bench;
 pub mod compare;
@@ -12,6 +13,7 @@ pub mod doctor;
 mod estimate;
 mod flags;
 pub mod import;
+pub mod inspect;
 mod job;
 pub mod meta;
 pub mod models;
@@ -62,6 +64,7 @@ command goes on where it stopped.
   lastmile upscale renders/ -o final/                    four times larger, tonight
   lastmile upscale renders/ -o final/ --long-edge 3840   all of it in 4K
   lastmile upscale hero.png -o hero.tiff --print 24x36in@300
+  lastmile inspect final/ --source renders/              what did the upscaler invent?
 
 `lastmile VERB --help` explains every flag. If something is odd: `lastmile doctor`.";
 
@@ -73,7 +76,9 @@ enum Verb {
     Watch(Box<watch::Args>),
     Recipe(recipe::Args),
     Review(review::Args),
+    Apply(apply::Args),
     Compare(compare::Args),
+    Inspect(inspect::Args),
     Meta(meta::Args),
     Models(models::Args),
     #[cfg(feature = "onnx")]
@@ -91,7 +96,9 @@ impl Verb {
             Self::Watch(args) => watch::run(*args, globals),
             Self::Recipe(args) => recipe::run(args, globals),
             Self::Review(args) => review::run(args, globals),
+            Self::Apply(args) => apply::run(args, globals),
             Self::Compare(args) => compare::run(args, globals),
+            Self::Inspect(args) => inspect::run(&args, globals),
             Self::Meta(args) => meta::run(args, globals),
             Self::Models(args) => models::run(args, globals),
             #[cfg(feature = "onnx")]

@@ -219,7 +219,7 @@ impl Heif {
                 });
                 // What a reader must understand to show the picture.
                 let essential = matches!(&p.0, b"av1C" | b"irot" | b"imir" | b"clap");
-                ipma.push(index as u8 + 1 | if essential { 0x80 } else { 0 });
+                ipma.push((index as u8 + 1) | if essential { 0x80 } else { 0 });
             }
         }
         let ipco: Vec<u8> = properties.iter().flat_map(|p| boxed(&p.0, &[&p.1])).collect();
