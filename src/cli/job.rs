@@ -195,11 +195,12 @@ impl<'a> Maker<'a> {
 
     /// What only the list of files shows.
     fn check(&self, planned: &Planned) -> crate::Result<()> {
-        let eight = |i: &&Item| matches!(i.format, Format::Jpeg | Format::WebP);
+        let eight = |i: &&Item| matches!(i.format, Format::Jpeg | Format::WebP | Format::Avif);
         match planned.items.iter().find(eight) {
             Some(first) if self.settings.encoding.bits == 16 => {
                 let (n, all) = (planned.items.iter().filter(eight).count(), planned.items.len());
-                let what = format!("{n} of {all} results would be JPEG or WebP, which hold 8 bits, first {}", first.output.display());
+                let what =
+                    format!("{n} of {all} results would be JPEG, WebP or AVIF, which hold fewer bits, first {}", first.output.display());
                 Err(Error::usage(self.recipe.subject("output.depth"), what, "--format png or --format tiff"))
             }
             _ => Ok(()),
