@@ -14,6 +14,7 @@ mod flags;
 pub mod grade;
 pub mod import;
 mod job;
+pub mod looks;
 pub mod meta;
 pub mod models;
 pub mod plan;
@@ -76,6 +77,7 @@ enum Verb {
     Recipe(recipe::Args),
     Review(review::Args),
     Compare(compare::Args),
+    Looks(looks::Args),
     Meta(meta::Args),
     Models(models::Args),
     #[cfg(feature = "onnx")]
@@ -95,6 +97,7 @@ impl Verb {
             Self::Recipe(args) => recipe::run(args, globals),
             Self::Review(args) => review::run(args, globals),
             Self::Compare(args) => compare::run(args, globals),
+            Self::Looks(args) => looks::run(args, globals),
             Self::Meta(args) => meta::run(args, globals),
             Self::Models(args) => models::run(args, globals),
             #[cfg(feature = "onnx")]
