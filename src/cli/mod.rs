@@ -17,6 +17,7 @@ pub mod grade;
 pub mod import;
 pub mod inspect;
 mod job;
+pub mod looks;
 pub mod man;
 pub mod meta;
 pub mod models;
@@ -83,6 +84,7 @@ enum Verb {
     Apply(apply::Args),
     Compare(compare::Args),
     Inspect(inspect::Args),
+    Looks(looks::Args),
     Meta(meta::Args),
     Models(models::Args),
     #[cfg(feature = "onnx")]
@@ -106,6 +108,7 @@ impl Verb {
             Self::Apply(args) => apply::run(args, globals),
             Self::Compare(args) => compare::run(args, globals),
             Self::Inspect(args) => inspect::run(&args, globals),
+            Self::Looks(args) => looks::run(args, globals),
             Self::Meta(args) => meta::run(args, globals),
             Self::Models(args) => models::run(args, globals),
             #[cfg(feature = "onnx")]

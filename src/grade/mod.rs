@@ -21,3 +21,8 @@ pub mod stage;
 pub use grading::Grading;
 pub use look::Look;
 pub use program::Program;
+
+/// A look, LUT or CDL that the operating system does not give out: a mistake in what was asked for, not of a picture.
+fn unreadable(path: &std::path::Path, e: &std::io::Error) -> crate::Error {
+    crate::Error::usage(path.display(), format!("cannot be read: {e}"), "a file that is there; names in a look file count from its folder")
+}
