@@ -17,6 +17,8 @@ use crate::batch::{Batch, Options, Summary};
 use crate::codec::{self, Encoding, Format, Header, Limits};
 use crate::color::ColourSpace;
 use crate::error::{Error, Exit};
+use crate::grade::Grading;
+use crate::grade::grading::Source;
 use crate::pipeline::{self, Hooks, Job, Settings};
 use crate::recipe::{Recipe, keys};
 use crate::upscale::bench::Rates;
@@ -31,7 +33,7 @@ use crate::upscale::size::Target;
 /// The settings that a recipe comes to.
 ///
 /// # Errors
-/// A colour profile that cannot be used.
+/// A colour profile that cannot be used; whatever is wrong with the looks and LUTs that it names.
 pub fn settings(recipe: &Recipe, globals: &Globals) -> crate::Result<Settings> {
     let o = &recipe.output;
     let encoding = Encoding {
@@ -55,6 +57,7 @@ pub fn settings(recipe: &Recipe, globals: &Globals) -> crate::Result<Settings> {
         convert_to: o.convert_to.as_deref().map(|to| space(recipe, to)).transpose()?,
         metadata: o.policy(),
         epoch: globals.epoch,
+        grading: Grading::new(&recipe.look.sources.iter().map(Source::open).collect::<crate::Result<Vec<_>>>()?, recipe.look.strength)?,
     })
 }
 

@@ -13,6 +13,7 @@ pub mod completions;
 pub mod doctor;
 mod estimate;
 mod flags;
+pub mod grade;
 pub mod import;
 pub mod inspect;
 mod job;
@@ -73,6 +74,7 @@ command goes on where it stopped.
 #[derive(Subcommand)]
 enum Verb {
     Upscale(Box<upscale::Args>),
+    Grade(Box<grade::Args>),
     Run(Box<run::Args>),
     Plan(plan::Args),
     Watch(Box<watch::Args>),
@@ -95,6 +97,7 @@ impl Verb {
     fn run(self, globals: &Globals) -> anyhow::Result<Exit> {
         match self {
             Self::Upscale(args) => upscale::run(*args, globals),
+            Self::Grade(args) => grade::run(*args, globals),
             Self::Run(args) => run::run(*args, globals),
             Self::Plan(args) => plan::run(args, globals),
             Self::Watch(args) => watch::run(*args, globals),

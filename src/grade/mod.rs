@@ -7,6 +7,7 @@
 
 pub mod builtin;
 pub mod cdl;
+pub mod grading;
 pub mod kernel;
 pub mod look;
 pub mod lut;
@@ -15,6 +16,8 @@ pub mod op;
 pub mod param;
 pub mod program;
 pub mod space;
+pub mod stage;
 
+pub use grading::Grading;
 pub use look::Look;
 pub use program::Program;

@@ -63,6 +63,6 @@ fn every_built_in_look_reads_and_does_something() {
     for (name, _) in builtin::LOOKS {
         let look = Look::find(name).unwrap();
         assert!(look.title != name && look.description.ends_with('.'), "{name}");
-        assert!(!Program::new(&[(look, 1.0)]).unwrap().is_noop(), "{name}");
+        assert!(!Program::new(&[look], 1.0).unwrap().is_noop(), "{name}");
     }
 }
