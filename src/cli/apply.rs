@@ -21,7 +21,7 @@ use crate::review::{APPROVED, Options, Review, ledger};
 use crate::upscale::device::Device;
 use crate::upscale::model::Model;
 
-/// Carry out what was decided: approved pictures are put aside, rejected ones are made again
+/// Carry out a review: approved pictures are put aside, rejected ones made again
 #[derive(clap::Args, Debug, Clone)]
 #[command(after_help = "\
 Examples:
