@@ -756,7 +756,7 @@ pub fn pictures() -> [(&'static str, Band, u8, Metadata); 6] {
 /// Writes a picture.
 pub fn save(path: &Path, band: &Band, bits: u8, metadata: &Metadata) {
     let format = Format::from_path(path).unwrap();
-    let how = Encoding { format, quality: 92, lossless: false, bits };
+    let how = Encoding { format, quality: 92, lossless: false, bits, ..Encoding::default() };
     let channels = Channels::of(if band.channels < 3 { 1 } else { 3 }, band.channels.is_multiple_of(2));
     let mut encoder = codec::encoder(path, &how, band.width, band.rows, channels, metadata).unwrap();
     encoder.write(band).unwrap();

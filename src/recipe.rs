@@ -3,6 +3,8 @@
 //! The command line's flags fill the same [`Recipe`], so that a job is the same whether it was typed or read. [`keys`] is the
 //! one list of what may stand in a file. Everything wrong with a file is told at once, with line, key, what was expected and
 //! the nearest name there is.
+//!
+//! Over 500 lines because what a recipe is, what is refused in one, and how a file is read belong together.
 
 pub mod keys;
 mod name;
@@ -20,7 +22,7 @@ use toml::de::{DeTable, DeValue};
 pub use name::Template;
 pub use schema::{blank, schema};
 
-use crate::codec::Format;
+use crate::codec::{Format, Keep, Policy, SourceType, Strip};
 use crate::error::{Error, Result};
 use crate::upscale::catalogue::distance;
 use crate::upscale::device::{Device, Precision};
@@ -77,10 +79,50 @@ pub struct Output {
     /// 1..=100; the format's default if not given.
     pub quality: Option<u8>,
     pub lossless: bool,
+    /// The most a lossy file may have, in units of 1000 bytes.
+    pub max_kb: Option<u32>,
+    /// PNG: the smallest file rather than the fastest.
+    pub small: bool,
+    /// JPEG: colour at half the resolution.
+    pub chroma_420: bool,
+    /// JPEG: coarse to fine.
+    pub progressive: bool,
     /// 8, 16, or 0 to keep the source's.
     pub bits: u8,
     pub dither: bool,
+    /// `srgb`, `p3` or the path of an ICC profile; `None` keeps the source's.
+    pub convert_to: Option<String>,
+    /// Animations give their first frame rather than an error.
+    pub first_frame: bool,
+    /// Only what a picture needs to be shown and credited is carried.
+    pub minimal: bool,
+    pub strip: Vec<Stripped>,
+    pub source_type: Option<SourceType>,
     pub name: Option<Template>,
+}
+
+impl Output {
+    /// What shall become of the sources' metadata.
+    pub fn policy(&self) -> Policy {
+        let keep = match () {
+            () if self.strip.contains(&Stripped::All) => Keep::Nothing,
+            () if self.minimal => Keep::Minimal,
+            () => Keep::All,
+        };
+        let each = [(Stripped::Gps, Strip::Gps), (Stripped::Prompt, Strip::Prompt)];
+        let strip = each.into_iter().filter(|(s, _)| keep != Keep::Nothing && self.strip.contains(s)).map(|(_, s)| s).collect();
+        Policy { keep, strip, source_type: self.source_type.clone() }
+    }
+}
+
+/// What `strip` can name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stripped {
+    /// Everything but profile and resolution.
+    All,
+    Gps,
+    /// What generators wrote.
+    Prompt,
 }
 
 /// How the machine is used.
@@ -109,7 +151,23 @@ impl Default for Recipe {
         Self {
             about: String::new(),
             upscale: Upscale { model: None, size: Size::Model, fit: Fit::Inside, faithful: 0.0, colour_lock: true },
-            output: Output { format: None, quality: None, lossless: false, bits: 0, dither: true, name: None },
+            output: Output {
+                format: None,
+                quality: None,
+                lossless: false,
+                max_kb: None,
+                small: false,
+                chroma_420: false,
+                progressive: false,
+                bits: 0,
+                dither: true,
+                convert_to: None,
+                first_frame: false,
+                minimal: false,
+                strip: Vec::new(),
+                source_type: None,
+                name: None,
+            },
             run: Run {
                 device: Device::Auto,
                 precision: Precision::Auto,
@@ -129,7 +187,7 @@ impl Price {
     pub fn total(&self, files: usize, megapixels: f64) -> Option<f64> {
         let free = self.per_run == 0.0 && self.per_file == 0.0 && self.per_mp == 0.0;
         let run = if files > 0 { self.per_run } else { 0.0 };
-        (!free).then(|| run + self.per_file * files as f64 + self.per_mp * megapixels)
+        (!free).then_some(run + self.per_file * files as f64 + self.per_mp * megapixels)
     }
 }
 
@@ -242,12 +300,32 @@ impl Recipe {
             let what = format!("16 bits per sample do not fit into {}, which holds 8", f.name());
             return wrong("output.depth", &what, "--format png or --format tiff", "format = \"png\" or \"tiff\"");
         }
+        let Output { max_kb, small, chroma_420, progressive, .. } = &self.output;
+        let lossy = [Format::Jpeg, Format::WebP];
+        for (key, given, takes, flag, line) in [
+            ("output.max_kb", max_kb.is_some(), &lossy[..], "--format jpeg or --format webp", "format = \"jpeg\" or \"webp\""),
+            ("output.png", *small, &[Format::Png][..], "--format png", "format = \"png\""),
+            ("output.chroma", *chroma_420, &lossy[..1], "--format jpeg", "format = \"jpeg\""),
+            ("output.progressive", *progressive, &lossy[..1], "--format jpeg", "format = \"jpeg\""),
+        ] {
+            if let Some(f) = format.filter(|f| given && !takes.contains(f)) {
+                return wrong(key, &format!("it means nothing for {} files", f.name()), flag, line);
+            }
+        }
+        if max_kb.is_some() && *lossless {
+            return wrong(
+                "output.max_kb",
+                "the size of a lossless file cannot be chosen",
+                "either of --max-kb and --lossless",
+                "one of the two",
+            );
+        }
         Ok(())
     }
 
     /// A path in the file, seen from where the program runs; ids stay as they are.
     fn path(&self, spec: &str) -> String {
-        let is_path = spec.contains(['/', '\\']) || spec.to_ascii_lowercase().ends_with(".onnx");
+        let is_path = spec.contains(['/', '\\']) || [".onnx", ".icc", ".icm"].iter().any(|e| spec.to_ascii_lowercase().ends_with(e));
         if is_path { self.base.join(spec).to_string_lossy().into_owned() } else { spec.into() }
     }
 }

@@ -14,7 +14,6 @@ use lastmile::batch::{Batch, Options, Process, Summary};
 use lastmile::codec::{Encoding, Format, Limits};
 use lastmile::error::{Error, Exit, Result};
 use lastmile::pipeline::{Done, Hooks, Job, Settings};
-use lastmile::upscale::size::{Fit, Size};
 
 #[derive(Default)]
 struct Heard(Mutex<Vec<serde_json::Value>>);
@@ -34,8 +33,8 @@ struct World {
 
 impl World {
     fn new(files: &[&str]) -> Self {
-        let encoding = Encoding { format: Format::Png, quality: 95, lossless: false, bits: 0 };
-        let settings = Settings { size: Size::Model, fit: Fit::Inside, faithful: 0.0, colour_lock: true, dither: false, encoding };
+        let encoding = Encoding { format: Format::Png, quality: 95, lossless: false, bits: 0, ..Encoding::default() };
+        let settings = Settings { dither: false, encoding, ..Settings::default() };
         let options = Options {
             settings,
             limits: Limits::default(),

@@ -325,6 +325,7 @@ fn globals(home: &Path) -> Globals {
         onnxruntime: None,
         ort_dylib_path: None,
         json: None,
+        epoch: None,
         color: false,
         verbosity: -1,
     }

@@ -73,7 +73,19 @@ pub struct FileEvent {
     pub bytes: u64,
     pub plan: Option<Plan>,
     pub error: Option<Fault>,
+    /// What became of the source's Content Credentials, if it had any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub c2pa: Option<Credentials>,
     pub notes: Vec<String>,
+}
+
+/// Content Credentials vouch for the source's bytes, so no output carries them.
+#[derive(Debug, Clone, Serialize)]
+pub struct Credentials {
+    /// Never, in this version.
+    pub carried: bool,
+    /// The file that keeps the source's manifest.
+    pub kept_in: String,
 }
 
 /// Why a file failed.
@@ -137,6 +149,7 @@ impl FileEvent {
             bytes: 0,
             plan: None,
             error: None,
+            c2pa: None,
             notes: Vec::new(),
         }
     }
@@ -147,7 +160,10 @@ impl FileEvent {
             event.model.clone_from(&pass.model);
             event.device.clone_from(&pass.device);
         }
+        let output = planned.root.join(&item.output);
+        let kept_in = || crate::codec::sidecar(&output).display().to_string();
         Self {
+            c2pa: record.c2pa.then(|| Credentials { carried: false, kept_in: kept_in() }),
             width: record.width,
             height: record.height,
             seconds,

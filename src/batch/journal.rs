@@ -15,6 +15,8 @@
 //! A file that was renamed but never journalled as done is recognised by the hash in its intent. A torn last line is cut off. No
 //! line holds a time, a host or anything random. Paths are relative to the output folder, with `/`, and percent-encoded where
 //! they are not UTF-8 (and `%` is `%25`).
+//!
+//! Over 500 lines because the format, its reading and its writing, and the names in it are kept where all can be checked.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -43,17 +45,14 @@ pub struct Record {
     pub key: String,
     /// [`encode`]d path below the output folder.
     pub output: String,
-    /// The source's file name, [`percent`]-encoded.
-    #[serde(default)]
-    pub source: String,
     /// Of the output.
     pub sha256: String,
     pub bytes: u64,
     pub width: usize,
     pub height: usize,
-    /// Where the source lies [`beside`] the output folder; empty in journals of before.
+    /// [`beside`] the output folder; empty in journals of before.
     #[serde(default)]
-    pub source_path: String,
+    pub source: String,
     pub source_sha256: String,
     /// Hash of the settings' JSON.
     pub settings: String,
@@ -61,6 +60,9 @@ pub struct Record {
     pub model: String,
     pub pixels: u32,
     pub plan: Plan,
+    /// The source's C2PA manifest is kept beside the output.
+    #[serde(default)]
+    pub c2pa: bool,
     pub notes: Vec<String>,
 }
 
@@ -74,7 +76,7 @@ enum Line {
     Intent {
         temp: String,
         #[serde(flatten)]
-        record: Record,
+        record: Box<Record>,
     },
     Done {
         output: String,
@@ -105,9 +107,9 @@ pub struct Known {
 #[derive(Debug, Default)]
 pub struct State {
     outputs: HashMap<String, Known>,
-    settings: HashMap<String, Settings>,
     /// What other parts' journals, or those of runs with other parts, say.
     others: Vec<State>,
+    settings: HashMap<String, Settings>,
     /// Where the last whole line ends.
     end: u64,
 }
@@ -185,7 +187,7 @@ impl State {
                 (_, Ok(Line::Settings { hash, settings })) => {
                     state.settings.insert(hash, settings);
                 }
-                (_, Ok(Line::Intent { record, .. })) => state.intend(record),
+                (_, Ok(Line::Intent { record, .. })) => state.intend(*record),
                 (_, Ok(Line::Done { output, sha256 })) => state.finish(&output, &sha256),
             }
             state.end += line.len() as u64;
@@ -208,20 +210,25 @@ impl State {
 
     /// What is known about an output, by its [`encode`]d path; what the own journal says comes first.
     pub fn get<'a>(&'a self, output: &'a str) -> impl Iterator<Item = &'a Known> {
-        std::iter::once(self).chain(&self.others).filter_map(move |s| s.outputs.get(output))
+        self.journals().filter_map(move |s| s.outputs.get(output))
     }
 
-    /// The newest record of every output in every part's journal, in order of their paths.
+    /// The newest record of every output, in order of their paths; what the own journal says comes first.
     pub fn records(&self) -> Vec<&Record> {
-        let known = std::iter::once(self).chain(&self.others).flat_map(|s| s.outputs.values());
-        let mut all: Vec<&Record> = known.filter_map(|k| k.pending.as_ref().or(k.done.as_ref())).collect();
+        let all = self.journals().flat_map(|s| s.outputs.values()).filter_map(|k| k.pending.as_ref().or(k.done.as_ref()));
+        let mut all: Vec<&Record> = all.collect();
         all.sort_by(|a, b| a.output.cmp(&b.output));
+        all.dedup_by(|later, first| later.output == first.output);
         all
     }
 
-    /// The settings behind the hash in a record, if any journal tells them.
+    /// The settings behind the hash in a record, if a journal tells them.
     pub fn settings(&self, hash: &str) -> Option<&Settings> {
-        std::iter::once(self).chain(&self.others).find_map(|s| s.settings.get(hash))
+        self.journals().find_map(|s| s.settings.get(hash))
+    }
+
+    fn journals(&self) -> impl Iterator<Item = &State> {
+        std::iter::once(self).chain(&self.others)
     }
 }
 
@@ -270,7 +277,7 @@ impl Journal {
 
     /// Announces that the complete file `temp` is about to become `record.output`.
     pub fn intend(&mut self, temp: &str, record: &Record) -> Result<()> {
-        self.append(&[Line::Intent { temp: temp.into(), record: record.clone() }])?;
+        self.append(&[Line::Intent { temp: temp.into(), record: Box::new(record.clone()) }])?;
         self.state.intend(record.clone());
         Ok(())
     }
@@ -382,6 +389,11 @@ pub fn encode(path: &Path) -> String {
     names.collect::<Vec<_>>().join("/")
 }
 
+/// Whether a path that [`beside`] wrote ends in the name of `source`: folders may have been moved since.
+pub fn is_named(told: &str, source: &Path) -> bool {
+    told.rsplit('/').next() == Some(&percent(source.file_name().unwrap_or_default()))
+}
+
 /// Where `path` lies as seen from the folder `root`, with `..` where needed, [`percent`]-encoded name by name; absolute where
 /// the two share nothing (another drive). Links are resolved; both must exist.
 pub fn beside(root: &Path, path: &Path) -> Result<String> {
@@ -415,11 +427,6 @@ pub fn decode(text: &str) -> PathBuf {
     {
         PathBuf::from(String::from_utf8_lossy(&out).into_owned())
     }
-}
-
-/// A source as its [`Record`] names it.
-pub fn source_name(source: &Path) -> String {
-    percent(source.file_name().unwrap_or_default())
 }
 
 /// A name with `%` and everything that is not UTF-8 as `%XX`.
@@ -541,14 +548,7 @@ mod tests {
         assert_eq!(told, "../in/a/5%25 x.png");
         assert_eq!(root.join(decode(&told)).canonicalize().unwrap(), source.canonicalize().unwrap());
 
-        let settings = Settings {
-            size: crate::upscale::size::Size::Scale(2.0),
-            fit: crate::upscale::size::Fit::Inside,
-            faithful: 0.0,
-            colour_lock: true,
-            dither: true,
-            encoding: crate::codec::Encoding { format: crate::codec::Format::Png, quality: 100, lossless: false, bits: 8 },
-        };
+        let settings = Settings { size: crate::upscale::size::Size::Scale(2.0), ..Settings::default() };
         let mut j = Journal::open(&root, None).unwrap();
         j.know("h", &settings).unwrap();
         j.know("h", &settings).unwrap();

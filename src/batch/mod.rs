@@ -3,6 +3,8 @@
 //! [`plan::plan`] turns paths into jobs, [`Batch::open`] compares them with the journal, and [`Batch::run`] works on what is left:
 //! several jobs at once, each on a thread of its own. A job reads its source, makes a temp file in `OUT/.lastmile/tmp`, announces
 //! it in the journal and renames it. A job that fails or panics fails alone; a device that fails stops the run.
+//!
+//! Over 500 lines because a run is one story: what is there, what is made, how it becomes final, what is said.
 
 mod commit;
 pub mod events;
@@ -74,6 +76,8 @@ pub struct Summary {
     /// Pixels and bytes of the outputs made in this run.
     pub pixels: u64,
     pub bytes: u64,
+    /// Outputs whose source had a C2PA manifest, which is kept beside them.
+    pub c2pa: usize,
     pub failures: Vec<Failure>,
     pub interrupted: bool,
     /// What stopped the run, if not the user: a device, the runtime, a model, the journal.
@@ -164,7 +168,7 @@ impl Batch {
                     batch.blocked.insert(i, "was not made by this program, or changed since".into());
                     batch.todo.push(i);
                 }
-                Verdict::Ours(Some(source)) if batch.options.hot && source != journal::source_name(&item.source) => {
+                Verdict::Ours(Some(source)) if batch.options.hot && !journal::is_named(&source, &item.source) => {
                     batch.blocked.insert(i, format!("was made from {source}"));
                     batch.todo.push(i);
                 }
@@ -352,22 +356,27 @@ impl Run<'_> {
         let progress = |share: f64| self.listener.progress(item, share);
         let job = Job { source: &item.source, bytes, output: temp, settings: &settings, limits: options.limits };
         let waiting = self.batch.todo.len().saturating_sub(self.next.load(Ordering::Relaxed));
-        let done = self.process.process(job, Hooks { stop: self.stop, progress: &progress, observer: None, waiting })?;
+        let mut done = self.process.process(job, Hooks { stop: self.stop, progress: &progress, observer: None, waiting })?;
+        if let Some(store) = &done.c2pa {
+            let beside = self.keep_c2pa(index, &output, store)?;
+            let name = beside.file_name().unwrap_or_default().display();
+            done.notes.push(format!("its C2PA manifest is kept beside the result as {name}"));
+        }
         let size = std::fs::metadata(temp).map_err(|e| Error::io(temp, e))?.len();
         let record = Record {
             key: journal::key(&source_sha256, &settings_hash, &options.model),
             output: journal::encode(&item.output),
-            source: journal::source_name(&item.source),
             sha256: journal::sha256_file(temp)?,
             bytes: size,
             width: done.width,
             height: done.height,
-            source_path: journal::beside(&self.batch.planned.root, &item.source)?,
+            source: journal::beside(&self.batch.planned.root, &item.source)?,
             source_sha256,
             settings: settings_hash,
             model: options.model.clone(),
             pixels: journal::PIXELS,
             plan: done.plan,
+            c2pa: done.c2pa.is_some(),
             notes: done.notes,
         };
         if let Some(dir) = output.parent() {
@@ -391,12 +400,34 @@ impl Run<'_> {
         Ok(record)
     }
 
+    /// Keeps a source's C2PA manifest store beside the output that cannot carry it. It is there before the output is, so that a
+    /// run that ends in between makes both again.
+    fn keep_c2pa(&self, index: usize, output: &Path, store: &[u8]) -> Result<PathBuf> {
+        let beside = crate::codec::sidecar(output);
+        match std::fs::read(&beside) {
+            Ok(there) if there == store => return Ok(beside),
+            Ok(_) if !self.batch.existing[index] && !self.batch.options.overwrite => {
+                let what = "the source's C2PA manifest goes here, and another file is there already";
+                return Err(Error::output(&beside, what, "--overwrite to replace it, or another folder after -o"));
+            }
+            _ => {}
+        }
+        if let Some(dir) = beside.parent() {
+            std::fs::create_dir_all(dir).map_err(|e| Error::output(dir, format!("the folder cannot be created: {e}"), ""))?;
+        }
+        let temp = tmp(&self.batch.planned).join(format!("{index}.c2pa"));
+        std::fs::write(&temp, store).map_err(|e| Error::io(&temp, e))?;
+        std::fs::rename(&temp, &beside).map_err(|e| Error::output(&beside, format!("it cannot be written: {e}"), ""))?;
+        Ok(beside)
+    }
+
     fn report(&self, item: &Item, made: Result<Record>, took: Duration) {
         let error = match made {
             Ok(record) => {
                 lock(&self.settled).insert(record.output.clone());
                 let mut summary = lock(&self.summary);
                 summary.done += 1;
+                summary.c2pa += usize::from(record.c2pa);
                 summary.bytes += record.bytes;
                 summary.pixels += record.width as u64 * record.height as u64;
                 drop(summary);

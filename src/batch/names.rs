@@ -1,4 +1,4 @@
-//! Output names: formats by extension, and clashes settled so that no file is ever lost.
+//! Output names: pictures by extension, and clashes settled so that no file is ever lost.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -22,55 +22,10 @@ pub enum Kind {
 
 /// Judges a file by its extension, upper or lower case.
 pub fn kind(path: &Path) -> Kind {
-    let ext = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
-    Kind::Picture(match ext.as_deref() {
-        Some("png" | "apng") => Format::Png,
-        Some("jpg" | "jpeg" | "jpe" | "jfif") => Format::Jpeg,
-        Some("webp") => Format::WebP,
-        Some("tif" | "tiff") => Format::Tiff,
-        Some("gif") => Format::Gif,
-        Some("bmp" | "dib") => Format::Bmp,
-        Some("pnm" | "ppm" | "pgm" | "pbm" | "pam") => Format::Pnm,
-        Some("qoi") => Format::Qoi,
-        Some("heic" | "heif" | "avif" | "jxl" | "psd" | "exr" | "hdr" | "tga" | "jp2") => return Kind::Unreadable,
-        _ => return Kind::Other,
-    })
-}
-
-/// Judges a file by its first bytes, for arguments without a telling extension.
-pub fn sniff(head: &[u8]) -> Option<Format> {
-    Some(match head {
-        [0x89, b'P', b'N', b'G', ..] => Format::Png,
-        [0xFF, 0xD8, 0xFF, ..] => Format::Jpeg,
-        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Format::WebP,
-        [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Format::Tiff,
-        [b'G', b'I', b'F', b'8', ..] => Format::Gif,
-        [b'B', b'M', ..] => Format::Bmp,
-        [b'P', b'1'..=b'7', b'\n' | b' ' | b'\r' | b'\t', ..] => Format::Pnm,
-        [b'q', b'o', b'i', b'f', ..] => Format::Qoi,
-        _ => return None,
-    })
-}
-
-/// The container a source of `format` is written in under `--format keep`.
-pub fn kept(format: Format) -> Format {
-    match format {
-        Format::Gif | Format::Bmp | Format::Pnm | Format::Qoi => Format::Png,
-        other => other,
-    }
-}
-
-/// The usual extension of a format that is written.
-pub fn extension(format: Format) -> &'static str {
-    match format {
-        Format::Png => "png",
-        Format::Jpeg => "jpg",
-        Format::WebP => "webp",
-        Format::Tiff => "tiff",
-        Format::Gif => "gif",
-        Format::Bmp => "bmp",
-        Format::Pnm => "pnm",
-        Format::Qoi => "qoi",
+    match Format::from_path(path) {
+        Some(format) => Kind::Picture(format),
+        None if Format::is_foreign_picture(path) => Kind::Unreadable,
+        None => Kind::Other,
     }
 }
 
@@ -217,12 +172,11 @@ mod tests {
     }
 
     #[test]
-    fn extensions_and_first_bytes() {
+    fn extensions() {
         assert_eq!(kind(Path::new("A.JPeG")), Kind::Picture(Format::Jpeg));
         assert_eq!(kind(Path::new("a.heic")), Kind::Unreadable);
         assert_eq!(kind(Path::new("png")), Kind::Other);
-        assert_eq!(sniff(b"RIFF\0\0\0\0WEBPVP8 "), Some(Format::WebP));
-        assert_eq!(sniff(b"hello"), None);
+        assert_eq!(kind(Path::new("a.mpo")), Kind::Picture(Format::Jpeg));
     }
 
     proptest! {

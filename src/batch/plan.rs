@@ -136,13 +136,12 @@ pub fn plan(request: &Request, size: &dyn Fn(&Path) -> Result<(usize, usize)>) -
         ));
     }
 
-    let formats: Vec<Format> =
-        found.iter().map(|f| request.format.unwrap_or_else(|| names::kept(f.format.unwrap_or(Format::Png)))).collect();
+    let formats: Vec<Format> = found.iter().map(|f| request.format.unwrap_or_else(|| f.format.unwrap_or(Format::Png).kept())).collect();
     let outputs = if as_file {
         let Kind::Picture(format) = names::kind(&request.output) else {
             return Err(Error::Internal("a file output without a format".into()));
         };
-        if request.format.is_some_and(|f| f != format) || names::kept(format) != format {
+        if request.format.is_some_and(|f| f != format) || format.kept() != format {
             let hint = "an output name that ends in .png, .jpg, .webp or .tiff, and no other --format";
             return Err(Error::usage("-o", format!("{} does not fit the format to write", request.output.display()), hint));
         }
@@ -182,8 +181,8 @@ fn wish(f: &Found, format: Format, request: &Request, size: &dyn Fn(&Path) -> Re
     };
     let source_ext = f.source.extension().unwrap_or_default().to_os_string();
     // The source's own spelling (.JPG, .jpeg, .tif) stays if its format does.
-    let same = matches!(names::kind(&f.source), Kind::Picture(own) if own == format && names::kept(own) == own);
-    let ext = if same { source_ext.clone() } else { OsString::from(names::extension(format)) };
+    let same = matches!(names::kind(&f.source), Kind::Picture(own) if own == format && own.kept() == own);
+    let ext = if same { source_ext.clone() } else { OsString::from(format.extension()) };
     let source_folder = f.source.parent().and_then(Path::file_name).unwrap_or_default().to_os_string();
     Wish { folder: f.below.clone(), stem, ext, source_ext, source_folder }
 }
@@ -320,7 +319,7 @@ fn real(folder: &Path) -> Result<PathBuf> {
 fn sniff(path: &Path) -> Option<Format> {
     let mut head = Vec::new();
     std::fs::File::open(path).ok()?.take(16).read_to_end(&mut head).ok()?;
-    names::sniff(&head)
+    Format::sniff(&head)
 }
 
 struct Filter {

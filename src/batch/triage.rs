@@ -33,6 +33,13 @@ pub fn settings(options: &Options, item: &Item) -> Result<(Settings, String)> {
     let e = &mut settings.encoding;
     e.format = item.format;
     e.lossless &= e.format == Format::WebP;
+    e.small &= e.format == Format::Png;
+    e.progressive &= e.format == Format::Jpeg;
+    e.chroma_420 &= e.format == Format::Jpeg;
+    if !e.is_lossy() {
+        settings.max_kb = None;
+    }
+    let e = &mut settings.encoding;
     e.quality = match (e.format, e.quality) {
         (Format::Jpeg, 0) => 95,
         (Format::WebP, 0) => 92,

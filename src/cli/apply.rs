@@ -213,14 +213,10 @@ fn make_again(args: &Args, review: &Review, again: &Again, globals: &Globals) ->
     let work = Work { include: Vec::new(), exclude: Vec::new(), jobs: args.jobs, memory: args.memory, overwrite: false };
     let mut all = Summary::default();
     for ((remedy, _), (settings, items)) in groups {
-        let mut recipe = of(&settings);
+        let mut recipe = Recipe::default();
         recipe.upscale.model = args.model.clone().filter(|_| remedy == Remedy::Model);
-        // Blending towards the faithful network would leave nothing of another choice to judge.
-        if remedy == Remedy::Faithful {
-            recipe.upscale.faithful = 0.0;
-        }
         recipe.run.device = args.device;
-        let maker = Maker::new(&recipe, &work, false, globals)?;
+        let maker = Maker::new(&recipe, &work, false, globals)?.with(settings);
         let planned = Planned { root: review.root.clone(), items, ..Planned::default() };
         let batch = Batch::open(planned, maker.options())?;
         let start = maker.start(&batch);
@@ -270,39 +266,21 @@ fn shared(mut settings: Settings) -> Settings {
     settings
 }
 
-/// The recipe that comes to these settings.
-fn of(settings: &Settings) -> Recipe {
-    let mut recipe = Recipe::default();
-    (recipe.upscale.size, recipe.upscale.fit) = (settings.size, settings.fit);
-    (recipe.upscale.faithful, recipe.upscale.colour_lock) = (settings.faithful, settings.colour_lock);
-    let e = &settings.encoding;
-    recipe.output.quality = (e.quality > 0).then_some(e.quality);
-    (recipe.output.lossless, recipe.output.bits, recipe.output.dither) = (e.lossless, e.bits, settings.dither);
-    recipe
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::job;
     use crate::codec::Encoding;
-    use crate::upscale::size::{Fit, Size};
+    use crate::upscale::size::Size;
 
     #[test]
-    fn settings_survive_the_way_through_a_recipe() {
-        let settings = Settings {
-            size: Size::LongEdge(3840),
-            fit: Fit::Cover,
-            faithful: 0.25,
-            colour_lock: false,
-            dither: false,
-            encoding: Encoding { format: Format::WebP, quality: 80, lossless: false, bits: 8 },
+    fn files_of_several_formats_run_together() {
+        let of = |format, quality| {
+            let encoding = Encoding { format, quality, ..Settings::default().encoding };
+            shared(Settings { size: Size::LongEdge(3840), encoding, ..Settings::default() })
         };
-        let back = job::settings(&of(&settings));
-        assert_eq!(Settings { encoding: Encoding { format: Format::WebP, ..back.encoding.clone() }, ..back }, settings);
-        let encoding = |format, quality| Encoding { format, quality, lossless: false, bits: 8 };
-        let of_format = |format, quality| shared(Settings { encoding: encoding(format, quality), ..settings.clone() });
-        assert_eq!(of_format(Format::Jpeg, 95), of_format(Format::Png, 100));
-        assert_ne!(of_format(Format::Jpeg, 90), of_format(Format::Png, 100));
+        assert_eq!(of(Format::Jpeg, 95), of(Format::Png, 100));
+        assert_eq!(of(Format::WebP, 92), of(Format::Tiff, 100));
+        assert_ne!(of(Format::Jpeg, 90), of(Format::Png, 100));
+        assert_eq!(of(Format::Jpeg, 90).size, Size::LongEdge(3840));
     }
 }

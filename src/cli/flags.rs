@@ -5,11 +5,15 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 
 use crate::batch::shard::Shard;
-use crate::recipe::keys::{self, DEPTHS, FITS, FORMATS, TILE_MODES};
+use crate::codec::SourceType;
+use crate::recipe::keys::{self, CHROMAS, DEPTHS, FITS, FORMATS, FRAMES, METADATA, PNGS, TILE_MODES};
 use crate::recipe::text::{self, Tile};
-use crate::recipe::{Recipe, Template};
+use crate::recipe::{Recipe, Stripped, Template};
 use crate::upscale::device::{Device, Precision};
 use crate::upscale::size::Size;
+
+/// An alias, so that clap takes the list as one value.
+type Strips = Vec<Stripped>;
 
 /// What is worked on and where results go.
 #[derive(clap::Args, Debug, Clone)]
@@ -63,15 +67,43 @@ pub struct Flags {
     /// Lossless WebP
     #[arg(long, conflicts_with = "quality", help_heading = "File")]
     lossless: bool,
+    /// JPEG, lossy WebP: lower the quality as far as a file of this many kB (1000 bytes) needs
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "lossless", help_heading = "File")]
+    max_kb: Option<u32>,
+    /// PNG: written fast, or as small as it gets [default: fast]
+    #[arg(long, value_name = "fast|small", value_parser = PossibleValuesParser::new(keys::words(&PNGS)), help_heading = "File")]
+    png: Option<String>,
+    /// JPEG: colour at full (444) or half (420) resolution [default: 444]
+    #[arg(long, value_name = "444|420", value_parser = PossibleValuesParser::new(keys::words(&CHROMAS)), help_heading = "File")]
+    chroma: Option<String>,
+    /// JPEG: coarse to fine instead of top to bottom
+    #[arg(long, help_heading = "File")]
+    progressive: bool,
     /// Bits per sample [default: keep]
     #[arg(long, value_name = "8|16|keep", value_parser = PossibleValuesParser::new(keys::words(&DEPTHS)), help_heading = "File")]
     depth: Option<String>,
     /// Dither where 16 bits become 8 in a lossless file [default: on]
     #[arg(long, value_name = "on|off", value_parser = switch(), help_heading = "File")]
     dither: Option<String>,
+    /// Convert colours: srgb, p3 or an RGB profile [default: keep the source's profile]
+    #[arg(long, value_name = "srgb|p3|FILE.icc", help_heading = "File")]
+    convert_to: Option<String>,
+    /// Animations: refuse them, or take the first frame [default: refuse]
+    #[arg(long, value_name = "refuse|first", value_parser = PossibleValuesParser::new(keys::words(&FRAMES)), help_heading = "File")]
+    frames: Option<String>,
     /// File name without extension; {stem}, {ext}, {w} and {h} are filled in
     #[arg(long, value_name = "PATTERN", help_heading = "File")]
     name: Option<Template>,
+
+    /// What to carry: all, or profile, resolution, creator, copyright, credit and source type [default: keep]
+    #[arg(long, value_name = "keep|minimal", value_parser = PossibleValuesParser::new(keys::words(&METADATA)), help_heading = "Metadata")]
+    metadata: Option<String>,
+    /// What to leave out: all (but profile and resolution), gps, prompt (of generators); several with commas
+    #[arg(long, value_name = "all|gps|prompt", help_heading = "Metadata", value_parser = text::strip)]
+    strip: Option<Strips>,
+    /// Set the IPTC digital source type, for example trainedAlgorithmicMedia [default: the source's]
+    #[arg(long, value_name = "TERM", value_parser = text::source_type, help_heading = "Metadata")]
+    source_type: Option<SourceType>,
 
     /// Processor or graphics card: auto, cpu, cuda, tensorrt, directml, coreml, openvino or webgpu, with :N for the Nth
     /// [default: auto]
@@ -163,8 +195,17 @@ impl Flags {
             "output.format" "--format" word(&FORMATS, &self.format) => recipe.output.format,
             "output.quality" "--quality" self.quality.map(Some) => recipe.output.quality,
             "output.lossless" "--lossless" self.lossless.then_some(true) => recipe.output.lossless,
+            "output.max_kb" "--max-kb" self.max_kb.map(Some) => recipe.output.max_kb,
+            "output.png" "--png" word(&PNGS, &self.png) => recipe.output.small,
+            "output.chroma" "--chroma" word(&CHROMAS, &self.chroma) => recipe.output.chroma_420,
+            "output.progressive" "--progressive" self.progressive.then_some(true) => recipe.output.progressive,
             "output.depth" "--depth" word(&DEPTHS, &self.depth) => recipe.output.bits,
             "output.dither" "--dither" on(&self.dither) => recipe.output.dither,
+            "output.convert_to" "--convert-to" self.convert_to.clone().map(Some) => recipe.output.convert_to,
+            "output.frames" "--frames" word(&FRAMES, &self.frames) => recipe.output.first_frame,
+            "output.metadata" "--metadata" word(&METADATA, &self.metadata) => recipe.output.minimal,
+            "output.strip" "--strip" self.strip.clone() => recipe.output.strip,
+            "output.source_type" "--source-type" self.source_type.clone().map(Some) => recipe.output.source_type,
             "output.name" "--name" self.name.clone().map(Some) => recipe.output.name,
             "run.device" "--device" self.device => recipe.run.device,
             "run.tile" "--tile" self.tile => recipe.run.tile,
@@ -179,7 +220,7 @@ impl Flags {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::Format;
+    use crate::codec::{Format, Keep, Strip};
     use clap::Parser;
 
     #[derive(Parser)]
@@ -210,6 +251,31 @@ mod tests {
             let known = clap::Command::new("x");
             let known = <Flags as clap::Args>::augment_args(known);
             assert!(known.get_arguments().any(|a| a.get_long() == flag.strip_prefix("--")), "{flag}");
+        }
+    }
+
+    #[test]
+    fn what_concerns_the_file() {
+        let recipe = |line: &str| {
+            let mut recipe = Recipe::default();
+            flags(line).apply(&mut recipe).map(|()| recipe)
+        };
+        let all = recipe("--strip prompt,gps --source-type TrainedAlgorithmicMedia --max-kb 300 --convert-to P3").unwrap().output;
+        assert_eq!(all.policy().strip, [Strip::Gps, Strip::Prompt]);
+        assert!(all.policy().source_type.unwrap().uri().ends_with("/trainedAlgorithmicMedia"));
+        let none = recipe("--strip all,gps --metadata minimal").unwrap().output.policy();
+        assert_eq!((none.keep, none.strip.len()), (Keep::Nothing, 0));
+        for (line, word) in [
+            ("--png small --format jpeg", "--png: it means nothing for JPEG"),
+            ("--chroma 420 --format webp", "--chroma"),
+            ("--progressive --format png", "--progressive"),
+            ("--max-kb 10 --format tiff", "--max-kb"),
+        ] {
+            let e = recipe(line).unwrap_err();
+            assert!(e.kind() == "usage" && e.to_string().contains(word) && e.to_string().contains("try: "), "{e}");
+        }
+        for wrong in ["--source-type photo", "--max-kb 5 --lossless", "--strip nothing"] {
+            assert!(Only::try_parse_from(std::iter::once("x").chain(wrong.split_whitespace())).is_err(), "{wrong}");
         }
     }
 

@@ -14,6 +14,7 @@ use crate::batch::plan::{Item, Planned, Request, plan};
 use crate::batch::shard::Shard;
 use crate::batch::{Batch, Options, Summary};
 use crate::codec::{self, Encoding, Format, Header, Limits};
+use crate::color::ColourSpace;
 use crate::error::{Error, Exit};
 use crate::pipeline::{self, Hooks, Job, Settings};
 use crate::recipe::{Recipe, keys};
@@ -26,15 +27,46 @@ use crate::upscale::model::Model;
 use crate::upscale::size::Target;
 
 /// The settings that a recipe comes to.
-pub fn settings(recipe: &Recipe) -> Settings {
+///
+/// # Errors
+/// A colour profile that cannot be used.
+pub fn settings(recipe: &Recipe, globals: &Globals) -> crate::Result<Settings> {
+    let o = &recipe.output;
     let encoding = Encoding {
-        format: recipe.output.format.unwrap_or(Format::Png),
-        quality: recipe.output.quality.unwrap_or(0),
-        lossless: recipe.output.lossless,
-        bits: recipe.output.bits,
+        format: o.format.unwrap_or(Format::Png),
+        quality: o.quality.unwrap_or(0),
+        lossless: o.lossless,
+        bits: o.bits,
+        small: o.small,
+        progressive: o.progressive,
+        chroma_420: o.chroma_420,
     };
     let crate::recipe::Upscale { size, fit, faithful, colour_lock, .. } = recipe.upscale;
-    Settings { size, fit, faithful, colour_lock, dither: recipe.output.dither, encoding }
+    Ok(Settings {
+        size,
+        fit,
+        faithful,
+        colour_lock,
+        dither: o.dither,
+        encoding,
+        max_kb: o.max_kb,
+        convert_to: o.convert_to.as_deref().map(|to| space(recipe, to)).transpose()?,
+        metadata: o.policy(),
+        epoch: globals.epoch,
+    })
+}
+
+fn space(recipe: &Recipe, wanted: &str) -> crate::Result<ColourSpace> {
+    let space = match wanted.to_ascii_lowercase().as_str() {
+        "srgb" => ColourSpace::Srgb,
+        "p3" => ColourSpace::DisplayP3,
+        _ => ColourSpace::Icc(std::fs::read(wanted).map_err(|e| {
+            let what = format!("{wanted} cannot be read: {e}");
+            Error::usage(recipe.subject("output.convert_to"), what, "srgb, p3 or the path of an ICC profile")
+        })?),
+    };
+    space.icc()?;
+    Ok(space)
 }
 
 /// The networks of a run, chosen but not loaded: sessions open on first use.
@@ -107,13 +139,18 @@ impl<'a> Maker<'a> {
         Ok(Self {
             recipe,
             work,
-            settings: settings(recipe),
-            limits: Limits { max_pixels: recipe.run.max_pixels },
+            settings: settings(recipe, globals)?,
+            limits: Limits { max_pixels: recipe.run.max_pixels, first_frame: recipe.output.first_frame },
             engine: open(recipe, dry_run, globals, memory)?,
             memory,
             cores,
             jobs: work.jobs.map_or((cores + 1).clamp(2, 16), usize::from),
         })
+    }
+
+    /// The same networks with other settings, those of an earlier job.
+    pub fn with(self, settings: Settings) -> Self {
+        Self { settings, ..self }
     }
 
     fn target(&self, header: &Header) -> crate::Result<Target> {
@@ -203,7 +240,8 @@ impl<'a> Maker<'a> {
         let process = |job: Job<'_>, hooks: Hooks<'_>| pipeline::process(job, &self.engine, hooks);
         let estimate = |item: &Item, bytes: &[u8]| {
             let known = codec::header(&item.source, bytes, &self.limits).and_then(|h| Ok((self.target(&h)?, h)));
-            known.map_or(0, |(t, h)| pipeline::memory(&h, &t, item.format, bytes.len() as u64))
+            let encoding = Encoding { format: item.format, ..self.settings.encoding.clone() };
+            known.map_or(0, |(t, h)| pipeline::memory(&h, &t, &encoding, bytes.len() as u64))
         };
         batch.run(start, &process, &estimate, listener, stop)
     }

@@ -151,6 +151,8 @@ pub struct Globals {
     pub ort_dylib_path: Option<PathBuf>,
     /// Where JSON lines go, if wanted.
     pub json: Option<JsonTarget>,
+    /// `SOURCE_DATE_EPOCH`: the time that stands in what is written, seconds since 1970 UTC.
+    pub epoch: Option<i64>,
     /// Whether messages on standard error may be coloured.
     pub color: bool,
     /// -1 quiet, 0 normal, 1 and up verbose.
@@ -199,12 +201,19 @@ impl Globals {
             Color::Never => false,
             Color::Auto => terminal && env("NO_COLOR").is_none(),
         };
+        let epoch = env("SOURCE_DATE_EPOCH").map(|v| {
+            let seconds = v.to_str().and_then(|v| v.trim().parse::<i64>().ok());
+            let wrong = || Error::usage("SOURCE_DATE_EPOCH", format!("`{}` is no number of seconds", v.display()), "unset it");
+            seconds.ok_or_else(wrong)
+        });
+        let epoch = epoch.transpose()?;
         Ok(Self {
             home,
             offline,
             no_install: args.no_install || offline,
             onnxruntime: args.onnxruntime,
             ort_dylib_path: env("ORT_DYLIB_PATH").map(PathBuf::from),
+            epoch,
             json: args.json.map(|p| if p == Path::new("-") { JsonTarget::Stdout } else { JsonTarget::File(p) }),
             color,
             verbosity: if args.quiet { -1 } else { args.verbose.min(9) as i8 },
@@ -220,6 +229,11 @@ pub fn out(line: impl fmt::Display) -> io::Result<()> {
 /// Writes one line for a person to standard error. A closed standard error is no reason to stop working.
 pub fn say(line: impl fmt::Display) {
     let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Whether there is such a verb in this build, for messages that name one.
+pub fn has_verb(name: &str) -> bool {
+    <Cli as clap::CommandFactory>::command().find_subcommand(name).is_some()
 }
 
 /// The command as it was typed, quoted for a shell.
@@ -303,11 +317,12 @@ mod tests {
         let g = globals(&["--json", "-", "-q"], &[("LASTMILE_HOME", "/h"), ("LASTMILE_OFFLINE", "1"), ("NO_COLOR", "1")]);
         assert_eq!(g.home, std::path::absolute("/h").unwrap());
         assert!(g.offline && g.no_install && !g.color);
-        assert_eq!((g.json, g.verbosity), (Some(JsonTarget::Stdout), -1));
+        assert_eq!((g.json, g.verbosity, g.epoch), (Some(JsonTarget::Stdout), -1, None));
         let g = globals(
             &["-vv", "--json", "a.jsonl", "--color", "always"],
-            &[("LASTMILE_HOME", "/h"), ("LASTMILE_OFFLINE", "0"), ("NO_COLOR", "1")],
+            &[("LASTMILE_HOME", "/h"), ("LASTMILE_OFFLINE", "0"), ("NO_COLOR", "1"), ("SOURCE_DATE_EPOCH", "86400")],
         );
+        assert_eq!(g.epoch, Some(86_400));
         assert!(!g.offline && !g.no_install && g.color);
         assert_eq!((g.json, g.verbosity), (Some(JsonTarget::File("a.jsonl".into())), 2));
     }

@@ -231,6 +231,9 @@ pub fn closing(s: &Summary, root: &std::path::Path, command: &str) -> String {
         let mp = s.pixels as f64 / 1e6;
         let _ = write!(text, ": {mp:.1} MPix made, {} in {}, {:.2} MPix/s", bytes(s.bytes), root.display(), mp / s.seconds);
     }
+    if s.c2pa > 0 {
+        let _ = write!(text, "\n  Content Credentials of {} were lost from the results; each manifest is in *.source.c2pa", files(s.c2pa));
+    }
     for f in s.failures.iter().take(TOLD) {
         let _ = write!(text, "\n  {}", told(&f.input, &f.message).lines().next().unwrap_or_default());
     }

@@ -17,11 +17,13 @@ pub enum Format {
     Bmp,
     Pnm,
     Qoi,
+    /// JPEG XL.
+    Jxl,
 }
 
 impl Format {
     /// Every format, writable ones first.
-    pub const ALL: [Self; 8] = [Self::Png, Self::Jpeg, Self::WebP, Self::Tiff, Self::Gif, Self::Bmp, Self::Pnm, Self::Qoi];
+    pub const ALL: [Self; 9] = [Self::Png, Self::Jpeg, Self::WebP, Self::Tiff, Self::Gif, Self::Bmp, Self::Pnm, Self::Qoi, Self::Jxl];
 
     /// The name people use.
     pub fn name(self) -> &'static str {
@@ -34,6 +36,7 @@ impl Format {
             Self::Bmp => "BMP",
             Self::Pnm => "PNM",
             Self::Qoi => "QOI",
+            Self::Jxl => "JPEG XL",
         }
     }
 
@@ -53,6 +56,7 @@ impl Format {
             Self::Bmp => &["bmp", "dib"],
             Self::Pnm => &["ppm", "pgm", "pbm", "pnm", "pam"],
             Self::Qoi => &["qoi"],
+            Self::Jxl => &["jxl"],
         }
     }
 
@@ -67,6 +71,17 @@ impl Format {
         Self::from_extension(path.extension()?.to_str()?)
     }
 
+    /// Whether a file is, by its name, a picture of a kind that cannot be read: it deserves a reason rather than silence.
+    pub fn is_foreign_picture(path: &Path) -> bool {
+        const FOREIGN: [&str; 8] = ["heic", "heif", "avif", "psd", "exr", "hdr", "tga", "jp2"];
+        path.extension().and_then(|e| e.to_str()).is_some_and(|e| FOREIGN.contains(&e.to_ascii_lowercase().as_str()))
+    }
+
+    /// The format that a picture of this one is written in when none is asked for: its own, or PNG if it cannot be written.
+    pub fn kept(self) -> Self {
+        if self.writes() { self } else { Self::Png }
+    }
+
     /// The format of a file by its first bytes.
     pub fn sniff(bytes: &[u8]) -> Option<Self> {
         let starts = |magic: &[u8]| bytes.starts_with(magic);
@@ -78,14 +93,10 @@ impl Format {
             _ if starts(b"GIF87a") || starts(b"GIF89a") => Self::Gif,
             _ if starts(b"BM") && bytes.len() >= 14 => Self::Bmp,
             _ if starts(b"qoif") => Self::Qoi,
+            _ if starts(b"\xff\x0a") || starts(b"\0\0\0\x0cJXL \x0d\x0a\x87\x0a") => Self::Jxl,
             [b'P', b'1'..=b'7', b' ' | b'\n' | b'\r' | b'\t' | b'#', ..] => Self::Pnm,
             _ => return None,
         })
-    }
-
-    /// Whether files of this format can be read.
-    pub fn reads(self) -> bool {
-        true
     }
 
     /// Whether files of this format can be written.
@@ -99,13 +110,18 @@ impl Format {
             Self::Jpeg | Self::Gif => 65_535,
             Self::WebP => 16_383,
             Self::Png | Self::Bmp => i32::MAX as u32,
-            Self::Tiff | Self::Pnm | Self::Qoi => u32::MAX,
+            Self::Tiff | Self::Pnm | Self::Qoi | Self::Jxl => u32::MAX,
         }
     }
 
     /// Whether the container can hold 16 bits per sample (as this crate writes it).
     pub fn supports_16_bit(self) -> bool {
         matches!(self, Self::Png | Self::Tiff)
+    }
+
+    /// Whether the container can hold one colour channel; WebP writes grey as RGB.
+    pub fn supports_grey(self) -> bool {
+        self != Self::WebP
     }
 
     /// Whether the container can hold an alpha channel. JPEG cannot: alpha is laid over white.
@@ -135,8 +151,7 @@ impl Format {
         if how.bits != 8 && how.bits != 16 {
             return Err(Error::Internal(format!("an encoder was asked for {} bits per sample", how.bits)));
         }
-        let lossy = format == Self::Jpeg || (format == Self::WebP && !how.lossless);
-        if lossy && !(1..=100).contains(&how.quality) {
+        if how.is_lossy() && !(1..=100).contains(&how.quality) {
             return Err(Error::usage("--quality", format!("{} is not in 1..=100", how.quality), "95 for JPEG, 92 for WebP"));
         }
         if width == 0 || height == 0 {
@@ -180,7 +195,7 @@ pub(super) fn foreign(bytes: &[u8]) -> (String, &'static str) {
     }
     let what = match bytes {
         [] => return ("the file is empty (0 bytes)".into(), "copy or export it again"),
-        _ if starts(b"\xff\x0a") || starts(b"\0\0\0\x0cJXL ") => "this is a JPEG XL picture, which is not supported yet",
+        _ if starts(b"\0\0\0\x0cJXL ") => "the JPEG XL signature is damaged (its first 12 bytes are wrong)",
         _ if starts(b"\0\0\0\x0cjP  ") => "this is a JPEG 2000 picture, which is not supported",
         _ if starts(b"8BPS") => "this is a Photoshop document, which is not supported",
         _ if starts(b"%PDF") => "this is a PDF document, not a picture",
@@ -222,7 +237,7 @@ mod tests {
 
     #[test]
     fn container_limits_come_with_a_suggestion() {
-        let how = |format, bits| Encoding { format, quality: 92, lossless: false, bits };
+        let how = |format, bits| Encoding { format, quality: 92, lossless: false, bits, ..Encoding::default() };
         let p = Path::new("o.webp");
         let e = Format::check(p, &how(Format::WebP, 8), 16_384, 10).unwrap_err();
         assert_eq!(e.kind(), "limit");

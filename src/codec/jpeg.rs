@@ -3,9 +3,11 @@
 //! The pixel decoder is given a copy of the main picture without application segments, in its strict mode, so that neither
 //! metadata can disturb it nor data that ends early come out as a grey area.
 //!
-//! Known limit: data that stops early but is followed by an end mark is not told apart from a picture that is whole.
+//! Known limit: a progressive picture that stops early but is followed by an end mark is not told apart from one that is whole.
 //!
 //! Over 500 lines because one format is one file: reading and writing share the segment layouts.
+
+mod entropy;
 
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -14,7 +16,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use jpeg_encoder::{ImageBuffer, JpegColorType, PixelDensity, PixelDensityUnit, SamplingFactor, rgb_to_ycbcr};
+use jpeg_encoder::{ChromaSubsamplingMethod, ImageBuffer, JpegColorType, PixelDensity, PixelDensityUnit, SamplingFactor, rgb_to_ycbcr};
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
@@ -219,7 +221,9 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
     let f = frame(path, &w)?;
     let (width, height) = (f.width, f.height);
     limits.check(path, width as u64, height as u64)?;
-    if w.end.is_none() {
+    let unended = w.end.is_none();
+    let intact = entropy::intact(&w.segments);
+    if unended && intact != Some(true) {
         return Err(Error::input(
             path,
             "the JPEG data ends before its end mark: the file is cut off and part of the picture is missing",
@@ -236,6 +240,9 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
         ));
     }
     let (metadata, mut notes) = metadata_of(&w, bytes);
+    if unended {
+        notes.push("its end mark is missing; the picture itself is complete".into());
+    }
 
     let (channels, input) = match f.colour {
         Colour::Grey => (Channels::Grey, ColorSpace::Luma),
@@ -268,6 +275,9 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
         .set_max_height(usize::from(u16::MAX))
         .jpeg_set_out_colorspace(input);
     let broken = |e: &dyn std::fmt::Display| {
+        if let Some(what) = text_mode(&w) {
+            return Error::input(path, what, "copy or download it again, in binary mode");
+        }
         let said = e.to_string();
         Error::input(path, format!("its JPEG picture data is damaged ({})", said.trim().trim_end_matches('.')), AGAIN)
     };
@@ -280,6 +290,10 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
     let mut pixels = zeros::<u8>(path, size)?;
     decoder.decode_into(&mut pixels).map_err(|e| broken(&e))?;
     drop(clean);
+    // The pixel decoder makes something up for blocks that are missing.
+    if intact == Some(false) {
+        return Err(Error::input(path, "its JPEG picture data ends too early: part of the picture is missing", AGAIN));
+    }
     let mut metadata = metadata;
     if matches!(f.colour, Colour::Cmyk | Colour::Ycck) {
         if f.colour == Colour::Ycck {
@@ -294,6 +308,25 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
         notes.push(note);
     }
     Ok(Image { width, height, channels, samples: Samples::U8(pixels), format: Format::Jpeg, metadata, notes })
+}
+
+/// Says so if the picture data went through a program that takes files for text and rewrites their line ends, which no
+/// decoder can undo. Compressed data is close to noise: thousands of bytes with many a 0x0a but no 0x0d at all, or with a 0x0d
+/// before each 0x0a, do not happen by chance.
+fn text_mode(w: &Walk<'_>) -> Option<&'static str> {
+    const ENOUGH: usize = 8 << 10;
+    let scans = || w.segments.iter().filter(|s| s.marker == SOS).map(|s| s.whole);
+    let count = |byte: u8| scans().flatten().filter(|&&b| b == byte).count();
+    let (returns, feeds) = (count(b'\r'), count(b'\n'));
+    let pairs = scans().flat_map(|s| s.windows(2)).filter(|p| **p == *b"\r\n").count();
+    if w.scan < ENOUGH || feeds < w.scan / 512 {
+        return None;
+    }
+    match (returns, feeds - pairs) {
+        (0, _) => Some("it was copied as if it were text: every 0x0d byte of its picture data is gone, and the picture is destroyed"),
+        (_, 0) => Some("it was copied as if it were text: a 0x0d was put before every 0x0a byte, and the picture is destroyed"),
+        _ => None,
+    }
 }
 
 /// Metadata alone; the pixels are passed over.
@@ -492,7 +525,13 @@ impl Writer {
         };
         let head = Head { out: out.clone(), passed: 0, insert: segments(channels, metadata), stop: stop.clone() };
         let mut e = jpeg_encoder::Encoder::new(BufWriter::with_capacity(64 << 10, head), how.quality);
-        e.set_sampling_factor(SamplingFactor::F_1_1);
+        if how.chroma_420 {
+            e.set_sampling_factor(SamplingFactor::F_2_2);
+            e.set_chroma_subsampling_method(ChromaSubsamplingMethod::Average);
+        } else {
+            e.set_sampling_factor(SamplingFactor::F_1_1);
+        }
+        e.set_progressive(how.progressive);
         if let Some((x, y)) = metadata.dpi {
             let whole = |v: f64| v.round().clamp(1.0, 65_535.0) as u16;
             e.set_density(PixelDensity { density: (whole(x), whole(y)), unit: PixelDensityUnit::Inches });
@@ -654,5 +693,83 @@ impl Write for Head {
 
     fn flush(&mut self) -> std::io::Result<()> {
         self.out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A JPEG of a picture that is detailed everywhere.
+    fn file(width: u16, height: u16, grey: bool, half: bool, restart: u16) -> Vec<u8> {
+        let n = if grey { 1 } else { 3 };
+        let mut seed = 7u32;
+        let mut noise = || {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 24) as u8
+        };
+        let pixels: Vec<u8> = (0..usize::from(width) * usize::from(height) * n).map(|_| noise()).collect();
+        let mut out = Vec::new();
+        let mut e = jpeg_encoder::Encoder::new(&mut out, 80);
+        e.set_sampling_factor(if half { SamplingFactor::F_2_2 } else { SamplingFactor::F_1_1 });
+        e.set_restart_interval(restart);
+        e.encode(&pixels, width, height, if grey { jpeg_encoder::ColorType::Luma } else { jpeg_encoder::ColorType::Rgb }).unwrap();
+        out
+    }
+
+    fn read(bytes: &[u8]) -> Result<Image> {
+        decode(Path::new("x.jpg"), bytes, &Limits::default())
+    }
+
+    #[test]
+    fn data_that_ends_early_is_told_from_a_missing_end_mark() {
+        for (width, height, grey, half, restart) in [
+            (37, 29, false, false, 0),
+            (64, 48, true, false, 0),
+            (50, 70, false, true, 0),
+            (41, 33, false, true, 2),
+            (9, 9, true, false, 1),
+        ] {
+            let whole = file(width, height, grey, half, restart);
+            let what = format!("{width}x{height} {grey} {half} {restart}");
+            let image = read(&whole).unwrap();
+            assert!(image.notes.is_empty(), "{what}: {:?}", image.notes);
+            let unended = read(&whole[..whole.len() - 2]).unwrap();
+            assert_eq!(unended.samples, image.samples, "{what}");
+            assert!(unended.notes.join(" ").contains("end mark is missing"), "{what}: {:?}", unended.notes);
+            let start = whole.windows(2).position(|w| w == [0xff, SOS]).unwrap() + 14;
+            // A byte or two are padding, and may be the second half of a stuffed one.
+            for keep in (start..whole.len() - 8).step_by(3) {
+                let cut = &whole[..keep];
+                assert!(read(cut).is_err(), "{what}: {keep} of {}", whole.len());
+                let ended = [cut, b"\xff\xd9"].concat();
+                // A restart interval that is missing in the middle cannot be made up for, the rest must not be grey.
+                assert_eq!(entropy::intact(&walk(&ended, false).segments), Some(false), "{what}: {keep}");
+            }
+            let half = [&whole[..whole.len() * 3 / 5], b"\xff\xd9"].concat();
+            let e = read(&half).map(|i| i.notes).unwrap_err().to_string();
+            assert!(e.contains("ends too early") || e.contains("damaged") || e.contains("cannot hold"), "{what}: {e}");
+        }
+    }
+
+    #[test]
+    fn a_copy_in_text_mode_is_told_from_other_damage() {
+        let mut seed = 1u32;
+        let noise: Vec<u8> = std::iter::repeat_with(|| {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 24) as u8
+        })
+        .filter(|&b| b != 0xff)
+        .take(20_000)
+        .collect();
+        let file = |scan: &[u8]| [&b"\xff\xd8\xff\xda\0\x02"[..], scan, b"\xff\xd9"].concat();
+        let said = |scan: &[u8]| text_mode(&walk(&file(scan), false)).unwrap_or_default();
+        assert_eq!(said(&noise), "");
+        let unix: Vec<u8> = noise.iter().map(|&b| if b == b'\r' { b'\n' } else { b }).collect();
+        assert!(said(&unix).contains("every 0x0d"));
+        assert_eq!(said(&unix[..4000]), "", "too little to tell");
+        let windows: Vec<u8> = noise.iter().flat_map(|&b| if b == b'\n' { vec![b'\r', b] } else { vec![b] }).collect();
+        assert!(said(&windows).contains("0x0d was put before"));
+        assert_eq!(said(&[0xa2, 0x8a, 0x28].repeat(9000)), "", "a flat picture has few bytes of any kind");
     }
 }

@@ -4,6 +4,7 @@
 //! three dispatching functions here. Containers are taken apart by our own small, bounds-checked walkers, so that metadata is
 //! found wherever a writer put it and sizes are checked before memory is taken; only pixel data goes to codec crates.
 
+mod bmff;
 mod c2pa;
 mod carry;
 mod changes;
@@ -14,6 +15,8 @@ mod format;
 mod generation;
 mod ifd;
 mod jpeg;
+#[cfg(feature = "jxl")]
+mod jxl;
 mod metadata;
 mod other;
 mod png;
@@ -30,7 +33,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use c2pa::{Claim, sidecar};
-pub use changes::{Changes, Event, Keep, SOURCE_TYPES, SourceType, Strip};
+pub use changes::{Changes, Event, Keep, Policy, SOURCE_TYPES, SourceType, Strip};
 pub use format::Format;
 pub use generation::{Generation, generation, generation_in};
 pub use metadata::{International, Metadata, Text, losses};
@@ -45,15 +48,29 @@ use crate::image::{Channels, Image};
 pub struct Limits {
     /// Width times height; checked from the header before any pixel is allocated.
     pub max_pixels: u64,
+    /// Take the first frame of an animation rather than refuse it.
+    pub first_frame: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_pixels: 1_000_000_000 }
+        Self { max_pixels: 1_000_000_000, first_frame: false }
     }
 }
 
 impl Limits {
+    /// What is said about an animation of which the first frame is taken.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if animations are refused.
+    fn animation(&self, path: &Path, format: &str, frames: usize) -> Result<String> {
+        let what = format!("this is an animation ({format}, {frames} frames)");
+        if self.first_frame {
+            return Ok(format!("{what}; its first frame was taken"));
+        }
+        Err(Error::input(path, what, "--frames first, or export the frame you need as a still picture"))
+    }
+
     /// Refuses a picture of this stored size if it is empty or too large.
     fn check(&self, path: &Path, width: u64, height: u64) -> Result<()> {
         if width == 0 || height == 0 {
@@ -106,6 +123,26 @@ pub struct Encoding {
     pub lossless: bool,
     /// 8 or 16 bits per sample; formats without 16 bit are refused beforehand.
     pub bits: u8,
+    /// PNG: the smallest file rather than the fastest.
+    pub small: bool,
+    /// JPEG: coarse to fine instead of top to bottom. Takes the memory of the whole picture.
+    pub progressive: bool,
+    /// JPEG: colour at half the resolution in both directions (4:2:0) rather than at full (4:4:4).
+    pub chroma_420: bool,
+}
+
+impl Default for Encoding {
+    /// PNG with 8 bits.
+    fn default() -> Self {
+        Self { format: Format::Png, quality: 0, lossless: false, bits: 8, small: false, progressive: false, chroma_420: false }
+    }
+}
+
+impl Encoding {
+    /// Whether what is written differs from what was given in more than rounding.
+    pub fn is_lossy(&self) -> bool {
+        self.format == Format::Jpeg || (self.format == Format::WebP && !self.lossless)
+    }
 }
 
 /// Reads the header of a file whose first bytes are given (the path is only used in messages).
@@ -119,6 +156,10 @@ pub fn header(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Header> {
         Format::Tiff => tiff::header(path, bytes),
         Format::Gif => other::gif_header(path, bytes),
         f @ (Format::Bmp | Format::Pnm | Format::Qoi) => other::header(path, bytes, f),
+        #[cfg(feature = "jxl")]
+        Format::Jxl => jxl::header(path, bytes, limits),
+        #[cfg(not(feature = "jxl"))]
+        Format::Jxl => Err(without(path, "jxl")),
     }?;
     limits.check(path, found.width as u64, found.height as u64)?;
     Ok(found)
@@ -159,6 +200,10 @@ fn decode_unguarded(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image>
         Format::Tiff => tiff::decode(path, bytes, limits),
         Format::Gif => other::gif_decode(path, bytes, limits),
         f @ (Format::Bmp | Format::Pnm | Format::Qoi) => other::decode(path, bytes, limits, f),
+        #[cfg(feature = "jxl")]
+        Format::Jxl => jxl::decode(path, bytes, limits),
+        #[cfg(not(feature = "jxl"))]
+        Format::Jxl => Err(without(path, "jxl")),
     }?;
     let turn = settle(path, format, image.channels, &mut image.metadata, &mut image.notes);
     if let Some(hidden) = hidden_text(&image) {
@@ -193,6 +238,10 @@ pub fn examine(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Examined> {
             Format::Tiff => tiff::metadata(path, bytes)?,
             Format::Gif => other::gif_metadata(path, bytes)?,
             Format::Bmp | Format::Pnm | Format::Qoi => (Metadata::default(), Vec::new()),
+            #[cfg(feature = "jxl")]
+            Format::Jxl => jxl::metadata(path, bytes, limits)?,
+            #[cfg(not(feature = "jxl"))]
+            Format::Jxl => return Err(without(path, "jxl")),
         };
         settle(path, header.format, header.channels, &mut metadata, &mut notes);
         Ok(Examined { header, metadata, notes })
@@ -241,6 +290,16 @@ fn settle(path: &Path, format: Format, channels: Channels, m: &mut Metadata, not
 /// The orientation of a file: EXIF's, else XMP's, else 1.
 fn orientation(block: Option<&[u8]>, packet: Option<&[u8]>) -> u8 {
     block.and_then(exif::orientation).or_else(|| packet.and_then(metadata::xmp_orientation)).unwrap_or(1)
+}
+
+/// What is said about a format that this build leaves out.
+#[cfg(not(feature = "jxl"))]
+fn without(path: &Path, feature: &str) -> Error {
+    Error::input(
+        path,
+        format!("this program was built without the feature `{feature}` that reads it"),
+        format!("cargo build --features {feature}, or export the picture as PNG"),
+    )
 }
 
 fn known(path: &Path, bytes: &[u8]) -> Result<Format> {

@@ -79,6 +79,14 @@ pub const FORMATS: [(&str, Option<Format>); 5] =
 pub const FITS: [(&str, Fit); 3] = [("inside", Fit::Inside), ("cover", Fit::Cover), ("exact", Fit::Exact)];
 /// Bits per sample; 0 keeps the source's.
 pub const DEPTHS: [(&str, u8); 3] = [("8", 8), ("16", 16), ("keep", 0)];
+/// Ways to pack a PNG: whether it is small.
+pub const PNGS: [(&str, bool); 2] = [("fast", false), ("small", true)];
+/// Resolutions of a JPEG's colour: whether it is halved.
+pub const CHROMAS: [(&str, bool); 2] = [("444", false), ("420", true)];
+/// What becomes of animations: whether the first frame is taken.
+pub const FRAMES: [(&str, bool); 2] = [("refuse", false), ("first", true)];
+/// How much metadata is carried: whether it is little.
+pub const METADATA: [(&str, bool); 2] = [("keep", false), ("minimal", true)];
 /// Ways to join tiles.
 pub const TILE_MODES: [(&str, Tiles); 3] = [("auto", Tiles::Auto), ("exact", Tiles::Exact), ("blend", Tiles::Blend)];
 
@@ -102,6 +110,10 @@ const FORMAT_WORDS: [&str; 5] = words(&FORMATS);
 const FIT_WORDS: [&str; 3] = words(&FITS);
 const DEPTH_WORDS: [&str; 3] = words(&DEPTHS);
 const TILE_MODE_WORDS: [&str; 3] = words(&TILE_MODES);
+const PNG_WORDS: [&str; 2] = words(&PNGS);
+const CHROMA_WORDS: [&str; 2] = words(&CHROMAS);
+const FRAME_WORDS: [&str; 2] = words(&FRAMES);
+const METADATA_WORDS: [&str; 2] = words(&METADATA);
 
 fn size(recipe: &mut Recipe, found: Result<Size, String>) -> Result<(), String> {
     recipe.upscale.size = found?;
@@ -109,7 +121,7 @@ fn size(recipe: &mut Recipe, found: Result<Size, String>) -> Result<(), String> 
 }
 
 /// Every key, in the order in which they are written.
-pub static KEYS: [Key; 25] = [
+pub static KEYS: [Key; 34] = [
     Key {
         section: "",
         name: "about",
@@ -203,6 +215,34 @@ pub static KEYS: [Key; 25] = [
     },
     Key {
         section: "output",
+        name: "max_kb",
+        about: "The most a JPEG or lossy WebP file may have, in kB (1000 bytes): the quality is lowered as far as that needs.",
+        example: "500",
+        value: Value::Whole(1, u32::MAX as i64, |r, v| r.output.max_kb = Some(v as u32)),
+    },
+    Key {
+        section: "output",
+        name: "png",
+        about: "PNG: written fast, or as small as it gets.",
+        example: "\"small\"",
+        value: Value::OneOf(&PNG_WORDS, |r, v| r.output.small = of(&PNGS, v).unwrap_or_default()),
+    },
+    Key {
+        section: "output",
+        name: "chroma",
+        about: "JPEG: colour at full (444) or half (420) resolution.",
+        example: "420",
+        value: Value::OneOf(&CHROMA_WORDS, |r, v| r.output.chroma_420 = of(&CHROMAS, v).unwrap_or_default()),
+    },
+    Key {
+        section: "output",
+        name: "progressive",
+        about: "JPEG: coarse to fine instead of top to bottom.",
+        example: "true",
+        value: Value::Switch(|r, v| r.output.progressive = v),
+    },
+    Key {
+        section: "output",
         name: "depth",
         about: "Bits per sample; keep: the source's where the container can hold them.",
         example: "16",
@@ -214,6 +254,50 @@ pub static KEYS: [Key; 25] = [
         about: "Dither where 16 bits become 8 in a lossless file.",
         example: "true",
         value: Value::Switch(|r, v| r.output.dither = v),
+    },
+    Key {
+        section: "output",
+        name: "convert_to",
+        about: "Convert colours: srgb, p3 or an RGB profile (its path counts from the recipe's folder); left out: the source's profile stays.",
+        example: "\"srgb\"",
+        value: Value::Text(|r, v| {
+            r.output.convert_to = Some(r.path(v));
+            Ok(())
+        }),
+    },
+    Key {
+        section: "output",
+        name: "frames",
+        about: "Animations: refuse them, or take the first frame.",
+        example: "\"first\"",
+        value: Value::OneOf(&FRAME_WORDS, |r, v| r.output.first_frame = of(&FRAMES, v).unwrap_or_default()),
+    },
+    Key {
+        section: "output",
+        name: "metadata",
+        about: "What to carry: keep all, or minimal: profile, resolution, creator, copyright, credit and source type.",
+        example: "\"minimal\"",
+        value: Value::OneOf(&METADATA_WORDS, |r, v| r.output.minimal = of(&METADATA, v).unwrap_or_default()),
+    },
+    Key {
+        section: "output",
+        name: "strip",
+        about: "What to leave out: all (but profile and resolution), gps, prompt (of generators); several with commas.",
+        example: "\"gps\"",
+        value: Value::Text(|r, v| {
+            r.output.strip = text::strip(v)?;
+            Ok(())
+        }),
+    },
+    Key {
+        section: "output",
+        name: "source_type",
+        about: "The IPTC digital source type to set, for example trainedAlgorithmicMedia; left out: the source's.",
+        example: "\"trainedAlgorithmicMedia\"",
+        value: Value::Text(|r, v| {
+            r.output.source_type = Some(text::source_type(v)?);
+            Ok(())
+        }),
     },
     Key {
         section: "output",

@@ -1,6 +1,28 @@
 //! Values as people write them, in a recipe or after a flag: every refusal says why and gives an example.
 
+use super::Stripped;
+use crate::codec::SourceType;
+use crate::error::Error;
 use crate::upscale::size::Size;
+
+/// `--strip`: words with commas between them.
+pub fn strip(text: &str) -> Result<Vec<Stripped>, String> {
+    let one = |word: &str| match word.trim().to_ascii_lowercase().as_str() {
+        "all" => Ok(Stripped::All),
+        "gps" => Ok(Stripped::Gps),
+        "prompt" => Ok(Stripped::Prompt),
+        _ => Err(format!("`{word}` is none of all, gps and prompt; several stand with commas, for example gps,prompt")),
+    };
+    text.split(',').map(one).collect()
+}
+
+/// `--source-type`: a term of IPTC's vocabulary of digital source types.
+pub fn source_type(text: &str) -> Result<SourceType, String> {
+    SourceType::new(text).map_err(|e| match e {
+        Error::Usage { what, hint, .. } => format!("{what}; there are {hint}"),
+        e => e.to_string(),
+    })
+}
 
 /// `--scale`: a factor, as `4`, `2.5`, `4x` or `x4`.
 pub fn scale(text: &str) -> Result<Size, String> {

@@ -436,7 +436,7 @@ fn source(p: &Picture, root: &Path, below: &Path, options: &Options) -> Option<P
     if let Some(dir) = &options.source {
         return same_stem(dir, below);
     }
-    let journalled = p.record.as_ref().filter(|r| !r.source_path.is_empty()).map(|r| root.join(journal::decode(&r.source_path)));
+    let journalled = p.record.as_ref().filter(|r| !r.source.is_empty()).map(|r| root.join(journal::decode(&r.source)));
     journalled.filter(|s| s.is_file()).or_else(|| {
         let told = PathBuf::from(p.report.as_ref()?.source.as_ref()?);
         let real = root.canonicalize().ok()?;

@@ -597,7 +597,7 @@ pub(crate) mod tests {
             Engine::new(Box::new(FakeBackend::default()), Networks { main: Some(family().remove(0)), ..Networks::default() }, o).unwrap()
         };
         let px = |memory| e(memory).grid(0, 6000, 4000, 3, 2).unwrap().largest_input_px();
-        assert!(px(8 << 30) <= (480 << 20) / 2 / 12_288 + 2, "{}", px(8 << 30));
+        assert!(px(8 << 30) as f64 <= TILES_AT_MOST as f64 / 2.0 / HUNGRY + 2.0, "{}", px(8 << 30));
         assert!(px(256 << 20) < px(8 << 30) / 2);
         let small = e(8 << 30).grid(0, 200, 100, 3, 1).unwrap();
         assert_eq!(small.len(), 1);

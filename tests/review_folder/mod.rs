@@ -6,9 +6,8 @@
 use std::path::{Path, PathBuf};
 
 use lastmile::batch::journal::{self, Journal, Record, STATE};
-use lastmile::codec::{Encoding, Format};
 use lastmile::pipeline::{Plan, Settings};
-use lastmile::upscale::size::{Fit, Size};
+use lastmile::upscale::size::Size;
 use serde_json::json;
 
 /// Writes an RGB PNG of `f(x, y)`.
@@ -57,14 +56,7 @@ pub fn folder(dir: &Path, made: &[Made], width: u32, height: u32) -> PathBuf {
     let mut lines = String::new();
     std::fs::create_dir_all(&output).unwrap();
     let mut journal = Journal::open(&output, None).unwrap();
-    let settings = Settings {
-        size: Size::Scale(4.0),
-        fit: Fit::Inside,
-        faithful: 0.0,
-        colour_lock: true,
-        dither: true,
-        encoding: Encoding { format: Format::Png, quality: 100, lossless: false, bits: 8 },
-    };
+    let settings = Settings { size: Size::Scale(4.0), ..Settings::default() };
     let hash = journal::sha256(&serde_json::to_vec(&settings).unwrap());
     journal.know(&hash, &settings).unwrap();
     let mut done = Vec::new();
@@ -80,8 +72,7 @@ pub fn folder(dir: &Path, made: &[Made], width: u32, height: u32) -> PathBuf {
             bytes: std::fs::metadata(&to).unwrap().len(),
             width: width as usize,
             height: height as usize,
-            source: journal::source_name(&from),
-            source_path: journal::beside(&output, &from).unwrap(),
+            source: journal::beside(&output, &from).unwrap(),
             source_sha256: journal::sha256_file(&from).unwrap(),
             settings: hash.clone(),
             model: "m".into(),

@@ -1,0 +1,262 @@
+//! Finds what an enlargement got wrong, says where and how sure it is, and whether it was in the source already.
+//!
+//! One file per detector, one list ([`DETECTORS`]). A detector measures a raw score and a map of it in its own unit; tables of
+//! clean pictures ([`calibration`]) turn both into probabilities, [`regions`] turns maps into few boxes, [`report`] is what comes
+//! out. Nothing here loads a network: a faithful enlargement to compare with is handed in.
+
+pub mod banding;
+pub mod blocking;
+pub mod calibration;
+pub mod clipping;
+pub mod colour_shift;
+pub mod plane;
+pub mod regions;
+pub mod report;
+pub mod residual;
+pub mod scene;
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use calibration::Calibration;
+use plane::Plane;
+use regions::Spot;
+pub use report::{Finding, Origin, Rect, Report, Situation, Tier, Verdict};
+pub use scene::{Joins, Picture, Scene};
+
+/// One detector.
+#[derive(Debug, Clone, Copy)]
+pub struct Detector {
+    /// As in reports.
+    pub name: &'static str,
+    /// Its share of the false alarms that a tier allows.
+    pub weight: f64,
+    /// Measures a scene. Pure: the same scene gives the same outcome.
+    pub measure: fn(&Scene) -> Outcome,
+}
+
+/// All detectors, in the order of reports.
+pub const DETECTORS: &[Detector] = &[
+    Detector { name: "blocking", weight: 1.0, measure: blocking::measure },
+    Detector { name: "banding", weight: 1.0, measure: banding::measure },
+    Detector { name: "colour_shift", weight: 1.0, measure: colour_shift::measure },
+    Detector { name: "clipping", weight: 1.0, measure: clipping::measure },
+];
+
+/// What a detector says about a scene.
+pub enum Outcome {
+    /// Nothing to measure, and why.
+    NotApplicable(&'static str),
+    Measured(Measured),
+}
+
+/// A detector's raw result, before calibration.
+pub struct Measured {
+    /// The whole picture's raw score, 0 or more, rising with badness.
+    pub score: f32,
+    /// Raw scores of cells that share the picture evenly; the same unit as `score`.
+    pub map: Plane,
+    /// The same measured in the source, on the same cells; where it is as bad, the source is to blame.
+    pub in_source: Option<Plane>,
+    /// A region smaller than this share of the picture is left out.
+    pub least_area: f32,
+    /// The sentence of a finding.
+    pub note: Box<dyn Fn(&Spot) -> String + Send + Sync>,
+}
+
+impl Measured {
+    /// A result whose score is the map's peak.
+    pub fn peak(map: Plane, note: impl Fn(&Spot) -> String + Send + Sync + 'static) -> Self {
+        let score = map.peak().0.max(0.0);
+        Self { score, map, in_source: None, least_area: 0.0, note: Box::new(note) }
+    }
+}
+
+/// Names for a report, and how strict it is.
+#[derive(Debug, Clone, Default)]
+pub struct About {
+    pub input: String,
+    pub input_raw: Option<String>,
+    pub source: Option<String>,
+    pub model: Option<String>,
+    pub faithful_model: Option<String>,
+    pub tier: Tier,
+    pub situation: Situation,
+    pub notes: Vec<String>,
+}
+
+/// A report and the calibrated maps behind it.
+#[derive(Debug)]
+pub struct Inspection {
+    pub report: Report,
+    /// Detector and its map of 0..1, of applicable detectors; cells share the picture evenly.
+    pub heat: Vec<(&'static str, Plane)>,
+}
+
+/// Runs every detector on a scene.
+pub fn measure(scene: &Scene) -> Vec<(&'static Detector, Outcome)> {
+    DETECTORS.par_iter().map(|d| (d, (d.measure)(scene))).collect()
+}
+
+/// Inspects a scene with the tables that ship.
+pub fn inspect(scene: &Scene, about: &About) -> Inspection {
+    inspect_with(scene, about, &calibration::SHIPPED)
+}
+
+/// Inspects a scene with given tables.
+pub fn inspect_with(scene: &Scene, about: &About, tables: &Calibration) -> Inspection {
+    let (width, height) = (scene.result.width, scene.result.height);
+    let (mut detectors, mut thresholds) = (BTreeMap::new(), BTreeMap::new());
+    let (mut not_applicable, mut notes) = (Vec::new(), about.notes.clone());
+    let (mut heat, mut found) = (Vec::new(), Vec::new());
+    let outcomes = measure(scene);
+    let applies = |o: &Outcome| matches!(o, Outcome::Measured(_));
+    let weights: f64 = outcomes.iter().filter(|(_, o)| applies(o)).map(|(d, _)| d.weight).sum();
+    for (detector, outcome) in outcomes {
+        let name = detector.name;
+        let measured = match outcome {
+            Outcome::Measured(m) => m,
+            Outcome::NotApplicable(why) => {
+                detectors.insert(name.into(), 0.0);
+                not_applicable.push(name.into());
+                notes.push(format!("{name} does not apply: {why}"));
+                continue;
+            }
+        };
+        let h = |raw: f32| tables.score(name, about.situation, f64::from(raw));
+        let score = h(measured.score);
+        let threshold = tables.threshold(about.tier, detector.weight / weights);
+        detectors.insert(name.into(), round(score));
+        thresholds.insert(name.into(), round(threshold));
+        let map = measured.map.map(|raw| h(raw) as f32);
+        if score >= threshold {
+            let spots = regions::find(&map, &measured, (width, height), threshold);
+            found.extend(spots.into_iter().map(|spot| finding(detector, &spot, &measured, scene)));
+        }
+        heat.push((name, map));
+    }
+    let (findings, more) = regions::settle(found, (width, height));
+    if more > 0 {
+        notes.push(format!("and {more} smaller {}", if more == 1 { "finding" } else { "findings" }));
+    }
+    let worst = findings.iter().map(|f| f.severity).fold(0.0, f64::max);
+    let verdict = match findings.is_empty() {
+        true => Verdict::Pass,
+        false if worst >= about.tier.reject_from() => Verdict::Reject,
+        false => Verdict::Review,
+    };
+    let report = Report {
+        event: "report".into(),
+        input: about.input.clone(),
+        input_raw: about.input_raw.clone(),
+        source: about.source.clone(),
+        verdict,
+        score: detectors.values().copied().fold(0.0, f64::max),
+        detectors,
+        not_applicable,
+        findings,
+        table: tables.hash().into(),
+        width,
+        height,
+        tier: about.tier,
+        situation: about.situation,
+        model: about.model.clone(),
+        faithful_model: about.faithful_model.clone(),
+        thresholds,
+        notes,
+    };
+    Inspection { report, heat }
+}
+
+fn finding(detector: &Detector, spot: &Spot, measured: &Measured, scene: &Scene) -> Finding {
+    let origin = match &measured.in_source {
+        _ if scene.source.is_none() => Origin::Unknown,
+        Some(there) if spot.worst_in(there) >= 0.6 * spot.raw => Origin::Source,
+        _ => Origin::Upscale,
+    };
+    let mut note = (measured.note)(spot);
+    if origin == Origin::Source {
+        note += "; already in the source: re-render, upscaling did not cause it";
+    }
+    Finding {
+        detector: detector.name.into(),
+        severity: round(severity(spot, (scene.result.width, scene.result.height))),
+        score: round(spot.h),
+        rect: spot.rect,
+        origin,
+        note,
+        also: Vec::new(),
+    }
+}
+
+/// How bad a spot is, 0..1: how rare it is on clean pictures, raised by its size and by lying in the picture's middle.
+fn severity(spot: &Spot, (width, height): (usize, usize)) -> f64 {
+    // One clean picture in 20 is 0, one in 5,000 is 1.
+    let rare = ((-(1.0 - spot.h).max(1e-9).log10() - 1.3) / 2.4).clamp(0.0, 1.0);
+    let share = spot.area / (width * height) as f64;
+    let (cx, cy) = (spot.rect.x + spot.rect.w / 2, spot.rect.y + spot.rect.h / 2);
+    let middle = |at: usize, of: usize| 3 * at >= of && 3 * at <= 2 * of;
+    let central = f64::from(u8::from(middle(cx, width) && middle(cy, height)));
+    1.0 - (1.0 - 0.9 * rare) * (1.0 - 0.35 * (share / 0.02).min(1.0) * rare) * (1.0 - 0.25 * central * rare)
+}
+
+/// Four digits are enough, but a score below 1 stays below 1.
+fn round(v: f64) -> f64 {
+    if v > 0.9999 { v } else { (v * 1e4).round() / 1e4 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::band::Band;
+
+    /// A smooth picture with a little texture, as an upscaler leaves it.
+    pub(super) fn picture(width: usize, height: usize) -> Picture {
+        let plane = |shift: f32| {
+            let mut p = Plane::new(width, height);
+            for y in 0..height {
+                for x in 0..width {
+                    let (u, v) = (x as f32, y as f32);
+                    let wave = 0.14 * (u * 0.021 + shift).sin() * (v * 0.017).cos() + 0.03 * (u * 0.33 + v * 0.21).sin();
+                    let ramp = 0.2 * (u + v) / (width + height) as f32;
+                    p.data[y * width + x] = ((0.35 + wave + ramp) * 255.0).round() / 255.0;
+                }
+            }
+            p
+        };
+        Picture::from_planes([plane(0.0), plane(0.4), plane(0.9)])
+    }
+
+    #[test]
+    fn every_detector_scores_every_picture() {
+        let result = picture(320, 240);
+        let source = result.resize(80, 60, crate::resample::Filter::CatmullRom).unwrap();
+        for scene in [Scene::alone(result.clone()), Scene::new(result.clone(), source).unwrap(), Scene::alone(picture(7, 5))] {
+            let inspection = inspect(&scene, &About { input: "a.png".into(), ..About::default() });
+            let r = &inspection.report;
+            assert_eq!(r.detectors.len(), DETECTORS.len());
+            assert!(r.detectors.values().all(|s| (0.0..1.0).contains(s)), "{:?}", r.detectors);
+            assert!(r.not_applicable.iter().all(|n| r.detectors[n] == 0.0));
+            for (name, map) in &inspection.heat {
+                assert!(map.data.iter().all(|v| (0.0..=1.0).contains(v)), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn odd_sizes_and_values_are_survived() {
+        for (w, h) in [(1, 1), (1, 40), (40, 1), (3, 2), (17, 33), (65, 64)] {
+            let mut band = Band::new(0, w, h, 3);
+            band.data.iter_mut().enumerate().for_each(|(i, v)| *v = if i % 7 == 0 { f32::NAN } else { (i % 5) as f32 });
+            let mut p = Picture::new(w);
+            p.push(&band);
+            let small = p.resize(w.div_ceil(4), h.div_ceil(4), crate::resample::Filter::Box).unwrap();
+            inspect(&Scene::alone(p.clone()), &About::default());
+            if let Ok(mut scene) = Scene::new(p.clone(), small) {
+                scene.faithful = Some(p);
+                inspect(&scene, &About::default());
+            }
+        }
+    }
+}

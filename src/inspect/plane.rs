@@ -1,0 +1,262 @@
+//! One channel of some rows, and the separable filters that every detector builds on.
+
+use rayon::prelude::*;
+
+use crate::band::Band;
+use crate::error::Result;
+use crate::resample::{Filter, Scaler};
+
+/// `height` rows of `width` values, row by row.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Plane {
+    pub width: usize,
+    pub height: usize,
+    pub data: Vec<f32>,
+}
+
+impl Plane {
+    /// A plane of zeros.
+    pub fn new(width: usize, height: usize) -> Self {
+        Self { width, height, data: vec![0.0; width * height] }
+    }
+
+    /// Row `y`.
+    pub fn row(&self, y: usize) -> &[f32] {
+        &self.data[y * self.width..(y + 1) * self.width]
+    }
+
+    /// Row `y`, writable.
+    pub fn row_mut(&mut self, y: usize) -> &mut [f32] {
+        &mut self.data[y * self.width..(y + 1) * self.width]
+    }
+
+    /// The value at a position that is moved inside the plane.
+    pub fn at(&self, x: isize, y: isize) -> f32 {
+        let clamp = |v: isize, n: usize| v.clamp(0, n as isize - 1) as usize;
+        self.data[clamp(y, self.height) * self.width + clamp(x, self.width)]
+    }
+
+    /// Bilinear value at a position in pixels, centres at integers, moved inside the plane.
+    pub fn sample(&self, x: f32, y: f32) -> f32 {
+        let (x0, y0) = (x.floor(), y.floor());
+        let (fx, fy) = (x - x0, y - y0);
+        let (xi, yi) = (x0 as isize, y0 as isize);
+        let top = self.at(xi, yi) * (1.0 - fx) + self.at(xi + 1, yi) * fx;
+        let bottom = self.at(xi, yi + 1) * (1.0 - fx) + self.at(xi + 1, yi + 1) * fx;
+        top * (1.0 - fy) + bottom * fy
+    }
+
+    /// `f` of every value.
+    pub fn map(&self, f: impl Fn(f32) -> f32 + Sync) -> Self {
+        let data = self.data.par_chunks(CHUNK).flat_map_iter(|c| c.iter().map(|&v| f(v))).collect();
+        Self { width: self.width, height: self.height, data }
+    }
+
+    /// `f` of every pair of values of two planes of one size.
+    pub fn zip(&self, other: &Self, f: impl Fn(f32, f32) -> f32 + Sync) -> Self {
+        debug_assert_eq!((self.width, self.height), (other.width, other.height));
+        let pairs = self.data.par_chunks(CHUNK).zip(other.data.par_chunks(CHUNK));
+        let data = pairs.flat_map_iter(|(a, b)| a.iter().zip(b).map(|(&a, &b)| f(a, b))).collect();
+        Self { width: self.width, height: self.height, data }
+    }
+
+    /// Gaussian of `sigma_px`, cut at three sigma, edge values repeated.
+    pub fn blur(&self, sigma_px: f32) -> Self {
+        let radius = (3.0 * sigma_px).ceil().max(1.0) as usize;
+        let taps: Vec<f32> = (0..=2 * radius).map(|i| (-0.5 * ((i as f32 - radius as f32) / sigma_px).powi(2)).exp()).collect();
+        let sum: f32 = taps.iter().sum();
+        self.separable(&taps.iter().map(|t| t / sum).collect::<Vec<_>>())
+    }
+
+    /// Mean over a square of `2 radius + 1` pixels, edge values repeated.
+    pub fn mean(&self, radius: usize) -> Self {
+        let n = 2 * radius + 1;
+        self.separable(&vec![1.0 / n as f32; n])
+    }
+
+    /// Convolution of rows and columns with an odd number of symmetric taps, edge values repeated.
+    pub fn separable(&self, taps: &[f32]) -> Self {
+        let (w, h, radius) = (self.width, self.height, taps.len() / 2);
+        if w == 0 || h == 0 {
+            return self.clone();
+        }
+        let mut across = Self::new(w, h);
+        across.data.par_chunks_mut(w).enumerate().for_each_init(
+            || vec![0.0f32; w + 2 * radius],
+            |padded, (y, out)| {
+                let row = self.row(y);
+                padded[..radius].fill(row[0]);
+                padded[radius..radius + w].copy_from_slice(row);
+                padded[radius + w..].fill(row[w - 1]);
+                for (i, &t) in taps.iter().enumerate() {
+                    for (o, &v) in out.iter_mut().zip(&padded[i..i + w]) {
+                        *o += t * v;
+                    }
+                }
+            },
+        );
+        let mut out = Self::new(w, h);
+        out.data.par_chunks_mut(w).enumerate().for_each(|(y, out)| {
+            for (i, &t) in taps.iter().enumerate() {
+                let from = (y + i).saturating_sub(radius).min(h - 1);
+                for (o, &v) in out.iter_mut().zip(across.row(from)) {
+                    *o += t * v;
+                }
+            }
+        });
+        out
+    }
+
+    /// Mean over cells of `side` x `side` values; what does not fill a cell joins the last one of its row or column.
+    pub fn cells(&self, side: usize) -> Self {
+        let (w, h) = ((self.width / side).max(1), (self.height / side).max(1));
+        let mut out = Self::new(w, h);
+        out.data.par_chunks_mut(w).enumerate().for_each(|(cy, out)| {
+            let rows = cy * side..if cy + 1 == h { self.height } else { (cy + 1) * side };
+            let mut sums = vec![0.0f32; w];
+            for y in rows.clone() {
+                let row = self.row(y);
+                for (cx, sum) in sums.iter_mut().enumerate() {
+                    let end = if cx + 1 == w { self.width } else { (cx + 1) * side };
+                    *sum += row[cx * side..end].iter().sum::<f32>();
+                }
+            }
+            for (cx, (o, sum)) in out.iter_mut().zip(&sums).enumerate() {
+                let wide = if cx + 1 == w { self.width - cx * side } else { side };
+                *o = sum / (wide * rows.len()) as f32;
+            }
+        });
+        out
+    }
+
+    /// Largest value in a square of `2 radius + 1`, edge values repeated.
+    pub fn dilate(&self, radius: usize) -> Self {
+        let (w, h) = (self.width, self.height);
+        let mut across = Self::new(w, h);
+        across.data.par_chunks_mut(w.max(1)).enumerate().for_each(|(y, out)| {
+            let row = self.row(y);
+            out.copy_from_slice(row);
+            for k in 1..=radius.min(w.saturating_sub(1)) {
+                for (o, &v) in out[k..].iter_mut().zip(row) {
+                    *o = o.max(v);
+                }
+                for (o, &v) in out.iter_mut().zip(&row[k..]) {
+                    *o = o.max(v);
+                }
+            }
+        });
+        let mut out = Self::new(w, h);
+        out.data.par_chunks_mut(w.max(1)).enumerate().for_each(|(y, out)| {
+            out.copy_from_slice(across.row(y));
+            for other in y.saturating_sub(radius)..(y + radius + 1).min(h) {
+                for (o, &v) in out.iter_mut().zip(across.row(other)) {
+                    *o = o.max(v);
+                }
+            }
+        });
+        out
+    }
+
+    /// Central differences along x and y, half the step over the two neighbours; edge values repeated.
+    pub fn gradients(&self) -> (Self, Self) {
+        let (w, h) = (self.width, self.height);
+        let (mut gx, mut gy) = (Self::new(w, h), Self::new(w, h));
+        gx.data.par_chunks_mut(w.max(1)).zip(gy.data.par_chunks_mut(w.max(1))).enumerate().for_each(|(y, (gx, gy))| {
+            let row = self.row(y);
+            let (above, below) = (self.row(y.saturating_sub(1)), self.row((y + 1).min(h - 1)));
+            for x in 0..w {
+                gx[x] = 0.5 * (row[(x + 1).min(w - 1)] - row[x.saturating_sub(1)]);
+                gy[x] = 0.5 * (below[x] - above[x]);
+            }
+        });
+        (gx, gy)
+    }
+
+    /// Length of the gradient, per pixel.
+    pub fn slope(&self) -> Self {
+        let (gx, gy) = self.gradients();
+        gx.zip(&gy, f32::hypot)
+    }
+
+    /// Variance under a Gaussian window of `sigma_px`.
+    pub fn variance(&self, sigma_px: f32) -> Self {
+        let mean = self.blur(sigma_px);
+        self.map(|v| v * v).blur(sigma_px).zip(&mean, |q, m| (q - m * m).max(0.0))
+    }
+
+    /// The same picture at another size; `filter` widens when reducing.
+    ///
+    /// # Errors
+    /// [`crate::Error::Usage`] for an empty size.
+    pub fn resize(&self, width: usize, height: usize, filter: Filter) -> Result<Self> {
+        if (width, height) == (self.width, self.height) {
+            return Ok(self.clone());
+        }
+        let scaler = Scaler::new(self.width, self.height, width, height, filter, None)?;
+        let source = Band { y: 0, width: self.width, rows: self.height, channels: 1, data: self.data.clone() };
+        let parts: Vec<Band> = (0..height.div_ceil(STRIP))
+            .into_par_iter()
+            .map(|i| scaler.rows(&source, i * STRIP..((i + 1) * STRIP).min(height)))
+            .collect::<Result<_>>()?;
+        Ok(Self { width, height, data: parts.into_iter().flat_map(|p| p.data).collect() })
+    }
+
+    /// The largest value and where it is; (0, 0) and minus infinity for an empty plane.
+    pub fn peak(&self) -> (f32, usize, usize) {
+        let mut best = (f32::NEG_INFINITY, 0, 0);
+        for (i, &v) in self.data.iter().enumerate() {
+            if v > best.0 {
+                best = (v, i % self.width, i / self.width);
+            }
+        }
+        best
+    }
+
+    /// The value below which the share `q` (0..1) of all values lies; 0 for an empty plane.
+    pub fn quantile(&self, q: f32) -> f32 {
+        quantile(&mut self.data.clone(), q)
+    }
+}
+
+/// Values a thread takes at once.
+const CHUNK: usize = 1 << 14;
+/// Rows a thread resamples at once.
+const STRIP: usize = 64;
+
+/// The value below which the share `q` (0..1) of `values` lies; reorders them. 0 if there are none.
+pub fn quantile(values: &mut [f32], q: f32) -> f32 {
+    if values.is_empty() {
+        return 0.0;
+    }
+    let at = ((values.len() - 1) as f32 * q.clamp(0.0, 1.0)).round() as usize;
+    *values.select_nth_unstable_by(at, f32::total_cmp).1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_keep_constants_and_spread_a_point() {
+        let flat = Plane { width: 9, height: 7, data: vec![0.25; 63] };
+        for f in [flat.blur(1.5), flat.mean(2)] {
+            assert!(f.data.iter().all(|v| (v - 0.25).abs() < 1e-6));
+        }
+        let mut point = Plane::new(31, 31);
+        point.data[15 * 31 + 15] = 1.0;
+        let b = point.blur(2.0);
+        let by_formula = |d2: f32| (-d2 / 8.0).exp() / (8.0 * std::f32::consts::PI);
+        assert!((b.data[15 * 31 + 15] - by_formula(0.0)).abs() < 5e-4);
+        assert!((b.data[17 * 31 + 18] - by_formula(13.0)).abs() < 5e-4);
+        assert!((point.mean(1).data[14 * 31 + 16] - 1.0 / 9.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn quantiles_and_samples() {
+        assert_eq!(quantile(&mut [5.0, 1.0, 3.0, 2.0, 4.0], 0.5), 3.0);
+        assert_eq!(quantile(&mut [], 0.5), 0.0);
+        let p = Plane { width: 2, height: 2, data: vec![0.0, 1.0, 2.0, 3.0] };
+        assert_eq!(p.sample(0.5, 0.5), 1.5);
+        assert_eq!(p.sample(9.0, -3.0), 1.0);
+    }
+}
