@@ -43,11 +43,12 @@ pub fn settings(options: &Options, item: &Item) -> Result<(Settings, String)> {
     e.quality = match (e.format, e.quality) {
         (Format::Jpeg, 0) => 95,
         (Format::WebP, 0) => 92,
-        (Format::Jpeg, q) => q,
+        (Format::Avif, 0) => 85,
+        (Format::Jpeg | Format::Avif, q) => q,
         (Format::WebP, q) if !e.lossless => q,
         _ => 100,
     };
-    let json = serde_json::to_vec(&settings).map_err(|e| Error::Internal(format!("settings: {e}")))?;
+    let json = settings.canonical().map_err(|e| Error::Internal(format!("settings: {e}")))?;
     let hash = journal::sha256(&json);
     Ok((settings, hash))
 }

@@ -202,7 +202,7 @@ fn make_again(args: &Args, review: &Review, again: &Again, globals: &Globals) ->
         let format = settings.encoding.format;
         let shared = shared(settings);
         let key = serde_json::to_string(&shared).map_err(|e| Error::Internal(format!("settings: {e}")))?;
-        let item = Item { job: n + 1, source, output: journal::decode(&p.name), format };
+        let item = Item { job: n + 1, source, output: journal::decode(&p.name), format, renamed: false };
         groups.entry((*remedy, key)).or_insert_with(|| (shared, Vec::new())).1.push(item);
     }
     if groups.is_empty() {
@@ -212,11 +212,17 @@ fn make_again(args: &Args, review: &Review, again: &Again, globals: &Globals) ->
     let stop = stop_on_signals()?;
     let work = Work { include: Vec::new(), exclude: Vec::new(), jobs: args.jobs, memory: args.memory, overwrite: false };
     let mut all = Summary::default();
-    for ((remedy, _), (settings, items)) in groups {
+    for ((remedy, _), (mut settings, items)) in groups {
         let mut recipe = Recipe::default();
         recipe.upscale.model = args.model.clone().filter(|_| remedy == Remedy::Model);
         recipe.run.device = args.device;
-        let maker = Maker::new(&recipe, &work, false, globals)?.with(settings);
+        // An animation that was taken once is taken again.
+        recipe.output.first_frame = true;
+        // Blending towards the faithful network would leave nothing of another choice to judge.
+        if remedy == Remedy::Faithful {
+            settings.faithful = 0.0;
+        }
+        let maker = Maker::again(settings, &recipe, &work, false, globals)?;
         let planned = Planned { root: review.root.clone(), items, ..Planned::default() };
         let batch = Batch::open(planned, maker.options())?;
         let start = maker.start(&batch);
@@ -270,17 +276,12 @@ fn shared(mut settings: Settings) -> Settings {
 mod tests {
     use super::*;
     use crate::codec::Encoding;
-    use crate::upscale::size::Size;
 
     #[test]
-    fn files_of_several_formats_run_together() {
-        let of = |format, quality| {
-            let encoding = Encoding { format, quality, ..Settings::default().encoding };
-            shared(Settings { size: Size::LongEdge(3840), encoding, ..Settings::default() })
-        };
-        assert_eq!(of(Format::Jpeg, 95), of(Format::Png, 100));
-        assert_eq!(of(Format::WebP, 92), of(Format::Tiff, 100));
-        assert_ne!(of(Format::Jpeg, 90), of(Format::Png, 100));
-        assert_eq!(of(Format::Jpeg, 90).size, Size::LongEdge(3840));
+    fn formats_share_what_does_not_concern_them() {
+        let of_format =
+            |format, quality| shared(Settings { encoding: Encoding { format, quality, ..Encoding::default() }, ..Settings::default() });
+        assert_eq!(of_format(Format::Jpeg, 95), of_format(Format::Png, 100));
+        assert_ne!(of_format(Format::Jpeg, 90), of_format(Format::Png, 100));
     }
 }

@@ -8,12 +8,17 @@ pub mod apply;
 #[cfg(feature = "onnx")]
 pub mod bench;
 pub mod compare;
+pub mod completions;
 #[cfg(feature = "onnx")]
 pub mod doctor;
 mod estimate;
 mod flags;
+pub mod grade;
 pub mod import;
+pub mod inspect;
 mod job;
+pub mod looks;
+pub mod man;
 pub mod meta;
 pub mod models;
 pub mod plan;
@@ -63,12 +68,14 @@ command goes on where it stopped.
   lastmile upscale renders/ -o final/                    four times larger, tonight
   lastmile upscale renders/ -o final/ --long-edge 3840   all of it in 4K
   lastmile upscale hero.png -o hero.tiff --print 24x36in@300
+  lastmile inspect final/ --source renders/              what did the upscaler invent?
 
 `lastmile VERB --help` explains every flag. If something is odd: `lastmile doctor`.";
 
 #[derive(Subcommand)]
 enum Verb {
     Upscale(Box<upscale::Args>),
+    Grade(Box<grade::Args>),
     Run(Box<run::Args>),
     Plan(plan::Args),
     Watch(Box<watch::Args>),
@@ -76,18 +83,23 @@ enum Verb {
     Review(review::Args),
     Apply(apply::Args),
     Compare(compare::Args),
+    Inspect(inspect::Args),
+    Looks(looks::Args),
     Meta(meta::Args),
     Models(models::Args),
     #[cfg(feature = "onnx")]
     Runtime(runtime::Args),
     #[cfg(feature = "onnx")]
     Doctor(doctor::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 impl Verb {
     fn run(self, globals: &Globals) -> anyhow::Result<Exit> {
         match self {
             Self::Upscale(args) => upscale::run(*args, globals),
+            Self::Grade(args) => grade::run(*args, globals),
             Self::Run(args) => run::run(*args, globals),
             Self::Plan(args) => plan::run(args, globals),
             Self::Watch(args) => watch::run(*args, globals),
@@ -95,12 +107,16 @@ impl Verb {
             Self::Review(args) => review::run(args, globals),
             Self::Apply(args) => apply::run(args, globals),
             Self::Compare(args) => compare::run(args, globals),
+            Self::Inspect(args) => inspect::run(&args, globals),
+            Self::Looks(args) => looks::run(args, globals),
             Self::Meta(args) => meta::run(args, globals),
             Self::Models(args) => models::run(args, globals),
             #[cfg(feature = "onnx")]
             Self::Runtime(args) => runtime::run(args, globals),
             #[cfg(feature = "onnx")]
             Self::Doctor(args) => doctor::run(args, globals),
+            Self::Completions(args) => completions::run(&args),
+            Self::Man(args) => man::run(&args),
         }
     }
 }

@@ -338,11 +338,39 @@ pub(super) fn metadata(bytes: &[u8]) -> (Metadata, Vec<String>) {
 }
 
 fn metadata_of(w: &Walk<'_>, bytes: &[u8]) -> (Metadata, Vec<String>) {
-    let (m, mut notes) = collect(w);
-    if bytes.get(w.end.unwrap_or(bytes.len())..).is_some_and(|rest| find(&rest[..rest.len().min(64)], b"\xff\xd8\xff").is_some()) {
-        notes.push("it holds further pictures (gain map, depth map or second view), which are not carried".into());
+    let (mut m, mut notes) = collect(w);
+    let further = further(bytes.get(w.end.unwrap_or(bytes.len())..).unwrap_or(&[]));
+    if further > 0 {
+        let gain_map = m.xmp.as_deref().is_some_and(|x| find(x, GAIN_MAP.as_bytes()).is_some());
+        let what = match (gain_map, further) {
+            (true, 1) => "its HDR gain map is not carried: the result is the standard-range picture".to_string(),
+            (true, n) => format!("its HDR gain map and {} more of its pictures are not carried", n - 1),
+            (false, 1) => "it holds a further picture (second view, depth or gain map), which is not carried".to_string(),
+            (false, n) => format!("it holds {n} further pictures (views, depth or gain maps), which are not carried"),
+        };
+        notes.push(what);
+        // The result holds none of them, so it must not say so.
+        xmp::remove(&mut m.xmp, |namespace, _| [GAIN_MAP, CONTAINER].contains(&namespace));
     }
     (m, notes)
+}
+
+/// Adobe's namespace of gain maps (ISO 21496-1 has the same numbers in another segment), and Google's of what follows the main
+/// picture.
+const GAIN_MAP: &str = "http://ns.adobe.com/hdr-gain-map/1.0/";
+const CONTAINER: &str = "http://ns.google.com/photos/1.0/container/";
+
+/// How many further JPEG pictures stand behind the main one (MPO, CIPA DC-007; gain maps).
+fn further(mut rest: &[u8]) -> usize {
+    const MOST: usize = 64;
+    let mut n = 0;
+    // There may be some filling between them.
+    while let Some(at) = find(&rest[..rest.len().min(64)], b"\xff\xd8\xff").filter(|_| n < MOST) {
+        n += 1;
+        let Some(end) = walk(&rest[at..], false).end else { break };
+        rest = &rest[at + end..];
+    }
+    n
 }
 
 /// YCCK to CMYK as stored: `C = 255 - R`, `M = 255 - G`, `Y = 255 - B` of the usual conversion (JFIF 1.02); K passes.
@@ -746,10 +774,31 @@ mod tests {
                 // A restart interval that is missing in the middle cannot be made up for, the rest must not be grey.
                 assert_eq!(entropy::intact(&walk(&ended, false).segments), Some(false), "{what}: {keep}");
             }
-            let half = [&whole[..whole.len() * 3 / 5], b"\xff\xd9"].concat();
+            let half = [&whole[..(start + whole.len()) / 2], b"\xff\xd9"].concat();
             let e = read(&half).map(|i| i.notes).unwrap_err().to_string();
             assert!(e.contains("ends too early") || e.contains("damaged") || e.contains("cannot hold"), "{what}: {e}");
         }
+    }
+
+    #[test]
+    fn further_pictures_are_counted_and_not_promised() {
+        let one = file(16, 16, true, false, 0);
+        let xmp = format!(
+            "<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'>\
+            <rdf:Description rdf:about='' xmlns:hdrgm='{GAIN_MAP}' hdrgm:Version='1.0' xmlns:dc='http://purl.org/dc/elements/1.1/'>\
+            <dc:creator><rdf:Seq><rdf:li>me</rdf:li></rdf:Seq></dc:creator></rdf:Description></rdf:RDF></x:xmpmeta>"
+        );
+        let mut main = one[..2].to_vec();
+        main.extend([0xff, APP0 + 1]);
+        main.extend((xmp.len() as u16 + 2 + XMP.len() as u16).to_be_bytes());
+        main.extend([XMP, xmp.as_bytes(), &one[2..]].concat());
+        assert_eq!(read(&main).unwrap().notes, Vec::<String>::new());
+        let image = read(&[&main[..], &[0; 9], &one, &one].concat()).unwrap();
+        assert_eq!(image.notes, ["its HDR gain map and 1 more of its pictures are not carried"]);
+        let left = String::from_utf8(image.metadata.xmp.unwrap()).unwrap();
+        assert!(left.contains("<rdf:li>me</rdf:li>") && !left.contains("hdrgm:Version"), "{left}");
+        assert!(read(&[&one[..], &one].concat()).unwrap().notes[0].contains("a further picture"));
+        assert_eq!(further(&[&one[..], &one[..9]].concat()), 2, "a cut one counts");
     }
 
     #[test]

@@ -28,6 +28,7 @@ use super::builtin;
 use super::kernel::{Hue, Mask};
 use super::op::{AnyKernel, Op};
 use super::param::{Rule, kind, nearest, params};
+use super::unreadable;
 use crate::error::{Error, Result};
 
 /// Grading operations in their order.
@@ -133,13 +134,13 @@ impl Look {
     /// Reads a look file, the looks it is based on, and the files that its operations name.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be read; [`Error::Usage`] with file, line and key for whatever is wrong in it.
+    /// [`Error::Usage`] with file, line and key for whatever is wrong with it.
     pub fn read(path: &Path) -> Result<Self> {
         Self::read_from(path, 0)
     }
 
     fn read_from(path: &Path, depth: usize) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+        let text = std::fs::read_to_string(path).map_err(|e| unreadable(path, &e))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         Self::read_text(&path.display().to_string(), &text, folder, depth)
     }
@@ -313,9 +314,6 @@ impl Source<'_> {
     fn within(&self, span: Range<usize>, key: &str, e: Error) -> Error {
         match e {
             Error::Usage { subject, what, hint } => self.error(Some(span), format!("`{key}`: {subject}: {what}"), hint),
-            Error::Io { path, source } => {
-                self.error(Some(span), format!("`{key}`: {}: {source}", path.display()), "a path relative to this file")
-            }
             e => e,
         }
     }
