@@ -18,8 +18,8 @@ mod transport;
 
 pub use statistics::{Collector, Statistics};
 
-use crate::color::{oklab_to_srgb, srgb_to_oklab};
 use crate::error::Result;
+use crate::grade::space::{Space, convert};
 use crate::lane::Lut3d;
 use neutral::Neutral;
 use transport::{IDENTITY, Matrix};
@@ -94,6 +94,11 @@ impl Match {
         self.tone[i] + (self.tone[i + 1] - self.tone[i]) * (p - i as f32) + (v - v.clamp(0.0, 1.0))
     }
 
+    /// `c` (encoded sRGB) after white balance alone.
+    pub fn balanced(&self, c: [f32; 3]) -> [f32; 3] {
+        self.neutral.balance(c)
+    }
+
     fn toned(&self, c: [f32; 3]) -> [f32; 3] {
         c.map(|v| self.tone(v))
     }
@@ -132,6 +137,16 @@ impl Match {
             [0, 1, 2].map(|k| c[k] + (full[k] - c[k]) * strength)
         })
     }
+}
+
+/// Encoded sRGB to OKLab: L 0..1, a and b about -0.4..0.4.
+pub fn srgb_to_oklab(c: [f32; 3]) -> [f32; 3] {
+    convert(c, Space::Encoded, Space::Oklab)
+}
+
+/// The way back; what lies outside sRGB comes out below 0 or above 1.
+fn oklab_to_srgb(c: [f32; 3]) -> [f32; 3] {
+    convert(c, Space::Oklab, Space::Encoded)
 }
 
 /// How much a colour (OKLab) is like skin in any light of daily life, 0..1: by hue, and not too colourful.

@@ -7,14 +7,14 @@
 use super::luma;
 
 /// Width of the kernel that the density is taken with.
-const KERNEL: f32 = 0.035;
+const KERNEL: f32 = 0.045;
 /// How far a cast is likely to be.
 const PRIOR: f32 = 0.16;
 /// Gains and offsets that can be undone.
 const GAINS: std::ops::RangeInclusive<f32> = 0.6..=1.6;
 const OFFSETS: f32 = 0.09;
 /// Share of the pixels near grey from which a balance begins to be trusted, and from which it is wholly.
-const TRUST: [f32; 2] = [0.02, 0.10];
+const TRUST: [f32; 2] = [0.01, 0.04];
 
 /// A line through RGB that greys lie on: channel = gain x grey + offset.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,6 +1,6 @@
 //! The linear optimal transport between two distributions in the OKLab a/b plane, about grey.
 
-use crate::color::srgb_to_oklab;
+use super::srgb_to_oklab;
 
 /// Symmetric, rows.
 pub type Matrix = [[f32; 2]; 2];
