@@ -247,6 +247,11 @@ pub fn say(line: impl fmt::Display) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
+/// Whether there is such a verb in this build, for messages that name one.
+pub fn has_verb(name: &str) -> bool {
+    <Cli as clap::CommandFactory>::command().find_subcommand(name).is_some()
+}
+
 /// The command as it was typed, quoted for a shell.
 pub fn command_line() -> String {
     let mut words = std::env::args_os();
