@@ -68,7 +68,7 @@ fn main() -> lastmile::Result<()> {
     for (format, bits) in [(Format::Png, 8), (Format::Png, 16), (Format::Jpeg, 8), (Format::Tiff, 8), (Format::Tiff, 16)] {
         let name = format!("{}{bits}", format.extension());
         let path = dir.join(format!("{name}.{}", format.extension()));
-        let how = Encoding { format, quality: 95, lossless: false, bits };
+        let how = Encoding { format, quality: 95, lossless: false, bits, ..Encoding::default() };
         sizes.push((name.clone(), write(&path, &how, &picture, &bands)?));
         group.bench_function(format!("encode_{name}"), |b| b.iter(|| write(&path, &how, &picture, &bands).is_ok()));
         let bytes = std::fs::read(&path).map_err(|e| lastmile::Error::io(&path, e))?;

@@ -44,7 +44,7 @@ fn main() {
             }
         }
         let path = root.join("docs/crops").join(Path::new(name).with_extension("jpg"));
-        let how = Encoding { format: Format::Jpeg, quality: 90, lossless: false, bits: 8 };
+        let how = Encoding { format: Format::Jpeg, quality: 90, lossless: false, bits: 8, ..Encoding::default() };
         let mut encoder =
             codec::encoder(&path, &how, out.width, out.rows, Channels::of(out.channels, false), &Metadata::default()).unwrap();
         encoder.write(&out).unwrap();

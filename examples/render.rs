@@ -2,7 +2,7 @@
 //!
 //! Small scenes of our own with what upscalers are judged by: lettering, wood grain and cloth, pen strokes, skin-like gradients,
 //! transparency, a sky of 16 bits, and a file as a generator leaves it. Every pixel is the mean of 5 x 5 samples in linear
-//! light, as in a picture that was reduced from a larger one.
+//! light, as in a picture that was reduced from a larger one. Over 500 lines because a scene is a scene: each is one function.
 
 // An example may stop where a library must not.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
@@ -109,12 +109,15 @@ fn glyph(c: char) -> &'static str {
     }
 }
 
+/// How far from a stroke the light of a sign reaches, in units of a glyph; distances beyond are not looked for.
+const GLOW: f32 = 9.0;
+
 /// Distance from `p` to a line of text that starts at the origin, in units of the grid; letters are 5.6 apart.
 fn text(p: V2, line: &str) -> f32 {
     let mut best = f32::MAX;
     for (i, c) in line.chars().enumerate() {
         let q = [p[0] - i as f32 * 5.6, p[1]];
-        if q[0] < -2.5 || q[0] > 6.5 {
+        if q[0] < -GLOW || q[0] > 4.0 + GLOW {
             continue;
         }
         for stroke in glyph(c).split(';').filter(|s| !s.is_empty()) {
@@ -488,12 +491,18 @@ fn study(width: usize, height: usize) -> Band {
             let line = (q[1] + 0.309 + 0.012 * (q[0] * 18.0).cos()).abs();
             colour = mul(colour, 1.0 - 0.75 * step(0.009, 0.002, line) * step(0.13, 0.11, q[0].abs()));
             // Freckles, pores, brows, closed lids with lashes.
-            let freckle = step(0.80, 0.88, noise([q[0] * 46.0, q[1] * 46.0], 3))
-                * step(0.33, 0.12, (q[1] + 0.05).abs() + 0.3 * (q[0].abs() - 0.2).abs());
+            let cell = [(q[0] * 44.0).floor(), (q[1] * 44.0).floor()];
+            let chance = |k: i32| hash(cell[0] as i32, cell[1] as i32, k);
+            let off = (q[0] * 44.0 - cell[0] - 0.3 - 0.4 * chance(1)).hypot(q[1] * 44.0 - cell[1] - 0.3 - 0.4 * chance(2));
+            let freckle = step(0.28, 0.08, off)
+                * step(0.50, 0.60, chance(3))
+                * (0.35 + 0.65 * chance(4))
+                * step(0.27, 0.10, (q[1] + 0.05).abs() + 0.3 * (q[0].abs() - 0.2).abs());
             colour = mul(colour, 1.0 - 0.38 * freckle);
-            let arch = q[1] - 0.215 + 1.1 * (m[0] - 0.19) * (m[0] - 0.19);
-            let hairs = 0.55 + 0.45 * ((m[0] * 190.0 + q[1] * 150.0).sin());
-            let brow = step(0.030, 0.012, arch.abs()) * step(0.035, 0.07, m[0]) * step(0.33, 0.27, m[0]);
+            let across = m[0] * 170.0 + q[1] * 150.0;
+            let hairs = 0.40 + 0.60 * clouds([across, q[1] * 26.0 - m[0] * 30.0], 2);
+            let arch = q[1] - 0.215 + 1.1 * (m[0] - 0.19) * (m[0] - 0.19) + 0.016 * (noise([across * 0.8, 4.0], 5) - 0.5);
+            let brow = step(0.027, 0.006, arch.abs()) * step(0.03, 0.10, m[0]) * step(0.34, 0.24, m[0]);
             colour = mix(colour, [0.035, 0.02, 0.014], brow * hairs);
             let lid = q[1] - 0.005 - 0.9 * (m[0] - 0.185) * (m[0] - 0.185) * 3.2;
             let lash = step(0.007, 0.002, lid.abs()) * step(0.115, 0.10, (m[0] - 0.185).abs());
@@ -667,7 +676,7 @@ fn street(width: usize, height: usize) -> Band {
         }
         let neon = |d: f32, colour: V3, c: V3| {
             let tube = step(0.75, 0.45, d);
-            let haze = (-d * 0.55).exp() * 0.55;
+            let haze = (-d * 0.55).exp() * 0.55 * step(GLOW, 0.3 * GLOW, d);
             mix(add(c, mul(colour, haze)), mix(colour, [1.0, 1.0, 1.0], 0.55), tube)
         };
         let hotel = text([(u - 0.145) / 0.0072, (0.335 - v) / 0.0098], "HOTEL");
@@ -731,10 +740,23 @@ fn generated(width: usize, height: usize) -> Metadata {
     }
 }
 
+/// Name, pixels, bits and metadata of every picture.
+pub fn pictures() -> [(&'static str, Band, u8, Metadata); 6] {
+    let plain = Metadata::default;
+    [
+        ("table.png", table(360, 270), 8, plain()),
+        ("drawing.png", drawing(320, 240), 8, plain()),
+        ("study.jpg", study(288, 360), 8, plain()),
+        ("logo.png", logo(300, 132), 8, plain()),
+        ("sky.png", sky(384, 256), 16, plain()),
+        ("street.png", street(384, 256), 8, generated(384, 256)),
+    ]
+}
+
 /// Writes a picture.
-fn save(path: &Path, band: &Band, bits: u8, metadata: &Metadata) {
+pub fn save(path: &Path, band: &Band, bits: u8, metadata: &Metadata) {
     let format = Format::from_path(path).unwrap();
-    let how = Encoding { format, quality: 92, lossless: false, bits };
+    let how = Encoding { format, quality: 92, lossless: false, bits, ..Encoding::default() };
     let channels = Channels::of(if band.channels < 3 { 1 } else { 3 }, band.channels.is_multiple_of(2));
     let mut encoder = codec::encoder(path, &how, band.width, band.rows, channels, metadata).unwrap();
     encoder.write(band).unwrap();
@@ -743,11 +765,7 @@ fn save(path: &Path, band: &Band, bits: u8, metadata: &Metadata) {
 
 fn main() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
-    let plain = Metadata::default();
-    save(&folder.join("table.png"), &table(360, 270), 8, &plain);
-    save(&folder.join("drawing.png"), &drawing(320, 240), 8, &plain);
-    save(&folder.join("study.jpg"), &study(288, 360), 8, &plain);
-    save(&folder.join("logo.png"), &logo(300, 132), 8, &plain);
-    save(&folder.join("sky.png"), &sky(384, 256), 16, &plain);
-    save(&folder.join("street.png"), &street(384, 256), 8, &generated(384, 256));
+    for (name, band, bits, metadata) in pictures() {
+        save(&folder.join(name), &band, bits, &metadata);
+    }
 }

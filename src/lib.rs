@@ -8,10 +8,14 @@ pub mod codec;
 pub mod color;
 pub mod error;
 pub mod flow;
+pub mod grade;
 pub mod image;
 pub mod inspect;
+pub mod lane;
 pub mod pipeline;
+pub mod recipe;
 pub mod resample;
+pub mod review;
 pub mod spool;
 pub mod upscale;
 

@@ -1,4 +1,9 @@
 //! The life of one image: decode, upscale, lock colours, resize, encode. Reads top to bottom.
+//!
+//! Over 500 lines because every part of a picture's making is to be read here in order.
+
+mod goal;
+mod history;
 
 pub mod inspection;
 
@@ -10,16 +15,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::alpha::bleed_alpha;
 use crate::band::{Band, Sink, Stage};
-use crate::codec::{self, Encoding, Format, Header, Limits};
-use crate::color::{Profile, Transfer};
+use crate::codec::{self, Changes, Encoding, Format, Header, Keep, Limits, Policy};
+use crate::color::{ColourSpace, Conversion, Profile, Transfer};
 use crate::error::{Error, Result};
 use crate::flow::{Chain, Fork, stack};
-use crate::image::{Image, Samples};
+use crate::image::{Channels, Image, Samples};
 use crate::resample::{Crop, Filter, Light, Resize, Scaler};
 use crate::upscale::engine::{Engine, PassRecord};
 use crate::upscale::lock::ColourLock;
 use crate::upscale::pass::Pass;
 use crate::upscale::size::{Fit, Size, Target};
+use goal::Goal;
 
 /// Everything that decides the pixels of an output, except the source and the model's weights.
 ///
@@ -34,12 +40,37 @@ pub struct Settings {
     pub dither: bool,
     /// The output file; `bits` 0 keeps the source's depth where the container can.
     pub encoding: Encoding,
+    /// The size the file must not exceed, in units of 1000 bytes: the quality is lowered as far as that needs. Lossy formats only.
+    pub max_kb: Option<u32>,
+    /// `None` keeps the source's profile.
+    pub convert_to: Option<ColourSpace>,
+    pub metadata: Policy,
+    /// The time that the history states, seconds since 1970 UTC; `None` is the source file's modification time.
+    pub epoch: Option<i64>,
+}
+
+impl Default for Settings {
+    /// The model's own factor, everything else as the program does it unasked.
+    fn default() -> Self {
+        Self {
+            size: Size::Model,
+            fit: Fit::Inside,
+            faithful: 0.0,
+            colour_lock: true,
+            dither: true,
+            encoding: Encoding { bits: 0, ..Encoding::default() },
+            max_kb: None,
+            convert_to: None,
+            metadata: Policy::default(),
+            epoch: None,
+        }
+    }
 }
 
 /// One picture to make.
 #[derive(Debug)]
 pub struct Job<'a> {
-    /// Where the bytes come from (for messages only).
+    /// Where the bytes come from (for messages, and for the time that the history states).
     pub source: &'a Path,
     /// The source file; dropped as soon as it is decoded.
     pub bytes: Vec<u8>,
@@ -89,6 +120,8 @@ pub struct Done {
     pub plan: Plan,
     /// Plain sentences for the user: what was converted, copied or could not be kept.
     pub notes: Vec<String>,
+    /// The source's C2PA manifest store, which the output does not carry; to be kept beside it ([`codec::sidecar`]).
+    pub c2pa: Option<Vec<u8>>,
 }
 
 /// Source rows that are handed on at once.
@@ -110,11 +143,12 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
     let target = target(&header, settings, engine)?;
     let encoding = encoding(&settings.encoding, &header);
     Format::check(source, &encoding, target.width, target.height)?;
-    if unchanged(&header, &target, settings) {
+    let fits = settings.max_kb.is_none_or(|kb| bytes.len() as u64 <= u64::from(kb) * 1000);
+    if fits && unchanged(&header, &target, settings) {
         std::fs::write(output, &bytes).map_err(|e| Error::io(output, e))?;
         let note = format!("it has {}x{} px already: copied as it is", target.width, target.height);
         let plan = Plan { reduction: 1.0, ..Plan::default() };
-        return Ok(Done { width: target.width, height: target.height, bytes: bytes.len() as u64, plan, notes: vec![note] });
+        return Ok(Done { width: target.width, height: target.height, bytes: bytes.len() as u64, plan, notes: vec![note], c2pa: None });
     }
 
     let mut image = codec::decode(source, &bytes, &limits)?;
@@ -130,22 +164,40 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
     let (mut chain, plan, more) = build.chain()?;
     notes.extend(more);
 
-    let dpi = match settings.size {
-        Size::Print { dpi, .. } => Some((dpi, dpi)),
-        _ => None,
+    let convert_to = settings.convert_to.clone().or_else(|| {
+        let homeless = image.metadata.icc.is_some() && image.channels.colours() == 1 && !encoding.format.supports_grey();
+        homeless.then(|| {
+            notes.push(format!("{} knows no grey profiles: converted to sRGB", encoding.format.name()));
+            ColourSpace::Srgb
+        })
+    });
+    let conversion = match &convert_to {
+        Some(to) => Conversion::new(image.metadata.icc.as_deref(), to)?,
+        None => None,
     };
-    let metadata = image.metadata.for_output(target.width, target.height, dpi);
-    notes.extend(codec::losses(&encoding, image.channels, &metadata));
+    let channels = if conversion.is_some() { Channels::of(3, image.channels.has_alpha()) } else { image.channels };
+    let (mut metadata, more) = image.metadata.changed(&Changes {
+        width: target.width,
+        height: target.height,
+        dpi: match settings.size {
+            Size::Print { dpi, .. } => Some((dpi, dpi)),
+            _ => None,
+        },
+        policy: settings.metadata.clone(),
+        history: vec![history::event(source, &image, &target, &plan, &encoding, settings)],
+    });
+    notes.extend(more);
+    if let Some(to) = convert_to.as_ref().filter(|_| channels.colours() == 3) {
+        metadata.icc = Some(to.icc()?);
+    }
+    notes.extend(codec::losses(&encoding, channels, &metadata));
     if let Some(o) = hooks.observer.as_deref_mut() {
         o.begin(&image, &plan)?;
     }
 
-    let mut encoder = codec::encoder(output, &encoding, target.width, target.height, image.channels, &metadata)?;
-    let lossless = match encoding.format {
-        Format::WebP => encoding.lossless,
-        f => f != Format::Jpeg,
-    };
-    let dither = settings.dither && image.bits() > 8 && encoding.bits == 8 && lossless;
+    let mut goal = Goal::new(output, encoding, &target, channels, metadata, settings.max_kb)?;
+    let dither = settings.dither && image.bits() > 8 && goal.encoding.bits == 8 && !goal.encoding.is_lossy();
+    let mut clipped = 0;
     let mut write = |mut band: Band| {
         if hooks.stop.load(Ordering::Relaxed) {
             return Err(Error::Interrupted);
@@ -153,18 +205,36 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
         if let Some(o) = hooks.observer.as_deref_mut() {
             o.band(&band)?;
         }
-        if dither {
-            dither_rows(&mut band, image.channels.colours());
+        if let Some(c) = &conversion {
+            band = c.band(&band)?;
+            clipped += outside(&band);
         }
-        encoder.write(&band)?;
+        if dither {
+            dither_rows(&mut band, channels.colours());
+        }
+        goal.write(&band)?;
         (hooks.progress)(band.end() as f64 / target.height as f64);
         Ok(())
     };
     run(&image, &mut chain, &mut write).map_err(|e| about(source, e))?;
     drop(chain);
-    let bytes = encoder.finish()?;
+    let bytes = goal.finish(hooks.stop, &mut notes)?;
+    if clipped > 0 {
+        let share = clipped as f64 / (target.width * target.height) as f64 * 100.0;
+        let share = if share < 0.1 { "less than 0.1".into() } else { format!("{share:.1}") };
+        notes.push(format!("{share} % of the pixels lie outside the new colour space and were clipped"));
+    }
     notes.extend(engine.halved());
-    Ok(Done { width: target.width, height: target.height, bytes, plan, notes })
+    let c2pa = image.metadata.c2pa.clone().filter(|_| settings.metadata.keep != Keep::Nothing);
+    Ok(Done { width: target.width, height: target.height, bytes, plan, notes, c2pa })
+}
+
+/// How many pixels have a colour channel that an encoder would clip by more than half an 8-bit code.
+fn outside(band: &Band) -> u64 {
+    const HALF: f32 = 0.5 / 255.0;
+    let planes = [band.plane(0), band.plane(1), band.plane(2)];
+    let out = |v: f32| !(-HALF..=1.0 + HALF).contains(&v);
+    (0..planes[0].len()).filter(|&i| planes.iter().any(|p| out(p[i]))).count() as u64
 }
 
 /// Pushes the source through.
@@ -205,14 +275,19 @@ pub fn target(header: &Header, settings: &Settings, engine: &Engine) -> Result<T
 }
 
 /// Bytes a job takes beside what the engine's workers hold: the source, rows under way, and whole-picture encoders.
-pub fn memory(header: &Header, target: &Target, format: Format, file_bytes: u64) -> u64 {
+pub fn memory(header: &Header, target: &Target, encoding: &Encoding, file_bytes: u64) -> u64 {
     /// Rows of the result under way: a row of tiles, and the stages behind.
     const UNDER_WAY: u64 = 256;
     let pixels = (header.width * header.height) as u64;
     let (w, h, n) = (target.width as u64, target.height as u64, header.channels.count() as u64);
     let source = pixels * n * u64::from(header.bits / 8).max(1) + if header.channels.has_alpha() { pixels * 2 } else { 0 };
     let rows = w * UNDER_WAY.min(h) * n * 4;
-    let whole = if format == Format::WebP { w * h * 8 } else { 0 };
+    let whole = match encoding.format {
+        Format::WebP => w * h * 8,
+        // Coefficients of 16 bits.
+        Format::Jpeg if encoding.progressive => w * h * 2 * n.min(3),
+        _ => 0,
+    };
     file_bytes + source + rows + whole
 }
 
@@ -234,7 +309,9 @@ fn unchanged(header: &Header, target: &Target, settings: &Settings) -> bool {
         && !target.crops(w, h)
         && header.format == e.format
         && e.quality == 0
-        && !e.lossless
+        && !(e.lossless || e.small || e.progressive || e.chroma_420)
+        && settings.convert_to.is_none()
+        && settings.metadata == Policy::default()
         && (e.bits == 0 || e.bits == header.bits)
         && !matches!(settings.size, Size::Print { .. })
 }

@@ -14,7 +14,6 @@ use lastmile::batch::{Batch, Options, Process, Summary};
 use lastmile::codec::{Encoding, Format, Limits};
 use lastmile::error::{Error, Exit, Result};
 use lastmile::pipeline::{Done, Hooks, Job, Settings};
-use lastmile::upscale::size::{Fit, Size};
 
 #[derive(Default)]
 struct Heard(Mutex<Vec<serde_json::Value>>);
@@ -29,12 +28,13 @@ struct World {
     dir: tempfile::TempDir,
     options: Options,
     calls: AtomicUsize,
+    shard: Option<&'static str>,
 }
 
 impl World {
     fn new(files: &[&str]) -> Self {
-        let encoding = Encoding { format: Format::Png, quality: 95, lossless: false, bits: 0 };
-        let settings = Settings { size: Size::Model, fit: Fit::Inside, faithful: 0.0, colour_lock: true, dither: false, encoding };
+        let encoding = Encoding { format: Format::Png, quality: 95, lossless: false, bits: 0, ..Encoding::default() };
+        let settings = Settings { dither: false, encoding, ..Settings::default() };
         let options = Options {
             settings,
             limits: Limits::default(),
@@ -43,8 +43,9 @@ impl World {
             memory: 1 << 30,
             overwrite: false,
             retry_failed: false,
+            hot: false,
         };
-        let world = Self { dir: tempfile::tempdir().unwrap(), options, calls: AtomicUsize::new(0) };
+        let world = Self { dir: tempfile::tempdir().unwrap(), options, calls: AtomicUsize::new(0), shard: None };
         for f in files {
             world.write(&format!("in/{f}"), f);
         }
@@ -61,7 +62,8 @@ impl World {
     }
 
     fn planned(&self) -> Planned {
-        let request = Request { inputs: vec![self.path("in")], output: self.path("out"), ..Request::default() };
+        let shard = self.shard.map(|s| s.parse().unwrap());
+        let request = Request { inputs: vec![self.path("in")], output: self.path("out"), shard, ..Request::default() };
         plan(&request, &|_| Ok((1, 1))).unwrap()
     }
 
@@ -316,4 +318,66 @@ fn a_source_that_vanishes_fails_alone() {
     let s = batch.run(Start::default(), &process, &|_, _| 1, &heard, &AtomicBool::new(false)).unwrap();
     assert_eq!((s.done, s.failed), (1, 1));
     assert!(s.failures[0].message.contains("is gone"));
+}
+
+#[test]
+fn parts_make_what_the_whole_makes() {
+    let whole = World::new(&FILES);
+    whole.run().unwrap();
+    let mut parts = World::new(&FILES);
+    let mut done = 0;
+    for shard in ["1/3", "2/3", "3/3"] {
+        parts.shard = Some(shard);
+        let (s, events) = parts.run().unwrap();
+        done += s.done;
+        assert!(events.iter().filter(|e| e["event"] == "file").all(|e| e["status"] == "done"), "parts never meet");
+        assert_eq!(parts.run().unwrap().0.skipped, s.done, "{shard} again");
+    }
+    assert_eq!((done, parts.calls()), (6, 6));
+    assert_eq!(parts.tree(), whole.tree());
+    parts.shard = None;
+    let (s, _) = parts.run().unwrap();
+    assert_eq!((s.skipped, parts.calls()), (6, 0), "the whole knows what its parts made");
+    parts.shard = Some("2/2");
+    assert_eq!(parts.run().unwrap().0.done, 0, "and so do other parts");
+    parts.options.settings.encoding.bits = 16;
+    for shard in ["1/2", "2/2"] {
+        parts.shard = Some(shard);
+        assert_eq!(parts.run().unwrap().0.exit(), Exit::Done, "changed settings replace what other parts made");
+    }
+    assert_eq!(parts.calls(), 6);
+    parts.write("out/hero.png", "touched up by hand");
+    let mut refused = 0;
+    for shard in ["1/2", "2/2"] {
+        parts.shard = Some(shard);
+        refused += usize::from(parts.run().is_err());
+    }
+    assert_eq!(refused, 1, "a file of somebody else stops its part before work");
+}
+
+#[test]
+fn failures_of_parts_are_listed_and_retried() {
+    let mut w = World::new(&["a.png", "bad 1.png", "bad 2.png", "bad 3.png", "bad 4.png", "bad 5.png", "z.png"]);
+    let mut failed = 0;
+    for shard in ["1/2", "2/2"] {
+        w.shard = Some(shard);
+        let (s, _) = w.run().unwrap();
+        failed += s.failed;
+        let name = format!("out/.lastmile/failed-{}.txt", shard.replace('/', "-of-"));
+        assert_eq!(std::fs::read_to_string(w.path(&name)).map_or(0, |t| t.lines().count()), s.failed);
+    }
+    assert_eq!(failed, 5);
+    w.calls();
+    w.write("in/bad 1.png", "good now");
+    w.write("in/bad 2.png", "good now");
+    w.shard = None;
+    w.options.retry_failed = true;
+    let (s, _) = w.run().unwrap();
+    assert_eq!((s.done, s.failed, w.calls()), (2, 3, 5));
+    for n in 3..=5 {
+        w.write(&format!("in/bad {n}.png"), "good now");
+    }
+    assert_eq!(w.run().unwrap().0.done, 3);
+    let left: Vec<_> = std::fs::read_dir(w.path("out/.lastmile")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|n| ["txt", "json"].iter().any(|x| Path::new(n).extension() == Some(x.as_ref()))), "{left:?}");
 }

@@ -35,7 +35,7 @@ fn sources(root: &Path) {
                 }
             }
         }
-        let how = Encoding { format, quality: 92, lossless: false, bits };
+        let how = Encoding { format, quality: 92, lossless: false, bits, ..Encoding::default() };
         let path = dir.join(format!("p{i}.{extension}"));
         let mut encoder = codec::encoder(&path, &how, w, h, Channels::Rgb, &Metadata::default()).unwrap();
         encoder.write(&band).unwrap();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use lastmile::Band;
-use lastmile::codec::{self, Changes, Encoding, Event, Format, Keep, Limits, Metadata, SourceType, Strip, Text};
+use lastmile::codec::{self, Changes, Encoding, Event, Format, Keep, Limits, Metadata, Policy, SourceType, Strip, Text};
 use lastmile::image::Channels;
 
 const WRITTEN: [Format; 4] = [Format::Png, Format::Jpeg, Format::WebP, Format::Tiff];
@@ -47,7 +47,7 @@ fn tags(path: &Path) -> BTreeMap<String, String> {
 }
 
 fn how(format: Format) -> Encoding {
-    Encoding { format, quality: 95, lossless: true, bits: 8 }
+    Encoding { format, quality: 95, lossless: true, bits: 8, ..Encoding::default() }
 }
 
 fn write(path: &Path, format: Format, width: usize, height: usize, metadata: &Metadata) {
@@ -320,9 +320,12 @@ fn a_claim_leaves_its_source_type_behind() {
     assert!(out.source_type().unwrap().ends_with("lgorithmicMedia") && notes[0].contains("C2PA"), "{notes:?}");
     assert_eq!(out.c2pa, None);
     let print = SourceType::new("print").unwrap();
-    let (out, _) = source.changed(&Changes { source_type: Some(print), ..Changes::default() });
+    let (out, _) = source.changed(&Changes { policy: Policy { source_type: Some(print), ..Policy::default() }, ..Changes::default() });
     assert_eq!(out.source_type().as_deref(), Some("print"));
-    assert_eq!(source.changed(&Changes { keep: Keep::Nothing, ..Changes::default() }).0.source_type(), None);
+    assert_eq!(
+        source.changed(&Changes { policy: Policy { keep: Keep::Nothing, ..Policy::default() }, ..Changes::default() }).0.source_type(),
+        None
+    );
     for name in ["c2pa_C.jpg", "c2pa_CA_1024.jpg", "c2pa_bad_signature.jpg", "c2pa_cawg.jpg", "c2pa_xmp_boxhash.jpg"] {
         let store = read(&dir.join(name)).c2pa.unwrap();
         let claim = codec::Claim::read(&store).unwrap_or_else(|| panic!("{name}"));
@@ -348,7 +351,8 @@ fn generators_are_recognised_in_the_reference_files() {
         let m = read(&dir.join(name));
         let g = codec::generation(&m).unwrap_or_else(|| panic!("{name}"));
         assert!(g.generator.contains(generator) && g.seed == seed && !g.prompt.is_empty(), "{name}: {g:?}");
-        let stripped = m.changed(&Changes { width: 1, height: 1, strip: vec![Strip::Prompt], ..Changes::default() }).0;
+        let policy = Policy { strip: vec![Strip::Prompt], ..Policy::default() };
+        let stripped = m.changed(&Changes { width: 1, height: 1, policy, ..Changes::default() }).0;
         // That a generator was at work may still be seen; what it was told may not.
         assert!(codec::generation(&stripped).is_none_or(|g| g.prompt.is_empty() && g.seed.is_empty()), "{name}");
         let left = format!("{stripped:?}");

@@ -319,6 +319,7 @@ fn entry(checkpoint: &[u8]) -> Public {
 
 fn globals(home: &Path) -> Globals {
     Globals {
+        epoch: None,
         home: home.into(),
         offline: false,
         no_install: false,

@@ -9,6 +9,7 @@ use super::Listed;
 use super::journal::{self, Record, STATE};
 use super::plan::{Item, Planned};
 use crate::error::{Error, Result};
+use crate::inspect::Report;
 use crate::pipeline::Plan;
 
 /// Hears what happens in a run, from several threads.
@@ -26,6 +27,9 @@ pub enum Event {
     Start(Start),
     File(Box<FileEvent>),
     End(End),
+    /// What an inspection found; names its event itself.
+    #[serde(untagged)]
+    Report(Box<Report>),
 }
 
 /// Before the first file.
@@ -73,7 +77,19 @@ pub struct FileEvent {
     pub bytes: u64,
     pub plan: Option<Plan>,
     pub error: Option<Fault>,
+    /// What became of the source's Content Credentials, if it had any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub c2pa: Option<Credentials>,
     pub notes: Vec<String>,
+}
+
+/// Content Credentials vouch for the source's bytes, so no output carries them.
+#[derive(Debug, Clone, Serialize)]
+pub struct Credentials {
+    /// Never, in this version.
+    pub carried: bool,
+    /// The file that keeps the source's manifest.
+    pub kept_in: String,
 }
 
 /// Why a file failed.
@@ -137,6 +153,7 @@ impl FileEvent {
             bytes: 0,
             plan: None,
             error: None,
+            c2pa: None,
             notes: Vec::new(),
         }
     }
@@ -147,7 +164,10 @@ impl FileEvent {
             event.model.clone_from(&pass.model);
             event.device.clone_from(&pass.device);
         }
+        let output = planned.root.join(&item.output);
+        let kept_in = || crate::codec::sidecar(&output).display().to_string();
         Self {
+            c2pa: record.c2pa.then(|| Credentials { carried: false, kept_in: kept_in() }),
             width: record.width,
             height: record.height,
             seconds,
@@ -174,41 +194,68 @@ pub fn told(input: &str, message: &str) -> String {
     if message.contains(input) { message.into() } else { format!("{input}: {message}") }
 }
 
-/// The outputs that are listed as failed.
+/// The outputs that are listed as failed, by any part of the job.
 pub(super) fn read_failed(root: &Path) -> Result<HashSet<String>> {
-    Ok(listed(root)?.into_iter().map(|l| l.output).collect())
+    let mut all = HashSet::new();
+    for path in journal::state_files(root, "failed", ".json")? {
+        all.extend(listed(&path)?.into_iter().map(|l| l.output));
+    }
+    Ok(all)
 }
 
-fn listed(root: &Path) -> Result<Vec<Listed>> {
-    let path = root.join(STATE).join("failed.json");
-    match std::fs::read(&path) {
+fn listed(path: &Path) -> Result<Vec<Listed>> {
+    match std::fs::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| {
             Error::usage(path.display(), format!("it is not what lastmile wrote: {e}"), "remove it and run without --retry-failed")
         }),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(e) => Err(Error::io(&path, e)),
+        Err(e) => Err(Error::io(path, e)),
     }
 }
 
-/// Brings `failed.json` and `failed.txt` up to date: entries of `settled` outputs go, `now` comes. Neither file is there when
-/// nothing is left.
-pub(super) fn write_failed(root: &Path, now: &[Failure], settled: &HashSet<String>) -> Result<()> {
-    let mut list: Vec<Listed> = listed(root).unwrap_or_default().into_iter().filter(|l| !settled.contains(&l.output)).collect();
-    list.extend(now.iter().map(|f| Listed {
-        input: f.input.clone(),
-        output: f.output.clone(),
-        kind: f.kind.clone(),
-        message: f.message.clone(),
-    }));
-    let dir = root.join(STATE);
+/// Brings `failed.json` and `failed.txt` up to date: entries of `settled` outputs go, also from the lists of other parts,
+/// `now` comes. Neither file is there when nothing is left.
+pub(super) fn write_failed(planned: &Planned, now: &[Failure], settled: &HashSet<String>) -> Result<()> {
+    let dir = planned.root.join(STATE);
+    let own = dir.join(journal::state_name("failed", planned.shard.as_ref(), ".json"));
+    let mut files = journal::state_files(&planned.root, "failed", ".json")?;
+    if files.is_empty() && now.is_empty() {
+        return Ok(());
+    }
+    if !files.contains(&own) {
+        files.push(own.clone());
+    }
+    // Parts end when they like; their lists are written one at a time.
+    let turn = std::fs::File::create(dir.join("failed.lock")).map_err(|e| Error::io(&dir, e))?;
+    let _ = turn.lock();
+    for path in files {
+        let before = listed(&path).unwrap_or_default();
+        let count = before.len();
+        let mut list: Vec<Listed> = before.into_iter().filter(|l| !settled.contains(&l.output)).collect();
+        if path == own {
+            list.extend(now.iter().map(|f| Listed {
+                input: f.input.clone(),
+                output: f.output.clone(),
+                kind: f.kind.clone(),
+                message: f.message.clone(),
+            }));
+        } else if list.len() == count {
+            continue;
+        }
+        write_list(&path, &list)?;
+    }
+    Ok(())
+}
+
+/// Writes one list and the same as text beside it; an empty one is removed.
+fn write_list(path: &Path, list: &[Listed]) -> Result<()> {
     let text: String = list.iter().map(|l| format!("{}\t{}\n", l.input, l.message.replace('\n', " "))).collect();
-    let json = serde_json::to_string_pretty(&list).map_err(|e| Error::Internal(format!("failed.json: {e}")))? + "\n";
-    for (name, content) in [("failed.txt", text), ("failed.json", json)] {
-        let path = dir.join(name);
+    let json = serde_json::to_string_pretty(list).map_err(|e| Error::Internal(format!("failed.json: {e}")))? + "\n";
+    for (path, content) in [(path.with_extension("txt"), text), (path.to_path_buf(), json)] {
         let done = if list.is_empty() {
             std::fs::remove_file(&path).or_else(|e| if e.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(e) })
         } else {
-            let new = dir.join(format!("{name}.new"));
+            let new = path.with_extension("new");
             std::fs::write(&new, content).and_then(|()| std::fs::rename(&new, &path))
         };
         done.map_err(|e| Error::io(&path, e))?;

@@ -5,9 +5,12 @@
 //! | line | written | says |
 //! | --- | --- | --- |
 //! | `{"journal":"lastmile","version":1}` | first | what this file is |
+//! | `{"settings":{"hash","settings"}}` | before the first intent with this hash | what the hash in a [`Record`] stands for |
 //! | `{"intent":{...}}` | after the temp file is complete, before the rename | everything about the output ([`Record`]) and its temp name |
 //! | `{"done":{"output","sha256"}}` | after the output was synced to disk, in groups | that intent's output is there for good |
 //! | `{"failed":{"output","kind","message"}}` | when a job failed | why |
+//!
+//! A part of a job ([`Shard`]) has a journal of its own, `journal-2-of-4.jsonl`, and reads those of the others.
 //!
 //! A file that was renamed but never journalled as done is recognised by the hash in its intent. A torn last line is cut off. No
 //! line holds a time, a host or anything random. Paths are relative to the output folder, with `/`, and percent-encoded where
@@ -22,8 +25,9 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::shard::Shard;
 use crate::error::{Error, Result};
-use crate::pipeline::Plan;
+use crate::pipeline::{Plan, Settings};
 
 /// The folder of state inside an output folder.
 pub const STATE: &str = ".lastmile";
@@ -44,6 +48,9 @@ pub struct Record {
     pub bytes: u64,
     pub width: usize,
     pub height: usize,
+    /// [`beside`] the output folder; empty in journals of before.
+    #[serde(default)]
+    pub source: String,
     pub source_sha256: String,
     /// Hash of the settings' JSON.
     pub settings: String,
@@ -51,16 +58,23 @@ pub struct Record {
     pub model: String,
     pub pixels: u32,
     pub plan: Plan,
+    /// The source's C2PA manifest is kept beside the output.
+    #[serde(default)]
+    pub c2pa: bool,
     pub notes: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Line {
+    Settings {
+        hash: String,
+        settings: Settings,
+    },
     Intent {
         temp: String,
         #[serde(flatten)]
-        record: Record,
+        record: Box<Record>,
     },
     Done {
         output: String,
@@ -91,6 +105,9 @@ pub struct Known {
 #[derive(Debug, Default)]
 pub struct State {
     outputs: HashMap<String, Known>,
+    /// What other parts' journals, or those of runs with other parts, say.
+    others: Vec<State>,
+    settings: HashMap<String, Settings>,
     /// Where the last whole line ends.
     end: u64,
 }
@@ -101,21 +118,57 @@ pub struct Journal {
     file: File,
     path: PathBuf,
     state: State,
-    _lock: File,
+    _locks: Vec<File>,
+}
+
+/// The name of a state file, of a part of a job or the whole.
+pub fn state_name(stem: &str, shard: Option<&Shard>, extension: &str) -> String {
+    format!("{stem}{}{extension}", shard.map(Shard::suffix).unwrap_or_default())
+}
+
+/// All files of the state folder that have such a name, whichever part they belong to, in order.
+pub fn state_files(root: &Path, stem: &str, extension: &str) -> Result<Vec<PathBuf>> {
+    let dir = root.join(STATE);
+    let mut found = Vec::new();
+    let entries = match std::fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(found),
+        Err(e) => return Err(Error::io(&dir, e)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(|e| Error::io(&dir, e))?;
+        let name = entry.file_name();
+        let part = name.to_str().and_then(|n| n.strip_prefix(stem)?.strip_suffix(extension)).map(str::to_owned);
+        let numbers = |p: &str| p.strip_prefix('-').and_then(|p| p.split_once("-of-")).map(|(i, n)| format!("{i}/{n}"));
+        if part.is_some_and(|p| p.is_empty() || numbers(&p).is_some_and(|n| n.parse::<Shard>().is_ok())) {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 impl State {
-    /// Reads the journal of `root`; none is an empty state.
-    pub fn load(root: &Path) -> Result<Self> {
-        let path = root.join(STATE).join("journal.jsonl");
-        match std::fs::read(&path) {
-            Ok(bytes) => Self::parse(&path, &bytes),
+    /// Reads the journals of `root`, that of `shard` as the own one; none is an empty state.
+    pub fn load(root: &Path, shard: Option<&Shard>) -> Result<Self> {
+        let read = |path: &Path| match std::fs::read(path) {
+            Ok(bytes) => Self::parse(path, &bytes),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(e) => Err(Error::io(&path, e)),
+            Err(e) => Err(Error::io(path, e)),
+        };
+        let own = root.join(STATE).join(state_name("journal", shard, ".jsonl"));
+        let mut state = read(&own)?;
+        for other in state_files(root, "journal", ".jsonl")?.iter().filter(|p| **p != own) {
+            state.others.push(read(other)?);
         }
+        Ok(state)
     }
 
-    fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
+    /// Reads one journal from its bytes; `path` is only used in messages.
+    ///
+    /// # Errors
+    /// It is no journal, or of a version to come. Damaged lines cost what they say, no more.
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
         let mut state = Self::default();
         let strange = |what: String| Error::usage(path.display(), what, "another output folder, or move this file away to start anew");
         for (n, line) in bytes.split_inclusive(|b| *b == b'\n').enumerate() {
@@ -129,7 +182,10 @@ impl State {
                 (0, _) => return Err(strange("this is not a lastmile journal".into())),
                 // A line that power loss damaged costs one file's work, not the journal.
                 (_, Err(_) | Ok(Line::Header { .. } | Line::Failed { .. })) => {}
-                (_, Ok(Line::Intent { record, .. })) => state.intend(record),
+                (_, Ok(Line::Settings { hash, settings })) => {
+                    state.settings.insert(hash, settings);
+                }
+                (_, Ok(Line::Intent { record, .. })) => state.intend(*record),
                 (_, Ok(Line::Done { output, sha256 })) => state.finish(&output, &sha256),
             }
             state.end += line.len() as u64;
@@ -150,45 +206,52 @@ impl State {
         }
     }
 
-    /// What is known about an output, by its [`encode`]d path.
-    pub fn get(&self, output: &str) -> Option<&Known> {
-        self.outputs.get(output)
+    /// What is known about an output, by its [`encode`]d path; what the own journal says comes first.
+    pub fn get<'a>(&'a self, output: &'a str) -> impl Iterator<Item = &'a Known> {
+        self.journals().filter_map(move |s| s.outputs.get(output))
+    }
+
+    /// The newest record of every output, in order of their paths; what the own journal says comes first.
+    pub fn records(&self) -> Vec<&Record> {
+        let all = self.journals().flat_map(|s| s.outputs.values()).filter_map(|k| k.pending.as_ref().or(k.done.as_ref()));
+        let mut all: Vec<&Record> = all.collect();
+        all.sort_by(|a, b| a.output.cmp(&b.output));
+        all.dedup_by(|later, first| later.output == first.output);
+        all
+    }
+
+    /// The settings behind the hash in a record, if a journal tells them.
+    pub fn settings(&self, hash: &str) -> Option<&Settings> {
+        self.journals().find_map(|s| s.settings.get(hash))
+    }
+
+    fn journals(&self) -> impl Iterator<Item = &State> {
+        std::iter::once(self).chain(&self.others)
     }
 }
 
 impl Journal {
-    /// Locks `root` for this process, mends a torn last line and gets ready to append. Creates what is missing.
+    /// Locks `root` (or a part of the job there) for this process, mends a torn last line and gets ready to append. Creates
+    /// what is missing.
     ///
     /// # Errors
     /// Another run holds the lock, or the folder cannot be written.
-    pub fn open(root: &Path) -> Result<Self> {
+    pub fn open(root: &Path, shard: Option<&Shard>) -> Result<Self> {
         let dir = root.join(STATE);
         std::fs::create_dir_all(&dir)
             .map_err(|e| Error::usage("-o", format!("{} cannot be created: {e}", dir.display()), "a folder that can be written"))?;
-        let path = dir.join("lock");
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-        let lock =
-            lock.map_err(|e| Error::usage("-o", format!("{} cannot be written: {e}", path.display()), "a folder that can be written"))?;
-        match lock.try_lock() {
-            // A file system without locks (some network shares) is no reason to refuse work.
-            Ok(()) => {}
-            Err(TryLockError::Error(e)) if e.kind() == std::io::ErrorKind::Unsupported => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::usage(
-                    root.display(),
-                    "another lastmile run is working in this folder",
-                    "wait until it ends, or another folder after -o",
-                ));
-            }
-            Err(TryLockError::Error(e)) => return Err(Error::io(&path, e)),
+        // Parts share the folder's lock; a run without parts has it alone.
+        let mut locks = vec![lock(root, "lock", shard.is_some())?];
+        if let Some(shard) = shard {
+            locks.push(lock(root, &state_name("lock", Some(shard), ""), false)?);
         }
-        let path = dir.join("journal.jsonl");
-        let state = State::load(root)?;
+        let path = dir.join(state_name("journal", shard, ".jsonl"));
+        let state = State::load(root, shard)?;
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(|e| Error::io(&path, e))?;
         file.set_len(state.end).map_err(|e| Error::io(&path, e))?;
         drop(file);
         let file = OpenOptions::new().append(true).open(&path).map_err(|e| Error::io(&path, e))?;
-        let mut journal = Self { file, path, state, _lock: lock };
+        let mut journal = Self { file, path, state, _locks: locks };
         if journal.state.end == 0 {
             journal.append(&[Line::Header { journal: "lastmile".into(), version: VERSION }])?;
         }
@@ -200,9 +263,19 @@ impl Journal {
         &self.state
     }
 
+    /// Writes down what a settings hash stands for, once.
+    pub fn know(&mut self, hash: &str, settings: &Settings) -> Result<()> {
+        if self.state.settings.contains_key(hash) {
+            return Ok(());
+        }
+        self.append(&[Line::Settings { hash: hash.into(), settings: settings.clone() }])?;
+        self.state.settings.insert(hash.into(), settings.clone());
+        Ok(())
+    }
+
     /// Announces that the complete file `temp` is about to become `record.output`.
     pub fn intend(&mut self, temp: &str, record: &Record) -> Result<()> {
-        self.append(&[Line::Intent { temp: temp.into(), record: record.clone() }])?;
+        self.append(&[Line::Intent { temp: temp.into(), record: Box::new(record.clone()) }])?;
         self.state.intend(record.clone());
         Ok(())
     }
@@ -217,6 +290,15 @@ impl Journal {
             self.state.finish(output, sha256);
         }
         Ok(())
+    }
+
+    /// Takes over outputs that are there but of which no journal, or only another part's, says that they are done.
+    pub fn adopt(&mut self, records: &[Record]) -> Result<()> {
+        for record in records {
+            self.intend("", record)?;
+        }
+        let names: Vec<(String, String)> = records.iter().map(|r| (r.output.clone(), r.sha256.clone())).collect();
+        self.finish(&names)
     }
 
     /// Notes why an output was not made.
@@ -243,6 +325,25 @@ impl Journal {
                 Err(Error::io(&self.path, e))
             }
         }
+    }
+}
+
+/// Locks a file of the state folder until it is closed.
+fn lock(root: &Path, name: &str, shared: bool) -> Result<File> {
+    let path = root.join(STATE).join(name);
+    let file = OpenOptions::new().create(true).truncate(false).write(true).read(true).open(&path);
+    let file =
+        file.map_err(|e| Error::usage("-o", format!("{} cannot be written: {e}", path.display()), "a folder that can be written"))?;
+    match if shared { file.try_lock_shared() } else { file.try_lock() } {
+        Ok(()) => Ok(file),
+        // A file system without locks (some network shares) is no reason to refuse work.
+        Err(TryLockError::Error(e)) if e.kind() == std::io::ErrorKind::Unsupported => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::usage(
+            root.display(),
+            "another lastmile run is working in this folder",
+            "wait until it ends, or another folder after -o",
+        )),
+        Err(TryLockError::Error(e)) => Err(Error::io(&path, e)),
     }
 }
 
@@ -286,6 +387,46 @@ pub fn encode(path: &Path) -> String {
     names.collect::<Vec<_>>().join("/")
 }
 
+/// Whether a path that [`beside`] wrote ends in the name of `source`: folders may have been moved since.
+pub fn is_named(told: &str, source: &Path) -> bool {
+    told.rsplit('/').next() == Some(&percent(source.file_name().unwrap_or_default()))
+}
+
+/// Where `path` lies as seen from the folder `root`, with `..` where needed, [`percent`]-encoded name by name; absolute where
+/// the two share nothing (another drive). Links are resolved; both must exist.
+pub fn beside(root: &Path, path: &Path) -> Result<String> {
+    let real = |p: &Path| p.canonicalize().map_err(|e| Error::io(p, e));
+    let (root, path) = (real(root)?, real(path)?);
+    let (from, to): (Vec<_>, Vec<_>) = (root.components().collect(), path.components().collect());
+    let shared = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
+    if shared == 0 {
+        return Ok(percent(path.as_os_str()));
+    }
+    let up = std::iter::repeat_n("..".to_string(), from.len() - shared);
+    Ok(up.chain(to[shared..].iter().map(|c| percent(c.as_os_str()))).collect::<Vec<_>>().join("/"))
+}
+
+/// The path that [`encode`], [`percent`] and [`beside`] wrote.
+pub fn decode(text: &str) -> PathBuf {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let code = text.get(at + 1..at + 3).filter(|_| bytes[at] == b'%').and_then(|h| u8::from_str_radix(h, 16).ok());
+        out.push(code.unwrap_or(bytes[at]));
+        at += if code.is_some() { 3 } else { 1 };
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStringExt;
+        PathBuf::from(std::ffi::OsString::from_vec(out))
+    }
+    #[cfg(not(unix))]
+    {
+        PathBuf::from(String::from_utf8_lossy(&out).into_owned())
+    }
+}
+
 /// A name with `%` and everything that is not UTF-8 as `%XX`.
 pub fn percent(name: &OsStr) -> String {
     let mut out = String::new();
@@ -319,26 +460,51 @@ mod tests {
     #[test]
     fn a_journal_is_read_back() {
         let dir = tempfile::tempdir().unwrap();
-        let mut j = Journal::open(dir.path()).unwrap();
+        let mut j = Journal::open(dir.path(), None).unwrap();
         j.intend("t1", &record("a.png", "1")).unwrap();
         j.intend("t2", &record("b.png", "2")).unwrap();
         j.finish(&[("a.png".into(), "1".into())]).unwrap();
         j.intend("t3", &record("a.png", "3")).unwrap();
         j.fail("c.png", &Error::Interrupted).unwrap();
-        assert_eq!(Journal::open(dir.path()).unwrap_err().kind(), "usage", "one run at a time");
+        assert_eq!(Journal::open(dir.path(), None).unwrap_err().kind(), "usage", "one run at a time");
         drop(j);
-        let s = State::load(dir.path()).unwrap();
-        let a = s.get("a.png").unwrap();
+        let s = State::load(dir.path(), None).unwrap();
+        let a = s.get("a.png").next().unwrap();
         assert_eq!((a.done.as_ref().unwrap().sha256.as_str(), a.pending.as_ref().unwrap().sha256.as_str()), ("1", "3"));
-        let b = s.get("b.png").unwrap();
+        let b = s.get("b.png").next().unwrap();
         assert!(b.done.is_none() && b.pending.is_some());
-        assert!(s.get("c.png").is_none());
+        assert!(s.get("c.png").next().is_none());
+    }
+
+    #[test]
+    fn parts_work_side_by_side_and_read_each_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, two): (Shard, Shard) = ("1/2".parse().unwrap(), "2/2".parse().unwrap());
+        let mut a = Journal::open(dir.path(), Some(&one)).unwrap();
+        let mut b = Journal::open(dir.path(), Some(&two)).unwrap();
+        assert_eq!(Journal::open(dir.path(), Some(&one)).unwrap_err().kind(), "usage", "one run at a time");
+        assert_eq!(Journal::open(dir.path(), None).unwrap_err().kind(), "usage", "nor the whole beside its parts");
+        a.intend("t", &record("a.png", "1")).unwrap();
+        a.finish(&[("a.png".into(), "1".into())]).unwrap();
+        b.intend("t", &record("b.png", "2")).unwrap();
+        drop((a, b));
+        let mut whole = Journal::open(dir.path(), None).unwrap();
+        assert_eq!(Journal::open(dir.path(), Some(&one)).unwrap_err().kind(), "usage", "nor parts beside the whole");
+        assert!(whole.state().get("a.png").next().unwrap().done.is_some());
+        assert!(whole.state().get("b.png").next().unwrap().pending.is_some());
+        whole.adopt(&[record("b.png", "2")]).unwrap();
+        drop(whole);
+        let s = State::load(dir.path(), Some(&one)).unwrap();
+        assert_eq!(s.get("b.png").filter(|k| k.done.is_some()).count(), 1);
+        let names = state_files(dir.path(), "journal", ".jsonl").unwrap();
+        let names: Vec<_> = names.iter().map(|p| p.file_name().unwrap().to_str().unwrap()).collect();
+        assert_eq!(names, ["journal-1-of-2.jsonl", "journal-2-of-2.jsonl", "journal.jsonl"]);
     }
 
     #[test]
     fn torn_anywhere_it_still_opens_and_appends() {
         let dir = tempfile::tempdir().unwrap();
-        let mut j = Journal::open(dir.path()).unwrap();
+        let mut j = Journal::open(dir.path(), None).unwrap();
         j.intend("t1", &record("ä.png", "1")).unwrap();
         j.finish(&[("ä.png".into(), "1".into())]).unwrap();
         drop(j);
@@ -346,12 +512,12 @@ mod tests {
         let whole = std::fs::read(&path).unwrap();
         for cut in 0..=whole.len() {
             std::fs::write(&path, &whole[..cut]).unwrap();
-            let mut j = Journal::open(dir.path()).unwrap();
+            let mut j = Journal::open(dir.path(), None).unwrap();
             j.intend("t2", &record("b.png", "2")).unwrap();
             drop(j);
-            let s = State::load(dir.path()).unwrap();
-            assert!(s.get("b.png").is_some(), "cut at {cut}");
-            assert_eq!(s.get("ä.png").is_some_and(|k| k.done.is_some()), cut == whole.len(), "cut at {cut}");
+            let s = State::load(dir.path(), None).unwrap();
+            assert!(s.get("b.png").next().is_some(), "cut at {cut}");
+            assert_eq!(s.get("ä.png").any(|k| k.done.is_some()), cut == whole.len(), "cut at {cut}");
         }
     }
 
@@ -365,7 +531,33 @@ mod tests {
             b"{\"journal\":\"lastmile\",\"version\":1}\n\x00\x00\n{\"done\":{\"output\":\"a\",\"sha256\":\"1\"}}\n",
         )
         .unwrap();
-        assert!(s.get("a").is_none(), "done without an intent says nothing");
+        assert!(s.get("a").next().is_none(), "done without an intent says nothing");
+    }
+
+    #[test]
+    fn sources_and_settings_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in ["in/a", "out"] {
+            std::fs::create_dir_all(dir.path().join(folder)).unwrap();
+        }
+        let (root, source) = (dir.path().join("out"), dir.path().join("in/a/5% x.png"));
+        std::fs::write(&source, b"").unwrap();
+        let told = beside(&root, &source).unwrap();
+        assert_eq!(told, "../in/a/5%25 x.png");
+        assert_eq!(root.join(decode(&told)).canonicalize().unwrap(), source.canonicalize().unwrap());
+
+        let settings = Settings { size: crate::upscale::size::Size::Scale(2.0), ..Settings::default() };
+        let mut j = Journal::open(&root, None).unwrap();
+        j.know("h", &settings).unwrap();
+        j.know("h", &settings).unwrap();
+        j.intend("t", &record("b.png", "2")).unwrap();
+        j.intend("t", &record("a.png", "1")).unwrap();
+        drop(j);
+        let s = State::load(&root, None).unwrap();
+        assert_eq!(s.settings("h"), Some(&settings));
+        assert_eq!(s.records().iter().map(|r| r.output.as_str()).collect::<Vec<_>>(), ["a.png", "b.png"]);
+        let text = std::fs::read_to_string(root.join(STATE).join("journal.jsonl")).unwrap();
+        assert_eq!(text.matches("colour_lock").count(), 1 + 2, "once, and in two plans");
     }
 
     #[test]
@@ -375,6 +567,7 @@ mod tests {
         {
             use std::os::unix::ffi::OsStrExt;
             assert_eq!(percent(OsStr::from_bytes(b"a\xffb")), "a%FFb");
+            assert_eq!(decode("a%FFb/100%25/50%.png").as_os_str().as_bytes(), b"a\xffb/100%/50%.png");
         }
     }
 }

@@ -3,15 +3,19 @@
 //! [`plan::plan`] turns paths into jobs, [`Batch::open`] compares them with the journal, and [`Batch::run`] works on what is left:
 //! several jobs at once, each on a thread of its own. A job reads its source, makes a temp file in `OUT/.lastmile/tmp`, announces
 //! it in the journal and renames it. A job that fails or panics fails alone; a device that fails stops the run.
+//!
+//! Over 500 lines because a run is one story: what is there, what is made, how it becomes final, what is said.
 
 mod commit;
 pub mod events;
+pub mod hot;
 pub mod journal;
 pub mod names;
 pub mod plan;
+pub mod shard;
 mod triage;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -55,6 +59,9 @@ pub struct Options {
     pub overwrite: bool,
     /// Only what failed last time.
     pub retry_failed: bool,
+    /// A hot folder, where sources come and go: what stands in the way of an output, or was made from a source of another
+    /// name, fails that one file.
+    pub hot: bool,
 }
 
 /// What a run came to.
@@ -69,7 +76,12 @@ pub struct Summary {
     /// Pixels and bytes of the outputs made in this run.
     pub pixels: u64,
     pub bytes: u64,
+    /// Outputs whose source had a C2PA manifest, which is kept beside them.
+    pub c2pa: usize,
     pub failures: Vec<Failure>,
+    /// Outputs of this run that were inspected, and those of them with findings.
+    pub inspected: usize,
+    pub flagged: usize,
     pub interrupted: bool,
     /// What stopped the run, if not the user: a device, the runtime, a model, the journal.
     pub fatal: Option<Error>,
@@ -99,6 +111,8 @@ pub struct Batch {
     skipped: Vec<(usize, Record)>,
     /// Outputs that `--overwrite` lets us replace, or ours: those that existed when the run began.
     existing: Vec<bool>,
+    /// Why an item will fail, by index; only in hot folders.
+    blocked: HashMap<usize, String>,
 }
 
 impl Batch {
@@ -107,8 +121,8 @@ impl Batch {
     /// # Errors
     /// Usage errors: another run works there; files that are not ours stand where outputs shall go and `overwrite` is off.
     pub fn open(planned: Planned, options: Options) -> Result<Self> {
-        let journal = Journal::open(&planned.root)?;
-        sweep(&planned.root)?;
+        let journal = Journal::open(&planned.root, planned.shard.as_ref())?;
+        sweep(&planned)?;
         Self::ready(planned, options, Some(journal))
     }
 
@@ -122,14 +136,21 @@ impl Batch {
         let state = match &journal {
             Some(j) => j.state(),
             None => {
-                loaded = journal::State::load(&planned.root)?;
+                loaded = journal::State::load(&planned.root, planned.shard.as_ref())?;
                 &loaded
             }
         };
         let verdicts = triage::triage(&planned, &options, state)?;
         let only = if options.retry_failed { Some(events::read_failed(&planned.root)?) } else { None };
-        let mut batch =
-            Self { existing: vec![false; planned.items.len()], planned, options, journal: None, todo: Vec::new(), skipped: Vec::new() };
+        let mut batch = Self {
+            existing: vec![false; planned.items.len()],
+            planned,
+            options,
+            journal: None,
+            todo: Vec::new(),
+            skipped: Vec::new(),
+            blocked: HashMap::new(),
+        };
         let mut foreign = Vec::new();
         let mut recovered = Vec::new();
         for (i, verdict) in verdicts.into_iter().enumerate() {
@@ -141,12 +162,20 @@ impl Batch {
             match verdict {
                 Verdict::Same { record, pending } => {
                     if pending {
-                        recovered.push((record.output.clone(), record.sha256.clone()));
+                        recovered.push((*record).clone());
                     }
                     batch.skipped.push((i, *record));
                 }
-                Verdict::Foreign if !batch.options.overwrite => foreign.push(batch.planned.root.join(&item.output)),
-                Verdict::New | Verdict::Ours | Verdict::Foreign => batch.todo.push(i),
+                Verdict::Foreign if !batch.options.overwrite && !batch.options.hot => foreign.push(batch.planned.root.join(&item.output)),
+                Verdict::Foreign if !batch.options.overwrite => {
+                    batch.blocked.insert(i, "was not made by this program, or changed since".into());
+                    batch.todo.push(i);
+                }
+                Verdict::Ours(Some(source)) if batch.options.hot && !journal::is_named(&source, &item.source) => {
+                    batch.blocked.insert(i, format!("was made from {source}"));
+                    batch.todo.push(i);
+                }
+                Verdict::New | Verdict::Ours(_) | Verdict::Foreign => batch.todo.push(i),
             }
         }
         if let Some(first) = foreign.first() {
@@ -159,7 +188,7 @@ impl Batch {
             ));
         }
         if let Some(j) = journal.as_mut().filter(|_| !recovered.is_empty()) {
-            j.finish(&recovered)?;
+            j.adopt(&recovered)?;
         }
         batch.journal = journal.map(Mutex::new);
         Ok(batch)
@@ -215,7 +244,7 @@ impl Batch {
             settled: Mutex::new(HashSet::new()),
             start: &start,
         };
-        let tmp = tmp(&self.planned.root);
+        let tmp = tmp(&self.planned);
         if !self.todo.is_empty() {
             std::fs::create_dir_all(&tmp).map_err(|e| Error::io(&tmp, e))?;
         }
@@ -250,10 +279,10 @@ impl Batch {
         summary.left = self.todo.len() - summary.done - summary.failed;
         summary.interrupted = summary.left > 0 && summary.fatal.is_none() && stop.load(Ordering::Relaxed);
         summary.seconds = clock.elapsed().as_secs_f64();
-        sweep(&self.planned.root)?;
+        sweep(&self.planned)?;
         // Failures of earlier runs stay listed until their file came out well or failed again.
         settled.extend(self.skipped.iter().map(|(_, r)| r.output.clone()));
-        events::write_failed(&self.planned.root, &summary.failures, &settled)?;
+        events::write_failed(&self.planned, &summary.failures, &settled)?;
         let end =
             End { done: summary.done, skipped: summary.skipped, failed: summary.failed, held: 0, flagged: 0, seconds: summary.seconds };
         listener.event(&Event::End(end));
@@ -261,17 +290,20 @@ impl Batch {
     }
 }
 
-fn tmp(root: &Path) -> PathBuf {
-    root.join(STATE).join("tmp")
+fn tmp(planned: &Planned) -> PathBuf {
+    planned.root.join(STATE).join(journal::state_name("tmp", planned.shard.as_ref(), ""))
 }
 
-/// Removes temp files that a killed run left, and their folder.
-fn sweep(root: &Path) -> Result<()> {
-    let dir = tmp(root);
-    match std::fs::remove_dir_all(&dir) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(&dir, e)),
-        _ => Ok(()),
+/// Removes temp files that a killed run left, and their folder; a run of the whole also those of parts.
+fn sweep(planned: &Planned) -> Result<()> {
+    let all = if planned.shard.is_some() { vec![tmp(planned)] } else { journal::state_files(&planned.root, "tmp", "")? };
+    for dir in all {
+        match std::fs::remove_dir_all(&dir) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io(&dir, e)),
+            _ => {}
+        }
     }
+    Ok(())
 }
 
 /// What the workers share.
@@ -299,7 +331,7 @@ impl Run<'_> {
             let item = &self.batch.planned.items[index];
             let clock = Instant::now();
             self.listener.begin(item);
-            let temp = tmp(&self.batch.planned.root).join(format!("{}", item.job));
+            let temp = tmp(&self.batch.planned).join(format!("{}", item.job));
             let made = catch_unwind(AssertUnwindSafe(|| self.make(index, item, &temp, commits))).unwrap_or_else(|p| Err(panicked(&*p)));
             if made.is_err() {
                 let _ = std::fs::remove_file(&temp);
@@ -312,6 +344,10 @@ impl Run<'_> {
         let options = &self.batch.options;
         let bytes = read(&item.source)?;
         let output = self.batch.planned.root.join(&item.output);
+        if let Some(why) = self.batch.blocked.get(&index) {
+            let what = format!("what stands at {} {why}; it is kept", output.display());
+            return Err(Error::input(&item.source, what, "another name for the source, or --name '{stem}_{ext}'"));
+        }
         if output.is_dir() {
             return Err(Error::output(&output, "a folder stands where this file shall go", "move the folder away, or --name"));
         }
@@ -323,7 +359,12 @@ impl Run<'_> {
         let progress = |share: f64| self.listener.progress(item, share);
         let job = Job { source: &item.source, bytes, output: temp, settings: &settings, limits: options.limits };
         let waiting = self.batch.todo.len().saturating_sub(self.next.load(Ordering::Relaxed));
-        let done = self.process.process(job, Hooks { stop: self.stop, progress: &progress, observer: None, waiting })?;
+        let mut done = self.process.process(job, Hooks { stop: self.stop, progress: &progress, observer: None, waiting })?;
+        if let Some(store) = &done.c2pa {
+            let beside = self.keep_c2pa(index, &output, store)?;
+            let name = beside.file_name().unwrap_or_default().display();
+            done.notes.push(format!("its C2PA manifest is kept beside the result as {name}"));
+        }
         let size = std::fs::metadata(temp).map_err(|e| Error::io(temp, e))?.len();
         let record = Record {
             key: journal::key(&source_sha256, &settings_hash, &options.model),
@@ -332,11 +373,13 @@ impl Run<'_> {
             bytes: size,
             width: done.width,
             height: done.height,
+            source: journal::beside(&self.batch.planned.root, &item.source)?,
             source_sha256,
             settings: settings_hash,
             model: options.model.clone(),
             pixels: journal::PIXELS,
             plan: done.plan,
+            c2pa: done.c2pa.is_some(),
             notes: done.notes,
         };
         if let Some(dir) = output.parent() {
@@ -350,11 +393,35 @@ impl Run<'_> {
             ));
         }
         let name = format!("tmp/{}", item.job);
-        lock(self.journal).intend(&name, &record)?;
+        let mut journal = lock(self.journal);
+        journal.know(&record.settings, &settings)?;
+        journal.intend(&name, &record)?;
+        drop(journal);
         std::fs::rename(temp, &output).map_err(|e| Error::output(&output, format!("it cannot be written: {e}"), ""))?;
         // The committer lives until every worker is gone.
         let _ = commits.send(commit::Renamed { path: output, output: record.output.clone(), sha256: record.sha256.clone() });
         Ok(record)
+    }
+
+    /// Keeps a source's C2PA manifest store beside the output that cannot carry it. It is there before the output is, so that a
+    /// run that ends in between makes both again.
+    fn keep_c2pa(&self, index: usize, output: &Path, store: &[u8]) -> Result<PathBuf> {
+        let beside = crate::codec::sidecar(output);
+        match std::fs::read(&beside) {
+            Ok(there) if there == store => return Ok(beside),
+            Ok(_) if !self.batch.existing[index] && !self.batch.options.overwrite => {
+                let what = "the source's C2PA manifest goes here, and another file is there already";
+                return Err(Error::output(&beside, what, "--overwrite to replace it, or another folder after -o"));
+            }
+            _ => {}
+        }
+        if let Some(dir) = beside.parent() {
+            std::fs::create_dir_all(dir).map_err(|e| Error::output(dir, format!("the folder cannot be created: {e}"), ""))?;
+        }
+        let temp = tmp(&self.batch.planned).join(format!("{index}.c2pa"));
+        std::fs::write(&temp, store).map_err(|e| Error::io(&temp, e))?;
+        std::fs::rename(&temp, &beside).map_err(|e| Error::output(&beside, format!("it cannot be written: {e}"), ""))?;
+        Ok(beside)
     }
 
     fn report(&self, item: &Item, made: Result<Record>, took: Duration) {
@@ -363,6 +430,7 @@ impl Run<'_> {
                 lock(&self.settled).insert(record.output.clone());
                 let mut summary = lock(&self.summary);
                 summary.done += 1;
+                summary.c2pa += usize::from(record.c2pa);
                 summary.bytes += record.bytes;
                 summary.pixels += record.width as u64 * record.height as u64;
                 drop(summary);

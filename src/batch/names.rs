@@ -1,11 +1,10 @@
-//! Output names: formats by extension, `--name` templates, and clashes settled so that no file is ever lost.
+//! Output names: pictures by extension, and clashes settled so that no file is ever lost.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use crate::codec::Format;
-use crate::error::{Error, Result};
 
 /// The longest file name, in bytes, that every common file system takes.
 const LONGEST: usize = 255;
@@ -23,127 +22,10 @@ pub enum Kind {
 
 /// Judges a file by its extension, upper or lower case.
 pub fn kind(path: &Path) -> Kind {
-    let ext = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
-    Kind::Picture(match ext.as_deref() {
-        Some("png" | "apng") => Format::Png,
-        Some("jpg" | "jpeg" | "jpe" | "jfif") => Format::Jpeg,
-        Some("webp") => Format::WebP,
-        Some("tif" | "tiff") => Format::Tiff,
-        Some("gif") => Format::Gif,
-        Some("bmp" | "dib") => Format::Bmp,
-        Some("pnm" | "ppm" | "pgm" | "pbm" | "pam") => Format::Pnm,
-        Some("qoi") => Format::Qoi,
-        Some("heic" | "heif" | "avif" | "jxl" | "psd" | "exr" | "hdr" | "tga" | "jp2") => return Kind::Unreadable,
-        _ => return Kind::Other,
-    })
-}
-
-/// Judges a file by its first bytes, for arguments without a telling extension.
-pub fn sniff(head: &[u8]) -> Option<Format> {
-    Some(match head {
-        [0x89, b'P', b'N', b'G', ..] => Format::Png,
-        [0xFF, 0xD8, 0xFF, ..] => Format::Jpeg,
-        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Format::WebP,
-        [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Format::Tiff,
-        [b'G', b'I', b'F', b'8', ..] => Format::Gif,
-        [b'B', b'M', ..] => Format::Bmp,
-        [b'P', b'1'..=b'7', b'\n' | b' ' | b'\r' | b'\t', ..] => Format::Pnm,
-        [b'q', b'o', b'i', b'f', ..] => Format::Qoi,
-        _ => return None,
-    })
-}
-
-/// The container a source of `format` is written in under `--format keep`.
-pub fn kept(format: Format) -> Format {
-    match format {
-        Format::Gif | Format::Bmp | Format::Pnm | Format::Qoi => Format::Png,
-        other => other,
-    }
-}
-
-/// The usual extension of a format that is written.
-pub fn extension(format: Format) -> &'static str {
-    match format {
-        Format::Png => "png",
-        Format::Jpeg => "jpg",
-        Format::WebP => "webp",
-        Format::Tiff => "tiff",
-        Format::Gif => "gif",
-        Format::Bmp => "bmp",
-        Format::Pnm => "pnm",
-        Format::Qoi => "qoi",
-    }
-}
-
-/// A file-name pattern: `{stem}`, `{w}`, `{h}` and `{ext}` (the source's) are filled in; the extension is added after it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Template(Vec<Part>);
-
-#[derive(Debug, Clone, PartialEq)]
-enum Part {
-    Text(String),
-    Stem,
-    Ext,
-    Width,
-    Height,
-}
-
-impl std::str::FromStr for Template {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        const HINT: &str = "--name '{stem}_{w}x{h}' (the extension is added by itself)";
-        let wrong = |what: String| Error::usage("--name", what, HINT);
-        let mut parts = Vec::new();
-        let mut rest = text;
-        while let Some(at) = rest.find(['{', '}']) {
-            if at > 0 {
-                parts.push(Part::Text(rest[..at].into()));
-            }
-            let close = rest[at..].find('}').filter(|_| rest[at..].starts_with('{'));
-            let close = close.ok_or_else(|| wrong(format!("`{text}` has a brace without its partner")))?;
-            parts.push(match &rest[at + 1..at + close] {
-                "stem" => Part::Stem,
-                "ext" => Part::Ext,
-                "w" | "width" => Part::Width,
-                "h" | "height" => Part::Height,
-                other => return Err(wrong(format!("`{{{other}}}` is not known; there are {{stem}}, {{ext}}, {{w}} and {{h}}"))),
-            });
-            rest = &rest[at + close + 1..];
-        }
-        if !rest.is_empty() {
-            parts.push(Part::Text(rest.into()));
-        }
-        let bad = |c: char| c.is_control() || "/\\:*?\"<>|".contains(c);
-        if let Some(c) = parts.iter().find_map(|p| if let Part::Text(t) = p { t.chars().find(|c| bad(*c)) } else { None }) {
-            return Err(wrong(format!("`{}` cannot stand in a file name", c.escape_default())));
-        }
-        if text.starts_with('.') || parts.is_empty() {
-            return Err(wrong(format!("`{text}` is no file name")));
-        }
-        Ok(Self(parts))
-    }
-}
-
-impl Template {
-    /// Whether the pattern needs the result's size.
-    pub fn needs_size(&self) -> bool {
-        self.0.iter().any(|p| matches!(p, Part::Width | Part::Height))
-    }
-
-    /// The file name without extension.
-    pub fn stem(&self, source: &Path, size: (usize, usize)) -> OsString {
-        let mut name = OsString::new();
-        for part in &self.0 {
-            match part {
-                Part::Text(t) => name.push(t),
-                Part::Stem => name.push(source.file_stem().unwrap_or_default()),
-                Part::Ext => name.push(source.extension().unwrap_or_default()),
-                Part::Width => name.push(size.0.to_string()),
-                Part::Height => name.push(size.1.to_string()),
-            }
-        }
-        name
+    match Format::from_path(path) {
+        Some(format) => Kind::Picture(format),
+        None if Format::is_foreign_picture(path) => Kind::Unreadable,
+        None => Kind::Other,
     }
 }
 
@@ -290,23 +172,11 @@ mod tests {
     }
 
     #[test]
-    fn templates() {
-        let t: Template = "{stem}_{w}x{h}".parse().unwrap();
-        assert!(t.needs_size());
-        assert_eq!(t.stem(Path::new("a/hero.final.png"), (8, 9)), "hero.final_8x9");
-        for bad in ["{nope}", "a/b", "{stem", "stem}", "", ".x"] {
-            let e = bad.parse::<Template>().unwrap_err().to_string();
-            assert!(e.starts_with("--name: ") && e.contains("try:"), "{e}");
-        }
-    }
-
-    #[test]
-    fn extensions_and_first_bytes() {
+    fn extensions() {
         assert_eq!(kind(Path::new("A.JPeG")), Kind::Picture(Format::Jpeg));
         assert_eq!(kind(Path::new("a.heic")), Kind::Unreadable);
         assert_eq!(kind(Path::new("png")), Kind::Other);
-        assert_eq!(sniff(b"RIFF\0\0\0\0WEBPVP8 "), Some(Format::WebP));
-        assert_eq!(sniff(b"hello"), None);
+        assert_eq!(kind(Path::new("a.mpo")), Kind::Picture(Format::Jpeg));
     }
 
     proptest! {

@@ -12,9 +12,11 @@ use std::path::{Path, PathBuf};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use walkdir::WalkDir;
 
-use super::names::{self, Kind, Template, Wish};
+use super::names::{self, Kind, Wish};
+use super::shard::Shard;
 use crate::codec::Format;
 use crate::error::{Error, Result};
+use crate::recipe::Template;
 
 /// What was asked for.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +31,8 @@ pub struct Request {
     /// Globs on the path below the input folder (`*` crosses folders) or on the file's name alone.
     pub include: Vec<String>,
     pub exclude: Vec<String>,
+    /// Only this part of all outputs.
+    pub shard: Option<Shard>,
 }
 
 /// One source and where its result goes.
@@ -50,6 +54,8 @@ pub struct Planned {
     pub items: Vec<Item>,
     /// Files in input folders that are no pictures.
     pub others: usize,
+    /// The part of the job that `items` is, if it is not the whole.
+    pub shard: Option<Shard>,
     /// What a person should know: links that loop, folders that cannot be read.
     pub notes: Vec<String>,
 }
@@ -83,7 +89,7 @@ pub fn plan(request: &Request, size: &dyn Fn(&Path) -> Result<(usize, usize)>) -
     }
     let real_root = real(&root)?;
 
-    let mut planned = Planned { root, ..Planned::default() };
+    let mut planned = Planned { root, shard: request.shard, ..Planned::default() };
     let mut found = Vec::new();
     let mut folder_given = false;
     for input in &request.inputs {
@@ -130,13 +136,12 @@ pub fn plan(request: &Request, size: &dyn Fn(&Path) -> Result<(usize, usize)>) -
         ));
     }
 
-    let formats: Vec<Format> =
-        found.iter().map(|f| request.format.unwrap_or_else(|| names::kept(f.format.unwrap_or(Format::Png)))).collect();
+    let formats: Vec<Format> = found.iter().map(|f| request.format.unwrap_or_else(|| f.format.unwrap_or(Format::Png).kept())).collect();
     let outputs = if as_file {
         let Kind::Picture(format) = names::kind(&request.output) else {
             return Err(Error::Internal("a file output without a format".into()));
         };
-        if request.format.is_some_and(|f| f != format) || names::kept(format) != format {
+        if request.format.is_some_and(|f| f != format) || format.kept() != format {
             let hint = "an output name that ends in .png, .jpg, .webp or .tiff, and no other --format";
             return Err(Error::usage("-o", format!("{} does not fit the format to write", request.output.display()), hint));
         }
@@ -147,6 +152,9 @@ pub fn plan(request: &Request, size: &dyn Fn(&Path) -> Result<(usize, usize)>) -
             format,
         });
         refuse_sources(&planned, &found)?;
+        if let Some(shard) = &request.shard {
+            planned.items.retain(|i| shard.takes(&i.output));
+        }
         return Ok(planned);
     } else {
         let wishes: Vec<Wish> = found.iter().zip(&formats).map(|(f, format)| wish(f, *format, request, size)).collect();
@@ -160,6 +168,9 @@ pub fn plan(request: &Request, size: &dyn Fn(&Path) -> Result<(usize, usize)>) -
         .map(|(i, ((f, output), format))| Item { job: i + 1, source: f.source.clone(), output, format })
         .collect();
     refuse_sources(&planned, &found)?;
+    if let Some(shard) = &request.shard {
+        planned.items.retain(|i| shard.takes(&i.output));
+    }
     Ok(planned)
 }
 
@@ -170,8 +181,8 @@ fn wish(f: &Found, format: Format, request: &Request, size: &dyn Fn(&Path) -> Re
     };
     let source_ext = f.source.extension().unwrap_or_default().to_os_string();
     // The source's own spelling (.JPG, .jpeg, .tif) stays if its format does.
-    let same = matches!(names::kind(&f.source), Kind::Picture(own) if own == format && names::kept(own) == own);
-    let ext = if same { source_ext.clone() } else { OsString::from(names::extension(format)) };
+    let same = matches!(names::kind(&f.source), Kind::Picture(own) if own == format && own.kept() == own);
+    let ext = if same { source_ext.clone() } else { OsString::from(format.extension()) };
     let source_folder = f.source.parent().and_then(Path::file_name).unwrap_or_default().to_os_string();
     Wish { folder: f.below.clone(), stem, ext, source_ext, source_folder }
 }
@@ -308,7 +319,7 @@ fn real(folder: &Path) -> Result<PathBuf> {
 fn sniff(path: &Path) -> Option<Format> {
     let mut head = Vec::new();
     std::fs::File::open(path).ok()?.take(16).read_to_end(&mut head).ok()?;
-    names::sniff(&head)
+    Format::sniff(&head)
 }
 
 struct Filter {

@@ -21,8 +21,8 @@ pub enum Verdict {
     New,
     /// The output is there, from this source with these settings. `pending`: the journal does not say so yet.
     Same { record: Box<Record>, pending: bool },
-    /// We made what is there; it may be replaced.
-    Ours,
+    /// We made what is there, from a source of this name if that is known; it may be replaced.
+    Ours(Option<String>),
     /// Somebody else made or changed it.
     Foreign,
 }
@@ -33,6 +33,13 @@ pub fn settings(options: &Options, item: &Item) -> Result<(Settings, String)> {
     let e = &mut settings.encoding;
     e.format = item.format;
     e.lossless &= e.format == Format::WebP;
+    e.small &= e.format == Format::Png;
+    e.progressive &= e.format == Format::Jpeg;
+    e.chroma_420 &= e.format == Format::Jpeg;
+    if !e.is_lossy() {
+        settings.max_kb = None;
+    }
+    let e = &mut settings.encoding;
     e.quality = match (e.format, e.quality) {
         (Format::Jpeg, 0) => 95,
         (Format::WebP, 0) => 92,
@@ -59,7 +66,9 @@ pub fn triage(planned: &Planned, options: &Options, state: &State) -> Result<Vec
             scope.spawn(|| {
                 while let Some(&i) = existing.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let item = &planned.items[i];
-                    match judge(&planned.root.join(&item.output), item, options, state.get(&journal::encode(&item.output))) {
+                    let name = journal::encode(&item.output);
+                    let known: Vec<&Known> = state.get(&name).collect();
+                    match judge(&planned.root.join(&item.output), item, options, &known) {
                         Ok(v) => lock(&verdicts)[i] = v,
                         Err(e) => *lock(&failed) = Some(e),
                     }
@@ -73,47 +82,85 @@ pub fn triage(planned: &Planned, options: &Options, state: &State) -> Result<Vec
     }
 }
 
-fn judge(output: &Path, item: &Item, options: &Options, known: Option<&Known>) -> Result<Verdict> {
+fn judge(output: &Path, item: &Item, options: &Options, known: &[&Known]) -> Result<Verdict> {
     let Ok(meta) = output.metadata() else {
         // A link to nowhere.
         return Ok(Verdict::Foreign);
     };
     if meta.is_dir() {
         // Never replaced; its job says so.
-        return Ok(Verdict::Ours);
+        return Ok(Verdict::Ours(None));
     }
-    let Some(known) = known else { return Ok(Verdict::Foreign) };
-    let mut hash = None;
-    // Hashing is put off until something depends on it.
-    let mut is = |record: &Record| -> Result<bool> {
-        if record.bytes != meta.len() {
+    let mut look = Look { output, item, options, bytes: meta.len(), hash: None, key: None };
+    let mut best = Verdict::Foreign;
+    for known in known {
+        match look.judge(known)? {
+            same @ Verdict::Same { .. } => return Ok(same),
+            ours @ Verdict::Ours(_) => best = ours,
+            _ => {}
+        }
+    }
+    Ok(best)
+}
+
+/// What stands in an item's place. Hashing is put off until something depends on it.
+struct Look<'a> {
+    output: &'a Path,
+    item: &'a Item,
+    options: &'a Options,
+    bytes: u64,
+    hash: Option<String>,
+    /// Of the result that is wanted; empty where the source cannot be read.
+    key: Option<String>,
+}
+
+impl Look<'_> {
+    /// Whether it is what this record is about.
+    fn is(&mut self, record: &Record) -> Result<bool> {
+        if record.bytes != self.bytes {
             return Ok(false);
         }
-        if hash.is_none() {
-            hash = Some(journal::sha256_file(output)?);
+        if self.hash.is_none() {
+            self.hash = Some(journal::sha256_file(self.output)?);
         }
-        Ok(hash.as_deref() == Some(&record.sha256))
-    };
-    let key = || -> Option<String> {
-        let source = journal::sha256_file(&item.source).ok()?;
-        let (_, settings) = settings(options, item).ok()?;
-        Some(journal::key(&source, &settings, &options.model))
-    };
-    if let Some(record) = &known.pending {
-        if is(record)? {
-            let same = key().is_some_and(|k| k == record.key);
-            return Ok(if same { Verdict::Same { record: Box::new(record.clone()), pending: true } } else { Verdict::Ours });
-        }
-        // Announced, then the machine lost power before the data reached the disk.
-        if meta.len() == 0 {
-            return Ok(Verdict::Ours);
-        }
+        Ok(self.hash.as_deref() == Some(&record.sha256))
     }
-    let Some(record) = &known.done else { return Ok(Verdict::Foreign) };
-    // After an announcement that came to nothing, the size alone is not enough.
-    let whole = if known.pending.is_some() { is(record)? } else { record.bytes == meta.len() };
-    if whole && key().is_some_and(|k| k == record.key) {
-        return Ok(Verdict::Same { record: Box::new(record.clone()), pending: false });
+
+    /// Whether a record is about the result that is wanted.
+    fn wanted(&mut self, record: &Record) -> bool {
+        let key = self.key.get_or_insert_with(|| {
+            let known = || -> Option<String> {
+                let source = journal::sha256_file(&self.item.source).ok()?;
+                let (_, settings) = settings(self.options, self.item).ok()?;
+                Some(journal::key(&source, &settings, &self.options.model))
+            };
+            known().unwrap_or_default()
+        });
+        *key == record.key
     }
-    Ok(if is(record)? { Verdict::Ours } else { Verdict::Foreign })
+
+    /// What one journal's word comes to.
+    fn judge(&mut self, known: &Known) -> Result<Verdict> {
+        if let Some(record) = &known.pending {
+            if self.is(record)? {
+                let same = self.wanted(record);
+                return Ok(if same { Verdict::Same { record: Box::new(record.clone()), pending: true } } else { made(record) });
+            }
+            // Announced, then the machine lost power before the data reached the disk.
+            if self.bytes == 0 {
+                return Ok(made(record));
+            }
+        }
+        let Some(record) = &known.done else { return Ok(Verdict::Foreign) };
+        // After an announcement that came to nothing, the size alone is not enough.
+        let whole = if known.pending.is_some() { self.is(record)? } else { record.bytes == self.bytes };
+        if whole && self.wanted(record) {
+            return Ok(Verdict::Same { record: Box::new(record.clone()), pending: false });
+        }
+        Ok(if self.is(record)? { made(record) } else { Verdict::Foreign })
+    }
+}
+
+fn made(record: &Record) -> Verdict {
+    Verdict::Ours((!record.source.is_empty()).then(|| record.source.clone()))
 }

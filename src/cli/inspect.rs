@@ -10,15 +10,16 @@ use std::time::Instant;
 use clap::ValueEnum;
 use walkdir::WalkDir;
 
-use super::{Globals, out, say, upscale, values};
+use super::{Globals, job, out, say};
 use crate::batch::journal::{STATE, percent};
 use crate::batch::names::{self, Kind};
-use crate::codec::{self, Encoding, Format, Limits, Metadata};
+use crate::codec::{self, Encoding, Limits, Metadata};
 use crate::error::{Error, Exit};
 use crate::image::Channels;
 use crate::inspect::plane::Plane;
 use crate::inspect::{self, Inspection, Report, Tier, Verdict};
 use crate::pipeline::inspection::{Subject, inspect_file};
+use crate::recipe::text;
 use crate::resample::Filter;
 use crate::upscale::engine::Engine;
 use crate::upscale::machine;
@@ -50,7 +51,7 @@ pub struct Args {
     #[arg(long, value_name = "VERDICT")]
     fail_on: Option<Gate>,
     /// Refuse larger pictures, in pixels
-    #[arg(long, value_name = "N", value_parser = values::max_pixels, default_value = "1G")]
+    #[arg(long, value_name = "N", value_parser = text::max_pixels, default_value = "1G")]
     max_pixels: u64,
 }
 
@@ -86,7 +87,7 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
         TierName::Standard => Tier::Standard,
         TierName::Hero => Tier::Hero,
     };
-    let limits = Limits { max_pixels: args.max_pixels };
+    let limits = Limits { max_pixels: args.max_pixels, ..Limits::default() };
     let engine = engine(sources.is_some(), globals)?;
     let mut json = globals.json.as_ref().map(super::JsonTarget::open).transpose()?;
     let mut reports: Vec<(usize, Report)> = Vec::new();
@@ -156,7 +157,7 @@ fn engine(wanted: bool, globals: &Globals) -> crate::Result<Engine> {
         return Ok(Engine::resample_only());
     }
     let memory = machine::memory().map_or(2 << 30, |m| m.available / 4);
-    let engine = upscale::faithful_engine(globals, memory)?;
+    let engine = job::faithful_engine(globals, memory)?;
     match engine.start() {
         Ok(_) => Ok(engine),
         Err(e @ Error::Runtime { .. }) => {
@@ -223,7 +224,7 @@ fn draw(beside: &Path, detector: &str, map: &Plane, (width, height): (usize, usi
         std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
     }
     let large = map.resize(width, height, Filter::Bilinear)?;
-    let encoding = Encoding { format: Format::Png, quality: 0, lossless: true, bits: 8 };
+    let encoding = Encoding::default();
     let mut encoder = codec::encoder(&path, &encoding, width, height, Channels::Grey, &Metadata::default())?;
     encoder.write(&crate::Band { y: 0, width, rows: height, channels: 1, data: large.data })?;
     encoder.finish().map(|_| ())

@@ -6,19 +6,27 @@
 
 #[cfg(feature = "onnx")]
 pub mod bench;
+pub mod compare;
 #[cfg(feature = "onnx")]
 pub mod doctor;
+mod estimate;
+mod flags;
 pub mod import;
 pub mod inspect;
+mod inspecting;
+mod job;
 pub mod meta;
 pub mod models;
 pub mod plan;
 mod progress;
 pub mod pull;
+pub mod recipe;
+pub mod review;
+pub mod run;
 #[cfg(feature = "onnx")]
 pub mod runtime;
 pub mod upscale;
-mod values;
+pub mod watch;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -63,8 +71,13 @@ command goes on where it stopped.
 #[derive(Subcommand)]
 enum Verb {
     Upscale(Box<upscale::Args>),
+    Run(Box<run::Args>),
     Plan(plan::Args),
     Inspect(inspect::Args),
+    Watch(Box<watch::Args>),
+    Recipe(recipe::Args),
+    Review(review::Args),
+    Compare(compare::Args),
     Meta(meta::Args),
     Models(models::Args),
     #[cfg(feature = "onnx")]
@@ -77,8 +90,13 @@ impl Verb {
     fn run(self, globals: &Globals) -> anyhow::Result<Exit> {
         match self {
             Self::Upscale(args) => upscale::run(*args, globals),
+            Self::Run(args) => run::run(*args, globals),
             Self::Plan(args) => plan::run(args, globals),
             Self::Inspect(args) => inspect::run(&args, globals),
+            Self::Watch(args) => watch::run(*args, globals),
+            Self::Recipe(args) => recipe::run(args, globals),
+            Self::Review(args) => review::run(args, globals),
+            Self::Compare(args) => compare::run(args, globals),
             Self::Meta(args) => meta::run(args, globals),
             Self::Models(args) => models::run(args, globals),
             #[cfg(feature = "onnx")]
@@ -135,6 +153,8 @@ pub struct Globals {
     pub ort_dylib_path: Option<PathBuf>,
     /// Where JSON lines go, if wanted.
     pub json: Option<JsonTarget>,
+    /// `SOURCE_DATE_EPOCH`: the time that stands in what is written, seconds since 1970 UTC.
+    pub epoch: Option<i64>,
     /// Whether messages on standard error may be coloured.
     pub color: bool,
     /// -1 quiet, 0 normal, 1 and up verbose.
@@ -183,12 +203,19 @@ impl Globals {
             Color::Never => false,
             Color::Auto => terminal && env("NO_COLOR").is_none(),
         };
+        let epoch = env("SOURCE_DATE_EPOCH").map(|v| {
+            let seconds = v.to_str().and_then(|v| v.trim().parse::<i64>().ok());
+            let wrong = || Error::usage("SOURCE_DATE_EPOCH", format!("`{}` is no number of seconds", v.display()), "unset it");
+            seconds.ok_or_else(wrong)
+        });
+        let epoch = epoch.transpose()?;
         Ok(Self {
             home,
             offline,
             no_install: args.no_install || offline,
             onnxruntime: args.onnxruntime,
             ort_dylib_path: env("ORT_DYLIB_PATH").map(PathBuf::from),
+            epoch,
             json: args.json.map(|p| if p == Path::new("-") { JsonTarget::Stdout } else { JsonTarget::File(p) }),
             color,
             verbosity: if args.quiet { -1 } else { args.verbose.min(9) as i8 },
@@ -287,11 +314,12 @@ mod tests {
         let g = globals(&["--json", "-", "-q"], &[("LASTMILE_HOME", "/h"), ("LASTMILE_OFFLINE", "1"), ("NO_COLOR", "1")]);
         assert_eq!(g.home, std::path::absolute("/h").unwrap());
         assert!(g.offline && g.no_install && !g.color);
-        assert_eq!((g.json, g.verbosity), (Some(JsonTarget::Stdout), -1));
+        assert_eq!((g.json, g.verbosity, g.epoch), (Some(JsonTarget::Stdout), -1, None));
         let g = globals(
             &["-vv", "--json", "a.jsonl", "--color", "always"],
-            &[("LASTMILE_HOME", "/h"), ("LASTMILE_OFFLINE", "0"), ("NO_COLOR", "1")],
+            &[("LASTMILE_HOME", "/h"), ("LASTMILE_OFFLINE", "0"), ("NO_COLOR", "1"), ("SOURCE_DATE_EPOCH", "86400")],
         );
+        assert_eq!(g.epoch, Some(86_400));
         assert!(!g.offline && !g.no_install && g.color);
         assert_eq!((g.json, g.verbosity), (Some(JsonTarget::File("a.jsonl".into())), 2));
     }

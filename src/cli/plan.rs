@@ -1,11 +1,14 @@
 //! `lastmile plan`: what a job would do, with nothing written.
 
-use super::{Globals, upscale};
+use super::{Globals, run, upscale};
 use crate::error::Exit;
 
 /// Say what a job would do; nothing is written
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Example:\n  lastmile plan upscale renders/ -o final/ --long-edge 3840")]
+#[command(after_help = "\
+Examples:
+  lastmile plan upscale renders/ -o final/ --long-edge 3840
+  lastmile plan run poster art/ -o print/")]
 pub struct Args {
     #[command(subcommand)]
     job: Job,
@@ -14,14 +17,19 @@ pub struct Args {
 #[derive(clap::Subcommand, Debug)]
 enum Job {
     Upscale(Box<upscale::Args>),
+    Run(Box<run::Args>),
 }
 
 /// Runs the verb.
 pub fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
     match args.job {
         Job::Upscale(mut args) => {
-            args.dry_run = true;
+            args.once.dry_run = true;
             upscale::run(*args, globals)
+        }
+        Job::Run(mut args) => {
+            args.once.dry_run = true;
+            run::run(*args, globals)
         }
     }
 }

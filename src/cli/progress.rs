@@ -22,7 +22,7 @@ const TOLD: usize = 5;
 /// Draws the events of one run.
 pub struct Progress {
     state: Mutex<State>,
-    /// Megapixels of each job's source, where known.
+    /// How much work each job is, where known; any unit.
     weights: HashMap<usize, f64>,
     verbosity: i8,
 }
@@ -34,15 +34,16 @@ struct State {
     logged: Option<Instant>,
     total: f64,
     files: usize,
-    /// Finished files, and the megapixels in them.
+    /// Finished files, the work in them and the megapixels they made.
     finished: usize,
     weight: f64,
+    made: f64,
     /// Name and share of what is being worked on.
     active: HashMap<usize, (String, f64)>,
 }
 
 impl Progress {
-    /// `weights`: megapixels of the sources to work on, by job; 1 stands for those that are missing.
+    /// `weights`: how much work each job is, in any unit; 1 stands for those that are missing.
     pub fn new(globals: &Globals, weights: HashMap<usize, f64>) -> crate::Result<Self> {
         let json = globals.json.as_ref().map(super::JsonTarget::open).transpose()?;
         let bar = (globals.verbosity >= 0 && io::stderr().is_terminal()).then(|| {
@@ -62,6 +63,7 @@ impl Progress {
             files: 0,
             finished: 0,
             weight: 0.0,
+            made: 0.0,
             active: HashMap::new(),
         };
         Ok(Self { state: Mutex::new(state), weights, verbosity: globals.verbosity })
@@ -82,6 +84,7 @@ impl Progress {
         }
         s.finished += 1;
         s.weight += self.weight(f.job);
+        s.made += (f.width * f.height) as f64 / 1e6;
         let line = match (&f.error, f.status) {
             (Some(e), _) => format!("failed: {}", told(&f.input, &e.message).replace('\n', "\n  ")),
             _ => {
@@ -118,7 +121,7 @@ impl Progress {
         if took < 2.0 || share < 0.005 {
             return String::new();
         }
-        let rate = if self.weights.is_empty() { String::new() } else { format!("  {:.2} MPix/s", share * s.total / took) };
+        let rate = if s.made > 0.0 { format!("  {:.2} MPix/s", s.made / took) } else { String::new() };
         let left = if share < 1.0 { format!("  about {} left", seconds(took * (1.0 / share - 1.0))) } else { String::new() };
         rate + &left
     }
@@ -158,6 +161,7 @@ impl Listener for Progress {
                 self.file(s, f);
                 self.draw(s);
             }
+            Event::Report(_) => {}
             Event::End(_) => {
                 if let Some(bar) = &s.bar {
                     bar.finish_and_clear();
@@ -227,6 +231,13 @@ pub fn closing(s: &Summary, root: &std::path::Path, command: &str) -> String {
     if s.done > 0 && s.seconds > 0.0 {
         let mp = s.pixels as f64 / 1e6;
         let _ = write!(text, ": {mp:.1} MPix made, {} in {}, {:.2} MPix/s", bytes(s.bytes), root.display(), mp / s.seconds);
+    }
+    if s.flagged > 0 {
+        let _ =
+            write!(text, "\n  {} of {} inspected are flagged: lastmile review {}", s.flagged, s.inspected, super::quoted(root.as_os_str()));
+    }
+    if s.c2pa > 0 {
+        let _ = write!(text, "\n  Content Credentials of {} were lost from the results; each manifest is in *.source.c2pa", files(s.c2pa));
     }
     for f in s.failures.iter().take(TOLD) {
         let _ = write!(text, "\n  {}", told(&f.input, &f.message).lines().next().unwrap_or_default());

@@ -23,11 +23,14 @@ pub struct Claim {
     pub manifests: usize,
 }
 
-/// The file that keeps the source's manifest store beside an output: `hero.png` has `hero.source.c2pa`.
+/// The file that keeps the source's manifest store beside an output: `hero.png` has `hero.png.source.c2pa`.
 ///
-/// The name says `source`, because a validator takes `hero.c2pa` as a claim about `hero.png` itself.
+/// The name says `source`, because a validator takes `hero.c2pa` as a claim about `hero.png` itself; and it has the output's
+/// extension, because `hero.png` and `hero.jpg` may stand side by side.
 pub fn sidecar(output: &Path) -> PathBuf {
-    output.with_extension("source.c2pa")
+    let mut name = output.as_os_str().to_os_string();
+    name.push(".source.c2pa");
+    name.into()
 }
 
 /// Boxes and CBOR items nest no deeper than this.
@@ -266,6 +269,6 @@ mod tests {
         for cut in 0..store.len() {
             Claim::read(&store[..cut]);
         }
-        assert_eq!(sidecar(Path::new("a/b.png")), Path::new("a/b.source.c2pa"));
+        assert_eq!(sidecar(Path::new("a/b.png")), Path::new("a/b.png.source.c2pa"));
     }
 }

@@ -19,7 +19,7 @@ pub enum Keep {
 }
 
 /// One `--strip` wish that leaves the rest in place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Strip {
     /// GPS data in EXIF and XMP. Place names stay.
@@ -73,6 +73,17 @@ impl SourceType {
     }
 }
 
+/// What shall become of a source's metadata.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Policy {
+    pub keep: Keep,
+    /// What goes although the rest stays; sorted, so that equal wishes are equal.
+    pub strip: Vec<Strip>,
+    /// Replaces what the source states.
+    pub source_type: Option<SourceType>,
+}
+
 /// One step of a picture's history, for `xmpMM:History`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Event {
@@ -94,10 +105,7 @@ pub struct Changes {
     pub height: usize,
     /// A new resolution, pixels per inch.
     pub dpi: Option<(f64, f64)>,
-    pub keep: Keep,
-    pub strip: Vec<Strip>,
-    /// Replaces what the source states.
-    pub source_type: Option<SourceType>,
+    pub policy: Policy,
     /// Appended to the history, in order; not with [`Keep::Nothing`].
     pub history: Vec<Event>,
 }
@@ -111,27 +119,27 @@ impl Metadata {
         let mut notes = Vec::new();
         let mut m = self.for_output(c.width, c.height, c.dpi);
         let claimed = self.c2pa.as_deref().and_then(c2pa::Claim::read).and_then(|claim| claim.source_types.first().cloned());
-        match c.keep {
+        match c.policy.keep {
             Keep::All => {}
             Keep::Minimal => m = minimal(&m),
             Keep::Nothing => m = Metadata { icc: m.icc, dpi: m.dpi, ..Metadata::default() },
         }
-        if c.strip.contains(&Strip::Gps) {
+        if c.policy.strip.contains(&Strip::Gps) {
             strip_gps(&mut m);
         }
-        if c.strip.contains(&Strip::Prompt) {
+        if c.policy.strip.contains(&Strip::Prompt) {
             strip_prompt(&mut m);
         }
         let stated = m.xmp.as_deref().and_then(Packet::scan).and_then(|p| p.value(IPTC_EXT, "DigitalSourceType"));
-        let from_claim = claimed.filter(|t| stated.is_none() && c.keep != Keep::Nothing && t.starts_with("http"));
+        let from_claim = claimed.filter(|t| stated.is_none() && c.policy.keep != Keep::Nothing && t.starts_with("http"));
         let mut unwritten = false;
-        if let Some(uri) = c.source_type.as_ref().map(SourceType::uri).or(from_claim.clone()) {
+        if let Some(uri) = c.policy.source_type.as_ref().map(SourceType::uri).or(from_claim.clone()) {
             unwritten |= !xmp::set(&mut m.xmp, IPTC_EXT, "Iptc4xmpExt", "DigitalSourceType", &uri);
-            if c.source_type.is_none() && !unwritten {
+            if c.policy.source_type.is_none() && !unwritten {
                 notes.push(format!("its DigitalSourceType ({}) stood in the C2PA claim only and was written to XMP", bare(&uri)));
             }
         }
-        if c.keep != Keep::Nothing {
+        if c.policy.keep != Keep::Nothing {
             for event in &c.history {
                 unwritten |= !append(&mut m, event);
             }
@@ -299,12 +307,12 @@ mod tests {
             width: 8,
             height: 8,
             history: vec![event(2), event(4)],
-            source_type: Some(SourceType::new("trainedalgorithmicmedia").unwrap()),
+            policy: Policy { source_type: Some(SourceType::new("trainedalgorithmicmedia").unwrap()), ..Policy::default() },
             ..Changes::default()
         };
         let (once, notes) = Metadata::default().changed(&changes);
         assert!(notes.is_empty());
-        let (twice, _) = once.changed(&Changes { source_type: None, ..changes });
+        let (twice, _) = once.changed(&Changes { policy: Policy::default(), ..changes });
         assert_eq!(value(&twice, IPTC_EXT, "DigitalSourceType").unwrap(), format!("{VOCABULARY}trainedAlgorithmicMedia"));
         let text = twice.xmp.unwrap();
         let history = Packet::scan(&text).unwrap().structures(XMP_MM, "History");
@@ -353,7 +361,14 @@ mod tests {
     }
 
     fn changed(keep: Keep, strip: &[Strip]) -> Metadata {
-        full().changed(&Changes { width: 4, height: 4, keep, strip: strip.to_vec(), ..Changes::default() }).0
+        full()
+            .changed(&Changes {
+                width: 4,
+                height: 4,
+                policy: Policy { keep, strip: strip.to_vec(), source_type: None },
+                ..Changes::default()
+            })
+            .0
     }
 
     #[test]

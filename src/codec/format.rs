@@ -67,6 +67,17 @@ impl Format {
         Self::from_extension(path.extension()?.to_str()?)
     }
 
+    /// Whether a file is, by its name, a picture of a kind that cannot be read: it deserves a reason rather than silence.
+    pub fn is_foreign_picture(path: &Path) -> bool {
+        const FOREIGN: [&str; 9] = ["heic", "heif", "avif", "jxl", "psd", "exr", "hdr", "tga", "jp2"];
+        path.extension().and_then(|e| e.to_str()).is_some_and(|e| FOREIGN.contains(&e.to_ascii_lowercase().as_str()))
+    }
+
+    /// The format that a picture of this one is written in when none is asked for: its own, or PNG if it cannot be written.
+    pub fn kept(self) -> Self {
+        if self.writes() { self } else { Self::Png }
+    }
+
     /// The format of a file by its first bytes.
     pub fn sniff(bytes: &[u8]) -> Option<Self> {
         let starts = |magic: &[u8]| bytes.starts_with(magic);
@@ -81,11 +92,6 @@ impl Format {
             [b'P', b'1'..=b'7', b' ' | b'\n' | b'\r' | b'\t' | b'#', ..] => Self::Pnm,
             _ => return None,
         })
-    }
-
-    /// Whether files of this format can be read.
-    pub fn reads(self) -> bool {
-        true
     }
 
     /// Whether files of this format can be written.
@@ -106,6 +112,11 @@ impl Format {
     /// Whether the container can hold 16 bits per sample (as this crate writes it).
     pub fn supports_16_bit(self) -> bool {
         matches!(self, Self::Png | Self::Tiff)
+    }
+
+    /// Whether the container can hold one colour channel; WebP writes grey as RGB.
+    pub fn supports_grey(self) -> bool {
+        self != Self::WebP
     }
 
     /// Whether the container can hold an alpha channel. JPEG cannot: alpha is laid over white.
@@ -135,8 +146,7 @@ impl Format {
         if how.bits != 8 && how.bits != 16 {
             return Err(Error::Internal(format!("an encoder was asked for {} bits per sample", how.bits)));
         }
-        let lossy = format == Self::Jpeg || (format == Self::WebP && !how.lossless);
-        if lossy && !(1..=100).contains(&how.quality) {
+        if how.is_lossy() && !(1..=100).contains(&how.quality) {
             return Err(Error::usage("--quality", format!("{} is not in 1..=100", how.quality), "95 for JPEG, 92 for WebP"));
         }
         if width == 0 || height == 0 {
@@ -222,7 +232,7 @@ mod tests {
 
     #[test]
     fn container_limits_come_with_a_suggestion() {
-        let how = |format, bits| Encoding { format, quality: 92, lossless: false, bits };
+        let how = |format, bits| Encoding { format, quality: 92, lossless: false, bits, ..Encoding::default() };
         let p = Path::new("o.webp");
         let e = Format::check(p, &how(Format::WebP, 8), 16_384, 10).unwrap_err();
         assert_eq!(e.kind(), "limit");

@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use jpeg_encoder::{ImageBuffer, JpegColorType, PixelDensity, PixelDensityUnit, SamplingFactor, rgb_to_ycbcr};
+use jpeg_encoder::{ChromaSubsamplingMethod, ImageBuffer, JpegColorType, PixelDensity, PixelDensityUnit, SamplingFactor, rgb_to_ycbcr};
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
@@ -268,6 +268,9 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
         .set_max_height(usize::from(u16::MAX))
         .jpeg_set_out_colorspace(input);
     let broken = |e: &dyn std::fmt::Display| {
+        if let Some(what) = text_mode(&w) {
+            return Error::input(path, what, "copy or download it again, in binary mode");
+        }
         let said = e.to_string();
         Error::input(path, format!("its JPEG picture data is damaged ({})", said.trim().trim_end_matches('.')), AGAIN)
     };
@@ -294,6 +297,25 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
         notes.push(note);
     }
     Ok(Image { width, height, channels, samples: Samples::U8(pixels), format: Format::Jpeg, metadata, notes })
+}
+
+/// Says so if the picture data went through a program that takes files for text and rewrites their line ends, which no
+/// decoder can undo. Compressed data is close to noise: thousands of bytes with many a 0x0a but no 0x0d at all, or with a 0x0d
+/// before each 0x0a, do not happen by chance.
+fn text_mode(w: &Walk<'_>) -> Option<&'static str> {
+    const ENOUGH: usize = 8 << 10;
+    let scans = || w.segments.iter().filter(|s| s.marker == SOS).map(|s| s.whole);
+    let count = |byte: u8| scans().flatten().filter(|&&b| b == byte).count();
+    let (returns, feeds) = (count(b'\r'), count(b'\n'));
+    let pairs = scans().flat_map(|s| s.windows(2)).filter(|p| **p == *b"\r\n").count();
+    if w.scan < ENOUGH || feeds < w.scan / 512 {
+        return None;
+    }
+    match (returns, feeds - pairs) {
+        (0, _) => Some("it was copied as if it were text: every 0x0d byte of its picture data is gone, and the picture is destroyed"),
+        (_, 0) => Some("it was copied as if it were text: a 0x0d was put before every 0x0a byte, and the picture is destroyed"),
+        _ => None,
+    }
 }
 
 /// Metadata alone; the pixels are passed over.
@@ -492,7 +514,13 @@ impl Writer {
         };
         let head = Head { out: out.clone(), passed: 0, insert: segments(channels, metadata), stop: stop.clone() };
         let mut e = jpeg_encoder::Encoder::new(BufWriter::with_capacity(64 << 10, head), how.quality);
-        e.set_sampling_factor(SamplingFactor::F_1_1);
+        if how.chroma_420 {
+            e.set_sampling_factor(SamplingFactor::F_2_2);
+            e.set_chroma_subsampling_method(ChromaSubsamplingMethod::Average);
+        } else {
+            e.set_sampling_factor(SamplingFactor::F_1_1);
+        }
+        e.set_progressive(how.progressive);
         if let Some((x, y)) = metadata.dpi {
             let whole = |v: f64| v.round().clamp(1.0, 65_535.0) as u16;
             e.set_density(PixelDensity { density: (whole(x), whole(y)), unit: PixelDensityUnit::Inches });
@@ -654,5 +682,31 @@ impl Write for Head {
 
     fn flush(&mut self) -> std::io::Result<()> {
         self.out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_in_text_mode_is_told_from_other_damage() {
+        let mut seed = 1u32;
+        let noise: Vec<u8> = std::iter::repeat_with(|| {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 24) as u8
+        })
+        .filter(|&b| b != 0xff)
+        .take(20_000)
+        .collect();
+        let file = |scan: &[u8]| [&b"\xff\xd8\xff\xda\0\x02"[..], scan, b"\xff\xd9"].concat();
+        let said = |scan: &[u8]| text_mode(&walk(&file(scan), false)).unwrap_or_default();
+        assert_eq!(said(&noise), "");
+        let unix: Vec<u8> = noise.iter().map(|&b| if b == b'\r' { b'\n' } else { b }).collect();
+        assert!(said(&unix).contains("every 0x0d"));
+        assert_eq!(said(&unix[..4000]), "", "too little to tell");
+        let windows: Vec<u8> = noise.iter().flat_map(|&b| if b == b'\n' { vec![b'\r', b] } else { vec![b] }).collect();
+        assert!(said(&windows).contains("0x0d was put before"));
+        assert_eq!(said(&[0xa2, 0x8a, 0x28].repeat(9000)), "", "a flat picture has few bytes of any kind");
     }
 }

@@ -323,7 +323,7 @@ mod tests {
             exif: Some(vec![0; 70_000]),
             ..Metadata::default()
         };
-        let how = |format| Encoding { format, quality: 92, lossless: false, bits: 8 };
+        let how = |format| Encoding { format, quality: 92, lossless: false, bits: 8, ..Encoding::default() };
         assert!(losses(&how(Format::Png), Channels::Rgba, &m).is_empty());
         let jpeg = losses(&how(Format::Jpeg), Channels::Rgba, &m).join("\n");
         for word in ["white", "EXIF block (70000 bytes)"] {

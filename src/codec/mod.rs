@@ -30,7 +30,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use c2pa::{Claim, sidecar};
-pub use changes::{Changes, Event, Keep, SOURCE_TYPES, SourceType, Strip};
+pub use changes::{Changes, Event, Keep, Policy, SOURCE_TYPES, SourceType, Strip};
 pub use format::Format;
 pub use generation::{Generation, generation, generation_in};
 pub use metadata::{International, Metadata, Text, losses};
@@ -45,15 +45,29 @@ use crate::image::{Channels, Image};
 pub struct Limits {
     /// Width times height; checked from the header before any pixel is allocated.
     pub max_pixels: u64,
+    /// Take the first frame of an animation rather than refuse it.
+    pub first_frame: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_pixels: 1_000_000_000 }
+        Self { max_pixels: 1_000_000_000, first_frame: false }
     }
 }
 
 impl Limits {
+    /// What is said about an animation of which the first frame is taken.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if animations are refused.
+    fn animation(&self, path: &Path, format: &str, frames: usize) -> Result<String> {
+        let what = format!("this is an animation ({format}, {frames} frames)");
+        if self.first_frame {
+            return Ok(format!("{what}; its first frame was taken"));
+        }
+        Err(Error::input(path, what, "--frames first, or export the frame you need as a still picture"))
+    }
+
     /// Refuses a picture of this stored size if it is empty or too large.
     fn check(&self, path: &Path, width: u64, height: u64) -> Result<()> {
         if width == 0 || height == 0 {
@@ -106,6 +120,26 @@ pub struct Encoding {
     pub lossless: bool,
     /// 8 or 16 bits per sample; formats without 16 bit are refused beforehand.
     pub bits: u8,
+    /// PNG: the smallest file rather than the fastest.
+    pub small: bool,
+    /// JPEG: coarse to fine instead of top to bottom. Takes the memory of the whole picture.
+    pub progressive: bool,
+    /// JPEG: colour at half the resolution in both directions (4:2:0) rather than at full (4:4:4).
+    pub chroma_420: bool,
+}
+
+impl Default for Encoding {
+    /// PNG with 8 bits.
+    fn default() -> Self {
+        Self { format: Format::Png, quality: 0, lossless: false, bits: 8, small: false, progressive: false, chroma_420: false }
+    }
+}
+
+impl Encoding {
+    /// Whether what is written differs from what was given in more than rounding.
+    pub fn is_lossy(&self) -> bool {
+        self.format == Format::Jpeg || (self.format == Format::WebP && !self.lossless)
+    }
 }
 
 /// Reads the header of a file whose first bytes are given (the path is only used in messages).

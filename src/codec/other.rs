@@ -185,13 +185,7 @@ pub(super) fn gif_metadata(path: &Path, bytes: &[u8]) -> Result<(Metadata, Vec<S
 pub(super) fn gif_decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image> {
     let g = gif(path, bytes)?;
     limits.check(path, g.width as u64, g.height as u64)?;
-    if g.frames > 1 {
-        return Err(Error::input(
-            path,
-            format!("this is an animation (GIF, {} frames)", g.frames),
-            "export the frame you need as a still picture",
-        ));
-    }
+    let notes = if g.frames > 1 { vec![limits.animation(path, "GIF", g.frames)?] } else { Vec::new() };
     if g.frames == 0 || !g.complete {
         return Err(Error::input(path, "the GIF data ends before its picture is complete: the file is cut off", AGAIN));
     }
@@ -213,5 +207,5 @@ pub(super) fn gif_decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<I
         (Channels::Rgb, rgb)
     };
     let metadata = Metadata { comment: g.comment, ..Metadata::default() };
-    Ok(Image { width: g.width, height: g.height, channels, samples: Samples::U8(pixels), format: Format::Gif, metadata, notes: Vec::new() })
+    Ok(Image { width: g.width, height: g.height, channels, samples: Samples::U8(pixels), format: Format::Gif, metadata, notes })
 }

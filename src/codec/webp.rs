@@ -135,17 +135,15 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
     let i = info(bytes);
     let (width, height) = i.size.ok_or_else(|| Error::input(path, "the WebP data ends inside its header", AGAIN))?;
     limits.check(path, width as u64, height as u64)?;
+    let mut notes: Vec<String> = i.cut.iter().map(|what| format!("its {what} is cut off and was left out")).collect();
     if i.animated {
-        return Err(Error::input(
-            path,
-            format!("this is an animation (WebP, {} frames)", i.frames),
-            "export the frame you need as a still picture",
-        ));
-    }
-    match i.pixels {
-        Some(true) => {}
-        Some(false) => return Err(Error::input(path, "the WebP data ends inside its picture: the file is cut off", AGAIN)),
-        None => return Err(Error::input(path, "it holds no WebP picture data", AGAIN)),
+        notes.push(limits.animation(path, "WebP", i.frames)?);
+    } else {
+        match i.pixels {
+            Some(true) => {}
+            Some(false) => return Err(Error::input(path, "the WebP data ends inside its picture: the file is cut off", AGAIN)),
+            None => return Err(Error::input(path, "it holds no WebP picture data", AGAIN)),
+        }
     }
     let broken = |e: image::ImageError| Error::input(path, format!("its WebP picture data is damaged ({e})"), AGAIN);
     let mut d = WebPDecoder::new(Cursor::new(bytes)).map_err(broken)?;
@@ -156,7 +154,6 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
     let channels = if d.color_type().has_alpha() { Channels::Rgba } else { Channels::Rgb };
     let mut pixels = zeros::<u8>(path, width * height * channels.count())?;
     d.read_image(&mut pixels).map_err(broken)?;
-    let notes = i.cut.iter().map(|what| format!("its {what} is cut off and was left out")).collect();
     Ok(Image { width, height, channels, samples: Samples::U8(pixels), format: Format::WebP, metadata: i.metadata, notes })
 }
 

@@ -98,6 +98,16 @@ impl Profile {
         self.kind
     }
 
+    /// The curves of the colour channels, if the profile is of the matrix or grey kind.
+    pub(super) fn curves(&self) -> Option<&[Transfer]> {
+        self.curves.as_deref()
+    }
+
+    /// Linear RGB to linear sRGB, if the profile is of the matrix kind.
+    pub(super) fn matrix(&self) -> Option<[[f32; 3]; 3]> {
+        self.matrix
+    }
+
     /// How encoded values map to light: the profile's grey or green curve. `None` where the profile has no such curve
     /// (tables, CMYK) or it does not rise.
     pub fn transfer(&self) -> Option<&Transfer> {
@@ -196,25 +206,45 @@ impl ToSrgb {
                     }
                 }
             }
-            Way::Tables { transform, .. } => {
-                let mut from = vec![0.0; band.width * inputs];
-                let mut to = vec![0.0; band.width * 3];
-                for r in 0..band.rows {
-                    for c in 0..inputs {
-                        from.iter_mut().skip(c).step_by(inputs).zip(band.row(c, r)).for_each(|(v, s)| *v = s.clamp(0.0, 1.0));
-                    }
-                    transform.transform(&from, &mut to).map_err(|e| Error::Internal(format!("colour conversion: {e}")))?;
-                    for c in 0..3 {
-                        out.row_mut(c, r).iter_mut().zip(to.iter().skip(c).step_by(3)).for_each(|(v, s)| *v = *s);
-                    }
-                }
-            }
+            Way::Tables { transform, channels } => return through(&**transform, *channels, band),
         }
         if alpha == 1 {
             out.plane_mut(3).copy_from_slice(band.plane(inputs));
         }
         Ok(out)
     }
+}
+
+/// A band of `inputs` colour channels, with or without alpha, through a transform to 3 channels.
+pub(super) fn through(transform: &moxcms::TransformF32Executor, inputs: usize, band: &Band) -> Result<Band> {
+    let alpha = match band.channels.checked_sub(inputs) {
+        Some(extra @ 0..=1) => extra,
+        _ => return Err(Error::Internal(format!("{} channels given to a conversion of {inputs}", band.channels))),
+    };
+    let mut out = Band::new(band.y, band.width, band.rows, 3 + alpha);
+    let mut from = vec![0.0; band.width * inputs];
+    let mut to = vec![0.0; band.width * 3];
+    for r in 0..band.rows {
+        for c in 0..inputs {
+            from.iter_mut().skip(c).step_by(inputs).zip(band.row(c, r)).for_each(|(v, s)| *v = s.clamp(0.0, 1.0));
+        }
+        transform.transform(&from, &mut to).map_err(|e| Error::Internal(format!("colour conversion: {e}")))?;
+        for c in 0..3 {
+            out.row_mut(c, r).iter_mut().zip(to.iter().skip(c).step_by(3)).for_each(|(v, s)| *v = *s);
+        }
+    }
+    if alpha == 1 {
+        out.plane_mut(3).copy_from_slice(band.plane(inputs));
+    }
+    Ok(out)
+}
+
+/// A profile as the bytes that go into a file. Its creation time is left empty: the same picture must give the same bytes
+/// tomorrow.
+pub fn profile_bytes(profile: &ColorProfile) -> Option<Vec<u8>> {
+    let mut icc = profile.encode().ok()?;
+    icc.get_mut(24..36)?.fill(0);
+    Some(icc)
 }
 
 /// The curve as a transfer function, if it rises and is finite.

@@ -7,8 +7,7 @@ use crate::upscale::network::tests::Fake;
 static NEVER: AtomicBool = AtomicBool::new(false);
 
 fn settings(size: Size) -> Settings {
-    let encoding = Encoding { format: Format::Png, quality: 0, lossless: false, bits: 0 };
-    Settings { size, fit: Fit::Inside, faithful: 0.0, colour_lock: true, dither: true, encoding }
+    Settings { size, ..Settings::default() }
 }
 
 fn faithful() -> Engine {
@@ -19,7 +18,7 @@ fn faithful() -> Engine {
 fn png(w: usize, h: usize, channels: Channels, bits: u8, value: impl Fn(usize, usize, usize) -> f32) -> Vec<u8> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s.png");
-    let how = Encoding { format: Format::Png, quality: 0, lossless: false, bits };
+    let how = Encoding { format: Format::Png, quality: 0, lossless: false, bits, ..Encoding::default() };
     let mut encoder = codec::encoder(&path, &how, w, h, channels, &codec::Metadata::default()).unwrap();
     let mut band = Band::new(0, w, h, channels.count());
     for c in 0..channels.count() {

@@ -131,7 +131,7 @@ impl fmt::Debug for Engine {
 }
 
 /// The most that tiles take, however much memory there is: larger ones gain nothing on a processor.
-const TILES_AT_MOST: u64 = 480 << 20;
+const TILES_AT_MOST: u64 = 720 << 20;
 /// The most that finished rows waiting for their neighbours take, per picture.
 const ROWS_AT_MOST: u64 = 600 << 20;
 /// Bytes per tile pixel of the hungriest networks in use (RRDB with 64 channels: 8 to 12 KB); where nothing is known.
@@ -597,7 +597,7 @@ pub(crate) mod tests {
             Engine::new(Box::new(FakeBackend::default()), Networks { main: Some(family().remove(0)), ..Networks::default() }, o).unwrap()
         };
         let px = |memory| e(memory).grid(0, 6000, 4000, 3, 2).unwrap().largest_input_px();
-        assert!(px(8 << 30) <= (480 << 20) / 2 / 12_288 + 2, "{}", px(8 << 30));
+        assert!(px(8 << 30) as f64 <= TILES_AT_MOST as f64 / 2.0 / HUNGRY + 2.0, "{}", px(8 << 30));
         assert!(px(256 << 20) < px(8 << 30) / 2);
         let small = e(8 << 30).grid(0, 200, 100, 3, 1).unwrap();
         assert_eq!(small.len(), 1);

@@ -1,8 +1,28 @@
-//! Values on the command line: every refusal names the value, why, and an example.
+//! Values as people write them, in a recipe or after a flag: every refusal says why and gives an example.
 
-use crate::batch::names::Template;
+use super::Stripped;
+use crate::codec::SourceType;
 use crate::error::Error;
 use crate::upscale::size::Size;
+
+/// `--strip`: words with commas between them.
+pub fn strip(text: &str) -> Result<Vec<Stripped>, String> {
+    let one = |word: &str| match word.trim().to_ascii_lowercase().as_str() {
+        "all" => Ok(Stripped::All),
+        "gps" => Ok(Stripped::Gps),
+        "prompt" => Ok(Stripped::Prompt),
+        _ => Err(format!("`{word}` is none of all, gps and prompt; several stand with commas, for example gps,prompt")),
+    };
+    text.split(',').map(one).collect()
+}
+
+/// `--source-type`: a term of IPTC's vocabulary of digital source types.
+pub fn source_type(text: &str) -> Result<SourceType, String> {
+    SourceType::new(text).map_err(|e| match e {
+        Error::Usage { what, hint, .. } => format!("{what}; there are {hint}"),
+        e => e.to_string(),
+    })
+}
 
 /// `--scale`: a factor, as `4`, `2.5`, `4x` or `x4`.
 pub fn scale(text: &str) -> Result<Size, String> {
@@ -51,7 +71,7 @@ pub fn print(text: &str) -> Result<Size, String> {
     parse().ok_or_else(|| "paper and resolution, for example 24x36in@300 or 60x90cm@300".into())
 }
 
-/// `--tile`: `auto` (`None`) or the core in input pixels.
+/// `--tile`: `auto` or the core in input pixels.
 pub fn tile(text: &str) -> Result<Tile, String> {
     match (text, text.parse::<u32>()) {
         ("auto", _) => Ok(Tile::Auto),
@@ -61,18 +81,11 @@ pub fn tile(text: &str) -> Result<Tile, String> {
 }
 
 /// See [`tile`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Tile {
+    #[default]
     Auto,
     Px(u32),
-}
-
-/// `--name`: a file-name pattern.
-pub fn name(text: &str) -> Result<Template, String> {
-    text.parse().map_err(|e| match e {
-        Error::Usage { what, .. } => format!("{what}; for example '{{stem}}_{{w}}x{{h}}'"),
-        other => other.to_string(),
-    })
 }
 
 /// A share from 0 to 1.

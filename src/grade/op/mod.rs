@@ -1,0 +1,178 @@
+//! The operations, one file each.
+//!
+//! To add one: a file with `params!`, a [`ColorOp`] and a [`Kernel`], a `mod` line and a line in `ops!`.
+
+mod black_and_white;
+mod cdl;
+mod channel_mixer;
+mod contrast;
+mod curves;
+mod exposure;
+mod highlight_rolloff;
+mod hsl;
+mod levels;
+mod lift_gamma_gain;
+mod lut;
+mod saturation;
+mod split_tone;
+mod vibrance;
+mod white_balance;
+
+use std::path::Path;
+
+use toml::de::DeValue;
+
+pub use self::cdl::Cdl;
+pub use self::lut::{CubeFile, LutFile};
+use super::kernel::{Kernel, Mask, Planes, run};
+use super::param::Param;
+use super::space::Space;
+
+/// What every operation's file needs.
+mod prelude {
+    pub(super) use std::path::Path;
+
+    pub(super) use super::{ColorOp, Matrix};
+    pub(super) use crate::grade::kernel::Kernel;
+    pub(super) use crate::grade::param::{Rule, params};
+    pub(super) use crate::grade::space::Space;
+    pub(super) use crate::lane::{Lane, Rgb};
+}
+
+/// An operation on single colours: its parameters, and how they become a formula.
+pub trait ColorOp: Default + PartialEq {
+    type Kernel: Kernel;
+
+    /// What the formula takes and gives.
+    fn space(&self) -> Space;
+
+    /// Whether it changes nothing, so that it can be left out.
+    fn is_noop(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Reads the files that it names, relative to `folder`.
+    ///
+    /// # Errors
+    /// Whatever is wrong with them.
+    fn load(&mut self, _folder: &Path) -> crate::Result<()> {
+        Ok(())
+    }
+
+    /// The formula with its constants.
+    ///
+    /// # Errors
+    /// What is wrong with parameters that are each allowed but do not fit together.
+    fn kernel(&self) -> Result<Self::Kernel, String>;
+}
+
+/// A 3 x 3 matrix, the kernel of several operations.
+pub struct Matrix(pub [[f32; 3]; 3]);
+
+impl Kernel for Matrix {
+    #[inline(always)]
+    fn eval<L: crate::lane::Lane>(&self, c: crate::lane::Rgb<L>) -> crate::lane::Rgb<L> {
+        super::space::matrix(&self.0, c)
+    }
+}
+
+macro_rules! ops {
+    ($($module:ident :: $name:ident,)*) => {
+        /// Any operation.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Op { $($name($module::$name),)* }
+
+        /// Any operation's formula.
+        pub enum AnyKernel { $($name(<$module::$name as ColorOp>::Kernel),)* }
+
+        impl Op {
+            /// The names that look files use, in the order of this list.
+            pub const NAMES: &'static [&'static str] = &[$($module::$name::NAME,)*];
+
+            /// The operation of that name, with its defaults.
+            pub fn named(name: &str) -> Option<Self> {
+                $(if name == $module::$name::NAME { return Some(Self::$name(Default::default())); })*
+                None
+            }
+
+            /// Its name in look files.
+            pub fn name(&self) -> &'static str {
+                match self { $(Self::$name(_) => $module::$name::NAME,)* }
+            }
+
+            /// What it does.
+            pub fn about(&self) -> &'static str {
+                match self { $(Self::$name(_) => $module::$name::ABOUT.trim_start(),)* }
+            }
+
+            /// What it can be told.
+            pub fn params(&self) -> Vec<Param> {
+                match self { $(Self::$name(_) => $module::$name::params(),)* }
+            }
+
+            /// Sets a parameter; `None` if there is none of that name.
+            pub fn set(&mut self, key: &str, value: &DeValue<'_>) -> Option<Result<(), String>> {
+                match self { $(Self::$name(o) => o.set(key, value),)* }
+            }
+
+            /// The parameters that are not the default, as written in a look file.
+            pub fn written(&self) -> Vec<(&'static str, String)> {
+                match self { $(Self::$name(o) => o.written(),)* }
+            }
+
+            /// See [`ColorOp::space`].
+            pub fn space(&self) -> Space {
+                match self { $(Self::$name(o) => o.space(),)* }
+            }
+
+            /// See [`ColorOp::is_noop`].
+            pub fn is_noop(&self) -> bool {
+                match self { $(Self::$name(o) => o.is_noop(),)* }
+            }
+
+            /// See [`ColorOp::load`].
+            ///
+            /// # Errors
+            /// Whatever is wrong with the files.
+            pub fn load(&mut self, folder: &Path) -> crate::Result<()> {
+                match self { $(Self::$name(o) => o.load(folder),)* }
+            }
+
+            /// See [`ColorOp::kernel`].
+            ///
+            /// # Errors
+            /// What does not fit together.
+            pub fn kernel(&self) -> Result<AnyKernel, String> {
+                Ok(match self { $(Self::$name(o) => AnyKernel::$name(o.kernel()?),)* })
+            }
+        }
+
+        impl AnyKernel {
+            /// Applies it behind a mask to every pixel.
+            pub fn run(&self, space: Space, mask: &Mask, planes: &mut Planes<'_>) {
+                match self { $(Self::$name(k) => run(k, space, mask, planes),)* }
+            }
+        }
+    };
+}
+
+ops! {
+    exposure::Exposure,
+    white_balance::WhiteBalance,
+    contrast::Contrast,
+    cdl::Cdl,
+    lift_gamma_gain::LiftGammaGain,
+    curves::Curves,
+    levels::Levels,
+    saturation::Saturation,
+    vibrance::Vibrance,
+    hsl::Hsl,
+    split_tone::SplitTone,
+    channel_mixer::ChannelMixer,
+    black_and_white::BlackAndWhite,
+    highlight_rolloff::HighlightRolloff,
+    lut::LutFile,
+}
+
+#[cfg(test)]
+mod tests;

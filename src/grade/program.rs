@@ -1,0 +1,102 @@
+//! Several looks, ready to run.
+
+use super::kernel::{Convert, Mask, Planes, run};
+use super::look::Look;
+use super::op::AnyKernel;
+use super::space::Space;
+use crate::error::Result;
+
+/// Pixels that go through all operations before the next ones do; three planes of them stay in the first-level cache.
+const CHUNK: usize = 1024;
+
+/// Looks one after the other as formulas with all constants worked out.
+pub struct Program {
+    parts: Vec<Part>,
+}
+
+/// One look.
+struct Part {
+    steps: Vec<(Space, Mask, AnyKernel)>,
+    strength: f32,
+}
+
+impl Program {
+    /// Prepares `looks`, each with its strength from 0 (changes nothing) to 1. What changes nothing is left out.
+    ///
+    /// # Errors
+    /// [`crate::Error::Usage`] if parameters of an operation do not fit together.
+    pub fn new(looks: &[(Look, f32)]) -> Result<Self> {
+        let mut parts = Vec::new();
+        for (look, strength) in looks.iter().filter(|(_, s)| *s > 0.0) {
+            let mut steps = Vec::new();
+            for step in look.steps.iter().filter(|s| !s.is_noop()) {
+                steps.push((step.op.space(), step.place.mask(), step.kernel(&look.name)?));
+            }
+            if !steps.is_empty() {
+                parts.push(Part { steps, strength: *strength });
+            }
+        }
+        Ok(Self { parts })
+    }
+
+    /// Whether nothing is changed.
+    pub fn is_noop(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// Grades encoded sRGB values (extended range) in place; the planes have the same length.
+    pub fn run(&self, r: &mut [f32], g: &mut [f32], b: &mut [f32]) {
+        let mut before = [[0f32; CHUNK]; 3];
+        for ((r, g), b) in r.chunks_mut(CHUNK).zip(g.chunks_mut(CHUNK)).zip(b.chunks_mut(CHUNK)) {
+            let n = r.len();
+            let mut planes = Planes { r, g, b };
+            for part in &self.parts {
+                if part.strength < 1.0 {
+                    for (kept, plane) in before.iter_mut().zip([&planes.r, &planes.g, &planes.b]) {
+                        kept[..n].copy_from_slice(plane);
+                    }
+                }
+                part.run(&mut planes);
+                if part.strength < 1.0 {
+                    for (kept, plane) in before.iter().zip([&mut planes.r, &mut planes.g, &mut planes.b]) {
+                        plane.iter_mut().zip(kept).for_each(|(v, k)| *v = k + (*v - k) * part.strength);
+                    }
+                }
+            }
+        }
+    }
+
+    /// One encoded sRGB colour, graded.
+    pub fn colour(&self, c: [f32; 3]) -> [f32; 3] {
+        let [mut r, mut g, mut b] = c.map(|v| [v]);
+        self.run(&mut r, &mut g, &mut b);
+        [r[0], g[0], b[0]]
+    }
+
+    /// Whether greys stay grey to within half a 16-bit code, so that a grey picture need not become a coloured one.
+    pub fn keeps_neutrals(&self) -> bool {
+        let greys: Vec<f32> = (-64..=320).map(|i| i as f32 / 256.0).collect();
+        let [mut r, mut g, mut b] = [greys.clone(), greys.clone(), greys];
+        self.run(&mut r, &mut g, &mut b);
+        r.iter().zip(&g).zip(&b).all(|((r, g), b)| (r - g).abs().max((b - g).abs()) < 0.5 / 65535.0 * 4.0)
+    }
+}
+
+impl Part {
+    fn run(&self, planes: &mut Planes<'_>) {
+        let mut now = Space::Encoded;
+        for (space, mask, kernel) in &self.steps {
+            go(&mut now, *space, planes);
+            kernel.run(*space, mask, planes);
+        }
+        go(&mut now, Space::Encoded, planes);
+    }
+}
+
+/// Converts, if that is needed.
+fn go(now: &mut Space, to: Space, planes: &mut Planes<'_>) {
+    if *now != to {
+        run(&Convert { from: *now, to }, to, &Mask::ALL, planes);
+        *now = to;
+    }
+}

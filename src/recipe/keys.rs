@@ -1,0 +1,398 @@
+//! Every key that a recipe may hold: one list, from which files are read, the JSON Schema is made and new recipes are written.
+//!
+//! To add a stage: its keys here, its fields in [`Recipe`], and its line out of [`LATER`].
+
+use super::text::{self, Tile};
+use super::{Recipe, Tiles};
+use crate::codec::Format;
+use crate::upscale::size::{Fit, Size};
+
+/// Sections in the order in which they are written, each with what it is about.
+pub const SECTIONS: [(&str, &str); 4] = [
+    ("upscale", "How pictures are enlarged."),
+    ("output", "The files that are written."),
+    ("run", "How the machine is used; the pixels do not depend on it unless `tile_mode` or `precision` is given."),
+    ("price", "What results cost; `lastmile plan` adds it up. Nothing is charged."),
+];
+
+/// Stages that recipes will hold and this version does not have, each with what it would do.
+pub const LATER: [(&str, &str); 3] = [("inspect", "finding defects"), ("look", "grading colours"), ("kit", "putting a brand on pictures")];
+
+/// One key.
+pub struct Key {
+    /// Empty at the top of the file.
+    pub section: &'static str,
+    pub name: &'static str,
+    pub about: &'static str,
+    /// A value as it would be written.
+    pub example: &'static str,
+    pub value: Value,
+}
+
+/// What a key takes, and where it goes.
+pub enum Value {
+    /// Any text; the second may refuse it.
+    Text(fn(&mut Recipe, &str) -> Result<(), String>),
+    /// Text or a number, written as the flag of the same name takes it.
+    Flag(fn(&mut Recipe, &str) -> Result<(), String>),
+    /// One of these words; digits may be written as a number.
+    OneOf(&'static [&'static str], fn(&mut Recipe, &str)),
+    /// true or false.
+    Switch(fn(&mut Recipe, bool)),
+    /// A number in this range, both ends included.
+    Number(f64, f64, fn(&mut Recipe, f64)),
+    /// A whole number in this range, both ends included.
+    Whole(i64, i64, fn(&mut Recipe, i64)),
+}
+
+impl Key {
+    /// `section.name`, as messages call it.
+    pub fn path(&self) -> String {
+        if self.section.is_empty() { self.name.into() } else { format!("{}.{}", self.section, self.name) }
+    }
+
+    /// What may stand here, in words.
+    pub fn expects(&self) -> String {
+        match &self.value {
+            Value::Text(_) => format!("text in quotes, for example {}", self.example),
+            Value::Flag(_) => format!("a value like {}", self.example),
+            Value::OneOf(words, _) => format!("one of {}", words.iter().map(|w| written(w)).collect::<Vec<_>>().join(", ")),
+            Value::Switch(_) => "true or false".into(),
+            Value::Number(least, most, _) if *most < 1e15 => format!("a number from {least} to {most}"),
+            Value::Number(least, _, _) => format!("a number, {least} or more"),
+            Value::Whole(least, most, _) => format!("a whole number from {least} to {most}"),
+        }
+    }
+}
+
+/// A word as TOML writes it: digits without quotes.
+pub fn written(word: &str) -> String {
+    if word.parse::<i64>().is_ok() { word.into() } else { format!("\"{word}\"") }
+}
+
+/// The keys that give a size; at most one of them is used.
+pub const SIZES: [&str; 5] = ["upscale.scale", "upscale.long_edge", "upscale.size", "upscale.mp", "upscale.print"];
+/// Containers by the names recipes and flags use; `None` keeps the source's.
+pub const FORMATS: [(&str, Option<Format>); 5] =
+    [("keep", None), ("png", Some(Format::Png)), ("jpeg", Some(Format::Jpeg)), ("webp", Some(Format::WebP)), ("tiff", Some(Format::Tiff))];
+/// Ways to fill a box.
+pub const FITS: [(&str, Fit); 3] = [("inside", Fit::Inside), ("cover", Fit::Cover), ("exact", Fit::Exact)];
+/// Bits per sample; 0 keeps the source's.
+pub const DEPTHS: [(&str, u8); 3] = [("8", 8), ("16", 16), ("keep", 0)];
+/// Ways to pack a PNG: whether it is small.
+pub const PNGS: [(&str, bool); 2] = [("fast", false), ("small", true)];
+/// Resolutions of a JPEG's colour: whether it is halved.
+pub const CHROMAS: [(&str, bool); 2] = [("444", false), ("420", true)];
+/// What becomes of animations: whether the first frame is taken.
+pub const FRAMES: [(&str, bool); 2] = [("refuse", false), ("first", true)];
+/// How much metadata is carried: whether it is little.
+pub const METADATA: [(&str, bool); 2] = [("keep", false), ("minimal", true)];
+/// Ways to join tiles.
+pub const TILE_MODES: [(&str, Tiles); 3] = [("auto", Tiles::Auto), ("exact", Tiles::Exact), ("blend", Tiles::Blend)];
+
+/// The value that a word of one of the lists above stands for.
+pub fn of<T: Copy>(list: &[(&str, T)], word: &str) -> Option<T> {
+    list.iter().find(|(name, _)| *name == word).map(|(_, value)| *value)
+}
+
+/// The words of one of the lists above.
+pub const fn words<const N: usize, T: Copy>(list: &[(&'static str, T); N]) -> [&'static str; N] {
+    let mut out = [""; N];
+    let mut i = 0;
+    while i < N {
+        out[i] = list[i].0;
+        i += 1;
+    }
+    out
+}
+
+const FORMAT_WORDS: [&str; 5] = words(&FORMATS);
+const FIT_WORDS: [&str; 3] = words(&FITS);
+const DEPTH_WORDS: [&str; 3] = words(&DEPTHS);
+const TILE_MODE_WORDS: [&str; 3] = words(&TILE_MODES);
+const PNG_WORDS: [&str; 2] = words(&PNGS);
+const CHROMA_WORDS: [&str; 2] = words(&CHROMAS);
+const FRAME_WORDS: [&str; 2] = words(&FRAMES);
+const METADATA_WORDS: [&str; 2] = words(&METADATA);
+
+fn size(recipe: &mut Recipe, found: Result<Size, String>) -> Result<(), String> {
+    recipe.upscale.size = found?;
+    Ok(())
+}
+
+/// Every key, in the order in which they are written.
+pub static KEYS: [Key; 34] = [
+    Key {
+        section: "",
+        name: "about",
+        about: "What the recipe is for, one line.",
+        example: "\"shop pictures, 4K\"",
+        value: Value::Text(|r, v| {
+            r.about = v.into();
+            Ok(())
+        }),
+    },
+    Key {
+        section: "upscale",
+        name: "model",
+        about: "A network's id, an ONNX file (its path counts from the recipe's folder), or none; left out: the built-in faithful ones.",
+        example: "\"lastmile-start-x4\"",
+        value: Value::Text(|r, v| {
+            r.upscale.model = Some(r.path(v));
+            Ok(())
+        }),
+    },
+    Key {
+        section: "upscale",
+        name: "scale",
+        about: "A factor, decimals allowed; left out: the network's own.",
+        example: "4",
+        value: Value::Flag(|r, v| size(r, text::scale(v))),
+    },
+    Key {
+        section: "upscale",
+        name: "long_edge",
+        about: "Pixels of the longer side.",
+        example: "3840",
+        value: Value::Flag(|r, v| size(r, text::long_edge(v))),
+    },
+    Key {
+        section: "upscale",
+        name: "size",
+        about: "A box in pixels; fit says how to fill it.",
+        example: "\"3840x2160\"",
+        value: Value::Flag(|r, v| size(r, text::size(v))),
+    },
+    Key { section: "upscale", name: "mp", about: "Megapixels.", example: "24", value: Value::Flag(|r, v| size(r, text::megapixels(v))) },
+    Key {
+        section: "upscale",
+        name: "print",
+        about: "Paper and resolution; the resolution is set in the file.",
+        example: "\"24x36in@300\"",
+        value: Value::Flag(|r, v| size(r, text::print(v))),
+    },
+    Key {
+        section: "upscale",
+        name: "fit",
+        about: "How a picture fills size or print: whole inside, cut to cover, or stretched to exactly that.",
+        example: "\"cover\"",
+        value: Value::OneOf(&FIT_WORDS, |r, v| r.upscale.fit = of(&FITS, v).unwrap_or_default()),
+    },
+    Key {
+        section: "upscale",
+        name: "faithful",
+        about: "Blend with the faithful default network: 0 the chosen one alone, 1 the faithful one alone.",
+        example: "0.3",
+        value: Value::Number(0.0, 1.0, |r, v| r.upscale.faithful = v as f32),
+    },
+    Key {
+        section: "upscale",
+        name: "colour_lock",
+        about: "Keep the source's colours and soft shading.",
+        example: "true",
+        value: Value::Switch(|r, v| r.upscale.colour_lock = v),
+    },
+    Key {
+        section: "output",
+        name: "format",
+        about: "The container; keep: the source's, and PNG for GIF, BMP, PNM and QOI.",
+        example: "\"jpeg\"",
+        value: Value::OneOf(&FORMAT_WORDS, |r, v| r.output.format = of(&FORMATS, v).flatten()),
+    },
+    Key {
+        section: "output",
+        name: "quality",
+        about: "JPEG and WebP quality; left out: 95 for JPEG, 92 for WebP.",
+        example: "92",
+        value: Value::Whole(1, 100, |r, v| r.output.quality = Some(v as u8)),
+    },
+    Key {
+        section: "output",
+        name: "lossless",
+        about: "Lossless WebP.",
+        example: "false",
+        value: Value::Switch(|r, v| r.output.lossless = v),
+    },
+    Key {
+        section: "output",
+        name: "max_kb",
+        about: "The most a JPEG or lossy WebP file may have, in kB (1000 bytes): the quality is lowered as far as that needs.",
+        example: "500",
+        value: Value::Whole(1, u32::MAX as i64, |r, v| r.output.max_kb = Some(v as u32)),
+    },
+    Key {
+        section: "output",
+        name: "png",
+        about: "PNG: written fast, or as small as it gets.",
+        example: "\"small\"",
+        value: Value::OneOf(&PNG_WORDS, |r, v| r.output.small = of(&PNGS, v).unwrap_or_default()),
+    },
+    Key {
+        section: "output",
+        name: "chroma",
+        about: "JPEG: colour at full (444) or half (420) resolution.",
+        example: "420",
+        value: Value::OneOf(&CHROMA_WORDS, |r, v| r.output.chroma_420 = of(&CHROMAS, v).unwrap_or_default()),
+    },
+    Key {
+        section: "output",
+        name: "progressive",
+        about: "JPEG: coarse to fine instead of top to bottom.",
+        example: "true",
+        value: Value::Switch(|r, v| r.output.progressive = v),
+    },
+    Key {
+        section: "output",
+        name: "depth",
+        about: "Bits per sample; keep: the source's where the container can hold them.",
+        example: "16",
+        value: Value::OneOf(&DEPTH_WORDS, |r, v| r.output.bits = of(&DEPTHS, v).unwrap_or_default()),
+    },
+    Key {
+        section: "output",
+        name: "dither",
+        about: "Dither where 16 bits become 8 in a lossless file.",
+        example: "true",
+        value: Value::Switch(|r, v| r.output.dither = v),
+    },
+    Key {
+        section: "output",
+        name: "convert_to",
+        about: "Convert colours: srgb, p3 or an RGB profile (its path counts from the recipe's folder); left out: the source's profile stays.",
+        example: "\"srgb\"",
+        value: Value::Text(|r, v| {
+            r.output.convert_to = Some(r.path(v));
+            Ok(())
+        }),
+    },
+    Key {
+        section: "output",
+        name: "frames",
+        about: "Animations: refuse them, or take the first frame.",
+        example: "\"first\"",
+        value: Value::OneOf(&FRAME_WORDS, |r, v| r.output.first_frame = of(&FRAMES, v).unwrap_or_default()),
+    },
+    Key {
+        section: "output",
+        name: "metadata",
+        about: "What to carry: keep all, or minimal: profile, resolution, creator, copyright, credit and source type.",
+        example: "\"minimal\"",
+        value: Value::OneOf(&METADATA_WORDS, |r, v| r.output.minimal = of(&METADATA, v).unwrap_or_default()),
+    },
+    Key {
+        section: "output",
+        name: "strip",
+        about: "What to leave out: all (but profile and resolution), gps, prompt (of generators); several with commas.",
+        example: "\"gps\"",
+        value: Value::Text(|r, v| {
+            r.output.strip = text::strip(v)?;
+            Ok(())
+        }),
+    },
+    Key {
+        section: "output",
+        name: "source_type",
+        about: "The IPTC digital source type to set, for example trainedAlgorithmicMedia; left out: the source's.",
+        example: "\"trainedAlgorithmicMedia\"",
+        value: Value::Text(|r, v| {
+            r.output.source_type = Some(text::source_type(v)?);
+            Ok(())
+        }),
+    },
+    Key {
+        section: "output",
+        name: "name",
+        about: "File name without extension; {stem}, {ext}, {w} and {h} are filled in.",
+        example: "\"{stem}_{w}x{h}\"",
+        value: Value::Text(|r, v| {
+            r.output.name = Some(v.parse()?);
+            Ok(())
+        }),
+    },
+    Key {
+        section: "run",
+        name: "device",
+        about: "auto, cpu, cuda, tensorrt, directml, coreml, openvino or webgpu, with :N for the Nth.",
+        example: "\"auto\"",
+        value: Value::Text(|r, v| {
+            r.run.device = v.parse()?;
+            Ok(())
+        }),
+    },
+    Key {
+        section: "run",
+        name: "precision",
+        about: "Number format of the network: auto, fp32 or fp16.",
+        example: "\"auto\"",
+        value: Value::Text(|r, v| {
+            r.run.precision = v.parse()?;
+            Ok(())
+        }),
+    },
+    Key {
+        section: "run",
+        name: "tile",
+        about: "Tile without its border, in input pixels, or auto.",
+        example: "\"auto\"",
+        value: Value::Flag(|r, v| {
+            r.run.tile = text::tile(v)?;
+            Ok(())
+        }),
+    },
+    Key {
+        section: "run",
+        name: "tile_mode",
+        about: "Join tiles exactly, or blend their overlaps.",
+        example: "\"auto\"",
+        value: Value::OneOf(&TILE_MODE_WORDS, |r, v| r.run.tile_mode = of(&TILE_MODES, v).unwrap_or_default()),
+    },
+    Key {
+        section: "run",
+        name: "max_pixels",
+        about: "Refuse larger sources, in pixels.",
+        example: "\"1G\"",
+        value: Value::Flag(|r, v| {
+            r.run.max_pixels = text::max_pixels(v)?;
+            Ok(())
+        }),
+    },
+    Key {
+        section: "price",
+        name: "currency",
+        about: "What the prices are in: a currency, or credits.",
+        example: "\"EUR\"",
+        value: Value::Text(|r, v| {
+            r.price.currency = v.into();
+            Ok(())
+        }),
+    },
+    Key {
+        section: "price",
+        name: "per_run",
+        about: "For every run that makes at least one file.",
+        example: "0",
+        value: Value::Number(0.0, 1e15, |r, v| r.price.per_run = v),
+    },
+    Key {
+        section: "price",
+        name: "per_file",
+        about: "For every file.",
+        example: "0.05",
+        value: Value::Number(0.0, 1e15, |r, v| r.price.per_file = v),
+    },
+    Key {
+        section: "price",
+        name: "per_mp",
+        about: "For every million pixels of the results.",
+        example: "0.002",
+        value: Value::Number(0.0, 1e15, |r, v| r.price.per_mp = v),
+    },
+];
+
+/// The tile's side in input pixels, if it is given.
+pub fn tile_px(tile: Tile) -> Option<usize> {
+    match tile {
+        Tile::Auto => None,
+        Tile::Px(px) => Some(px as usize),
+    }
+}

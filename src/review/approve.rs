@@ -1,0 +1,172 @@
+//! Carrying verdicts out: what was approved is put aside in a folder of its own, the rest is sorted by what to do about it.
+//!
+//! The folder holds hard links where the file system can, else copies; outputs are only ever replaced by renaming, so a link
+//! keeps what was approved. `OUT/.lastmile/approved.json` tells which files in there are ours; others are never touched.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::verdicts::{Decision, replace};
+use super::{Picture, Review};
+use crate::batch::journal::{self, STATE};
+use crate::error::{Error, Result};
+
+/// What the verdicts come to; indices into the pictures.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sorted {
+    pub approved: Vec<usize>,
+    /// To be replaced by the repair that is there already.
+    pub repaired: Vec<usize>,
+    /// To be made again with the faithful networks.
+    pub faithful: Vec<usize>,
+    /// To be made again another way.
+    pub rejected: Vec<usize>,
+    pub undecided: Vec<usize>,
+}
+
+impl Sorted {
+    /// Sorts the pictures by their verdicts.
+    pub fn new(review: &Review) -> Self {
+        let mut sorted = Self::default();
+        let verdicts = review.verdicts();
+        for (i, p) in review.pictures.iter().enumerate() {
+            let list = match verdicts.get(&p.sha256).and_then(|e| e.decision) {
+                Some(Decision::Approved) => &mut sorted.approved,
+                Some(Decision::Repair) if p.repair.is_some() => &mut sorted.repaired,
+                Some(Decision::Repair) => &mut sorted.faithful,
+                Some(Decision::Rejected) => &mut sorted.rejected,
+                None => &mut sorted.undecided,
+            };
+            list.push(i);
+        }
+        sorted
+    }
+}
+
+/// What [`put_aside`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Moved {
+    pub linked: usize,
+    pub copied: usize,
+    /// There already.
+    pub kept: usize,
+    /// Ours, but not approved any more: taken out.
+    pub removed: usize,
+}
+
+/// Brings `folder` in line with the verdicts: approved pictures and repairs in, what is no longer approved out.
+///
+/// # Errors
+/// [`Error::Usage`], before anything is done, if a file stands in a place and is not ours; a file that cannot be written.
+pub fn put_aside(review: &Review, sorted: &Sorted, folder: &Path) -> Result<Moved> {
+    let record = review.root.join(STATE).join("approved.json");
+    let mut ours = load(&record)?;
+    let mut wanted: BTreeMap<String, (&Path, String)> = BTreeMap::new();
+    for p in sorted.approved.iter().map(|i| &review.pictures[*i]) {
+        wanted.insert(p.name.clone(), (&p.path, p.sha256.clone()));
+    }
+    for p in sorted.repaired.iter().map(|i| &review.pictures[*i]) {
+        if let Some(repair) = &p.repair {
+            wanted.insert(p.name.clone(), (repair, journal::sha256_file(repair)?));
+        }
+    }
+    let place = |name: &str| folder.join(journal::decode(name));
+    // Everything is looked at before anything is done.
+    let mut moved = Moved::default();
+    let mut todo = Vec::new();
+    let mut foreign = Vec::new();
+    for (name, (from, sha)) in &wanted {
+        let to = place(name);
+        match hash(&to)? {
+            None => todo.push((name, *from, sha, to)),
+            Some(there) if there == *sha => moved.kept += 1,
+            Some(there) if ours.get(name) == Some(&there) => todo.push((name, *from, sha, to)),
+            Some(_) => foreign.push(to),
+        }
+    }
+    if let Some(first) = foreign.first() {
+        let n = foreign.len();
+        let what = format!(
+            "{} there that lastmile did not put there, first {}",
+            if n == 1 { "a file is".into() } else { format!("{n} files are") },
+            first.display()
+        );
+        return Err(Error::usage(folder.display(), what, "move them away, or --into another folder"));
+    }
+    for (name, (_, sha)) in &wanted {
+        ours.entry(name.clone()).or_insert_with(|| sha.clone());
+    }
+    for (name, from, sha, to) in todo {
+        if link(from, &to)? {
+            moved.linked += 1;
+        } else {
+            moved.copied += 1;
+        }
+        ours.insert(name.clone(), sha.clone());
+    }
+    let stale: Vec<String> = ours.keys().filter(|n| !wanted.contains_key(*n) && !undecided(review, sorted, n)).cloned().collect();
+    for name in stale {
+        let to = place(&name);
+        if hash(&to)?.as_ref() == ours.get(&name) {
+            std::fs::remove_file(&to).map_err(|e| Error::output(&to, e, ""))?;
+            moved.removed += 1;
+        }
+        ours.remove(&name);
+    }
+    if !ours.is_empty() || record.exists() {
+        let text = serde_json::to_vec_pretty(&ours).map_err(|e| Error::Internal(format!("approved.json: {e}")))?;
+        replace(&record, &text)?;
+    }
+    Ok(moved)
+}
+
+/// A picture made again and not looked at yet takes nothing out: an earlier version of it was approved.
+fn undecided(review: &Review, sorted: &Sorted, name: &str) -> bool {
+    sorted.undecided.iter().any(|i| review.pictures[*i].name == name)
+}
+
+/// The picture that a verdict is about, and why it cannot be made again, if so.
+pub fn recipe(p: &Picture) -> std::result::Result<(PathBuf, crate::pipeline::Settings), &'static str> {
+    let Some(source) = &p.source else { return Err("its source is not there") };
+    let Some(settings) = &p.settings else { return Err("no journal tells how it was made") };
+    Ok((source.path.clone(), settings.clone()))
+}
+
+fn load(record: &Path) -> Result<BTreeMap<String, String>> {
+    match std::fs::read(record) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map_err(|e| Error::usage(record.display(), format!("this is no list of approved files: {e}"), "move this file away")),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Err(e) => Err(Error::io(record, e)),
+    }
+}
+
+/// The file's hash; none if nothing stands there. Anything but a file is somebody else's.
+fn hash(path: &Path) -> Result<Option<String>> {
+    match path.symlink_metadata() {
+        Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(None),
+        Err(e) => Err(Error::io(path, e)),
+        Ok(m) if m.is_file() => journal::sha256_file(path).map(Some),
+        Ok(_) => Ok(Some(String::new())),
+    }
+}
+
+/// Links or, where that is impossible, copies a file into place; says whether it is a link.
+fn link(from: &Path, to: &Path) -> Result<bool> {
+    let wrong = |e: std::io::Error| Error::output(to, e, "--into another folder");
+    let dir = to.parent().unwrap_or(Path::new(""));
+    std::fs::create_dir_all(dir).map_err(wrong)?;
+    let mut temp = to.as_os_str().to_os_string();
+    temp.push(".lastmile-tmp");
+    let temp = PathBuf::from(temp);
+    let _ = std::fs::remove_file(&temp);
+    let linked = std::fs::hard_link(from, &temp).is_ok();
+    let made = if linked { Ok(()) } else { std::fs::copy(from, &temp).map(|_| ()) };
+    made.and_then(|()| std::fs::rename(&temp, to)).map_err(|e| {
+        let _ = std::fs::remove_file(&temp);
+        wrong(e)
+    })?;
+    // Renaming a link onto another link to the same file does nothing at all.
+    let _ = std::fs::remove_file(&temp);
+    Ok(linked)
+}

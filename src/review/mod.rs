@@ -1,0 +1,486 @@
+//! The review: a folder of results shown to a person, worst first, beside what each was made from.
+//!
+//! [`Review`] knows the pictures, their reports and the verdicts; [`picture`] cuts tiles out of them; [`server`] shows them in
+//! a browser on this machine. Nothing here changes a picture.
+
+pub mod approve;
+pub mod export;
+pub mod ledger;
+pub mod picture;
+pub mod queue;
+pub mod report;
+pub mod server;
+pub mod tile;
+pub mod verdicts;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::TryLockError;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use serde::Serialize;
+
+use crate::batch::journal::{self, Record, STATE, State};
+use crate::batch::names::{self, Kind};
+use crate::codec::{self, Limits};
+use crate::error::{Error, Result};
+use crate::pipeline::Settings;
+use crate::upscale::size::Size;
+use queue::Queue;
+use report::{Report, Reports};
+use verdicts::{Decision, Entry, Verdicts};
+
+/// The folder that `apply` fills with what was approved.
+pub const APPROVED: &str = "approved";
+
+/// One result under review.
+#[derive(Debug, Default)]
+pub struct Picture {
+    /// Below the folder, as the journal writes paths.
+    pub name: String,
+    pub path: PathBuf,
+    /// Of the file.
+    pub sha256: String,
+    pub width: usize,
+    pub height: usize,
+    /// What it was made from, if that is known and still there.
+    pub source: Option<Source>,
+    /// Another version to take instead.
+    pub repair: Option<PathBuf>,
+    /// Heat maps by detector.
+    pub heat: BTreeMap<String, PathBuf>,
+    pub report: Option<Report>,
+    /// How it was made, if this program made it.
+    pub record: Option<Record>,
+    pub settings: Option<Settings>,
+    generator: OnceLock<String>,
+}
+
+/// The picture a result was made from.
+#[derive(Debug, Clone)]
+pub struct Source {
+    pub path: PathBuf,
+    pub width: usize,
+    pub height: usize,
+    /// Left, top, width, height of the part that the result shows, in pixels of the source.
+    pub shown: [f64; 4],
+}
+
+impl Picture {
+    /// The networks that made it, by id.
+    pub fn model(&self) -> String {
+        match &self.record {
+            None => String::new(),
+            Some(r) if r.plan.passes.is_empty() => "none".into(),
+            Some(r) => r.plan.passes.iter().map(|p| p.model.as_str()).collect::<Vec<_>>().join(" + "),
+        }
+    }
+
+    /// The program that generated it, from its source's metadata or its own; empty if nothing says so. Read once.
+    pub fn generator(&self) -> &str {
+        self.generator.get_or_init(|| {
+            let told = |path: &Path| {
+                let bytes = std::fs::read(path).ok()?;
+                let examined = codec::examine(path, &bytes, &Limits::default()).ok()?;
+                codec::generation(&examined.metadata).map(|g| g.generator).filter(|g| !g.is_empty())
+            };
+            self.source.as_ref().and_then(|s| told(&s.path)).or_else(|| told(&self.path)).unwrap_or_default()
+        })
+    }
+}
+
+/// What is looked at, and where else things may lie.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Where the sources are, if the journal does not tell: a folder of the same shape.
+    pub source: Option<PathBuf>,
+    /// Heat maps, mirrored; default the folder `heat` beside the journal.
+    pub heat: Option<PathBuf>,
+    /// Decides which of the passed pictures are drawn.
+    pub seed: u64,
+    /// Refuse if another review of this folder is open, and keep others out.
+    pub exclusive: bool,
+}
+
+/// A folder under review.
+#[derive(Debug)]
+pub struct Review {
+    pub root: PathBuf,
+    pub pictures: Vec<Picture>,
+    pub queue: Queue,
+    /// Two things compared rather than results reviewed: nothing is decided or saved.
+    pub compare: bool,
+    /// A sentence above the picture, commands between backticks; and the command to type afterwards.
+    pub notice: String,
+    pub next: String,
+    verdicts: Mutex<Verdicts>,
+    _lock: Option<std::fs::File>,
+}
+
+impl Review {
+    /// Reads the folder: its pictures, journal, reports and verdicts. Nothing is decoded; files that the journal does not
+    /// know are hashed.
+    ///
+    /// # Errors
+    /// Usage errors: not a folder, no picture in it, strange state files, another review open.
+    pub fn open(root: &Path, options: &Options) -> Result<Self> {
+        if !root.is_dir() {
+            let what = if root.exists() { "this is a file, not a folder of results" } else { "no such folder" };
+            return Err(Error::usage(root.display(), what, "the folder given after -o, or `lastmile compare A B` for two pictures"));
+        }
+        let lock = if options.exclusive { Some(lock_folder(root)?) } else { None };
+        let state = State::load(root, None)?;
+        let mut found = walk(root, &state);
+        if found.is_empty() {
+            return Err(Error::usage(root.display(), "no pictures in there", "the folder given after -o"));
+        }
+        let mut reports = Reports::load(root)?;
+        let records: HashMap<&str, &Record> = state.records().into_iter().map(|r| (r.output.as_str(), r)).collect();
+        for p in &mut found {
+            p.report = p.path.canonicalize().ok().and_then(|real| reports.take(&real));
+            p.record = records.get(p.name.as_str()).map(|r| (*r).clone());
+        }
+        let pictures = each(found, &|p| examine(p, root, &state, options))?;
+        let verdicts = Verdicts::load(&root.join(STATE).join("verdicts.json"))?;
+        let queue = Queue::new(&pictures, options.seed);
+        Ok(Self {
+            root: root.to_path_buf(),
+            pictures,
+            queue,
+            compare: false,
+            notice: String::new(),
+            next: String::new(),
+            verdicts: Mutex::new(verdicts),
+            _lock: lock,
+        })
+    }
+
+    /// Two pictures, or two folders matched by relative path and stem, side by side: `one` in the place of the source.
+    ///
+    /// # Errors
+    /// Usage errors: nothing to match, a picture that is none.
+    pub fn compare(one: &Path, two: &Path) -> Result<Self> {
+        let missing = |p: &Path| Error::usage(p.display(), "no such file or folder", "check the spelling; names with spaces need quotes");
+        for path in [one, two] {
+            if !path.exists() {
+                return Err(missing(path));
+            }
+        }
+        let (root, found) = if two.is_dir() {
+            if !one.is_dir() {
+                return Err(Error::usage(one.display(), "a file cannot be compared with a folder", "two files, or two folders"));
+            }
+            (two.to_path_buf(), walk(two, &State::default()))
+        } else {
+            let name = two.file_name().map(Path::new).unwrap_or(two);
+            let picture = Picture { name: journal::encode(name), path: two.to_path_buf(), ..Picture::default() };
+            (two.parent().map(Path::to_path_buf).unwrap_or_default(), vec![picture])
+        };
+        let compared = each(found, &|mut p| {
+            let path = if one.is_dir() { same_stem(one, Path::new(&journal::decode(&p.name))) } else { Some(one.to_path_buf()) };
+            if let Some(path) = path {
+                (p.width, p.height) = codec::probe(&p.path, &Limits::default())?.upright();
+                let (width, height) = codec::probe(&path, &Limits::default())?.upright();
+                p.source = Some(Source { path, width, height, shown: [0.0, 0.0, width as f64, height as f64] });
+                p.sha256 = journal::sha256(p.name.as_bytes());
+            }
+            Ok(p)
+        })?;
+        let pictures: Vec<Picture> = compared.into_iter().filter(|p| p.source.is_some()).collect();
+        if pictures.is_empty() {
+            return Err(Error::usage(two.display(), format!("no picture in it has a namesake in {}", one.display()), "two files"));
+        }
+        let queue = Queue { flagged: (0..pictures.len()).collect(), ..Queue::default() };
+        Ok(Self {
+            root,
+            pictures,
+            queue,
+            compare: true,
+            notice: String::new(),
+            next: String::new(),
+            verdicts: Mutex::new(Verdicts::in_memory()),
+            _lock: None,
+        })
+    }
+
+    /// The verdicts as they are now.
+    pub fn verdicts(&self) -> MutexGuard<'_, Verdicts> {
+        self.verdicts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what a person did and saves it at once.
+    ///
+    /// # Errors
+    /// There is no such picture, or saving failed (then nothing changed).
+    pub fn decide(&self, said: &Said) -> Result<Vec<Entry>> {
+        let find = |id: &usize| self.pictures.get(*id).ok_or_else(|| Error::usage(id, "no such picture", ""));
+        let pictures = said.ids.iter().map(find).collect::<Result<Vec<_>>>()?;
+        let mut verdicts = self.verdicts();
+        let mut entries = Vec::with_capacity(pictures.len());
+        for p in pictures {
+            entries.push((p.sha256.clone(), self.entry(p, verdicts.get(&p.sha256), said)?));
+        }
+        let told = entries.iter().map(|(_, e)| e.clone()).collect();
+        verdicts.set(entries)?;
+        Ok(told)
+    }
+
+    fn entry(&self, p: &Picture, before: Option<&Entry>, said: &Said) -> Result<Entry> {
+        let mut entry = before.cloned().unwrap_or_default();
+        if let Some(decision) = said.decision {
+            entry.decision = decision;
+        }
+        if let Some(note) = &said.note {
+            entry.note = note.chars().take(4000).collect();
+        }
+        entry.opened |= said.opened;
+        entry.seconds += said.seconds.filter(|s| s.is_finite()).unwrap_or(0.0).clamp(0.0, 600.0);
+        self.describe(p, &mut entry)?;
+        Ok(entry)
+    }
+
+    /// Fills in how the picture was made.
+    fn describe(&self, p: &Picture, entry: &mut Entry) -> Result<()> {
+        entry.output.clone_from(&p.name);
+        entry.model = p.model();
+        entry.settings.clone_from(&p.settings);
+        if let Some(r) = &p.record {
+            entry.source_sha256.clone_from(&r.source_sha256);
+        }
+        if let Some(s) = &p.source {
+            entry.source = journal::beside(&self.root, &s.path)?;
+        }
+        Ok(())
+    }
+
+    /// How many pictures have a verdict, and how many there are.
+    pub fn progress(&self) -> (usize, usize) {
+        let verdicts = self.verdicts();
+        let decided = |p: &&Picture| verdicts.get(&p.sha256).is_some_and(|e| e.decision.is_some());
+        (self.pictures.iter().filter(decided).count(), self.pictures.len())
+    }
+
+    /// Whether any picture was inspected.
+    pub fn inspected(&self) -> bool {
+        self.pictures.iter().any(|p| p.report.is_some())
+    }
+
+    /// Everything the page has to know.
+    pub fn listing(&self) -> Listing {
+        let verdicts = self.verdicts();
+        let mut earlier: HashMap<&str, Vec<(&String, &Entry)>> = HashMap::new();
+        for (sha, e) in verdicts.all() {
+            earlier.entry(&e.output).or_default().push((sha, e));
+        }
+        let card = |(id, p): (usize, &Picture)| Card {
+            id,
+            name: p.name.clone(),
+            version: p.sha256.chars().take(12).collect(),
+            sha256: p.sha256.clone(),
+            width: p.width,
+            height: p.height,
+            source: p.source.as_ref().map(|s| [s.width, s.height]),
+            repair: p.repair.is_some(),
+            heat: p.heat.keys().cloned().collect(),
+            model: p.model(),
+            report: p.report.clone(),
+            entry: verdicts.get(&p.sha256).cloned().unwrap_or_default(),
+            before: earlier
+                .get(p.name.as_str())
+                .and_then(|all| all.iter().find(|(sha, e)| **sha != p.sha256 && e.decision.is_some()))
+                .and_then(|(_, e)| e.decision),
+        };
+        let title = self.root.canonicalize().ok().and_then(|r| r.file_name().map(|n| n.to_string_lossy().into_owned()));
+        Listing {
+            title: title.unwrap_or_else(|| self.root.display().to_string()),
+            compare: self.compare,
+            notice: self.notice.clone(),
+            next: self.next.clone(),
+            queue: self.queue.clone(),
+            pictures: self.pictures.iter().enumerate().map(card).collect(),
+        }
+    }
+}
+
+/// What a person did; `None` leaves that part as it was.
+#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[serde(default)]
+pub struct Said {
+    /// Which pictures.
+    pub ids: Vec<usize>,
+    /// `Some(None)` takes a decision back.
+    #[serde(deserialize_with = "given")]
+    pub decision: Option<Option<Decision>>,
+    pub note: Option<String>,
+    /// They were on the screen, one by one.
+    pub opened: bool,
+    pub seconds: Option<f64>,
+}
+
+/// Tells `null` from a key that is not there.
+fn given<'de, D: serde::Deserializer<'de>>(from: D) -> std::result::Result<Option<Option<Decision>>, D::Error> {
+    serde::Deserialize::deserialize(from).map(Some)
+}
+
+/// The review as the page reads it.
+#[derive(Debug, Serialize)]
+pub struct Listing {
+    pub title: String,
+    pub compare: bool,
+    pub notice: String,
+    pub next: String,
+    pub queue: Queue,
+    pub pictures: Vec<Card>,
+}
+
+/// One picture as the page reads it.
+#[derive(Debug, Serialize)]
+pub struct Card {
+    pub id: usize,
+    pub name: String,
+    /// Part of the addresses of its tiles.
+    pub version: String,
+    pub sha256: String,
+    pub width: usize,
+    pub height: usize,
+    pub source: Option<[usize; 2]>,
+    pub repair: bool,
+    pub heat: Vec<String>,
+    pub model: String,
+    pub report: Option<Report>,
+    pub entry: Entry,
+    /// What was decided about an earlier version of this file.
+    pub before: Option<Decision>,
+}
+
+/// Keeps other reviews of this folder out as long as the file is held.
+fn lock_folder(root: &Path) -> Result<std::fs::File> {
+    let dir = root.join(STATE);
+    let path = dir.join("review.lock");
+    let open = || {
+        std::fs::create_dir_all(&dir)?;
+        std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path)
+    };
+    let file =
+        open().map_err(|e| Error::usage(root.display(), format!("verdicts cannot be saved there: {e}"), "a folder that can be written"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::Error(e)) if e.kind() == std::io::ErrorKind::Unsupported => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(Error::usage(root.display(), "its review is open already", "the page that is open, or end the other review first"))
+        }
+        Err(TryLockError::Error(e)) => Err(Error::io(&path, e)),
+    }
+}
+
+/// All pictures below `root`, in order of their names: no hidden files, no links, not what `apply` put aside.
+fn walk(root: &Path, state: &State) -> Vec<Picture> {
+    let hidden = |e: &walkdir::DirEntry| e.depth() > 0 && e.file_name().as_encoded_bytes().first() == Some(&b'.');
+    let all = walkdir::WalkDir::new(root).sort_by_file_name().into_iter().filter_entry(|e| !hidden(e)).flatten();
+    let pictures = all.filter(|e| e.file_type().is_file() && matches!(names::kind(e.path()), Kind::Picture(_)));
+    let named = pictures.filter_map(|e| {
+        let below = e.path().strip_prefix(root).ok()?;
+        let name = journal::encode(below);
+        let put_aside = below.starts_with(APPROVED) && state.get(&name).next().is_none();
+        (!put_aside).then(|| Picture { name, path: e.path().to_path_buf(), ..Picture::default() })
+    });
+    named.collect()
+}
+
+/// Fills in what only the files tell.
+fn examine(mut p: Picture, root: &Path, state: &State, options: &Options) -> Result<Picture> {
+    let size = std::fs::metadata(&p.path).map_err(|e| Error::io(&p.path, e))?.len();
+    p.record = p.record.take().filter(|r| r.bytes == size);
+    match &p.record {
+        Some(r) => (p.sha256, p.width, p.height) = (r.sha256.clone(), r.width, r.height),
+        None => {
+            p.sha256 = journal::sha256_file(&p.path)?;
+            // A damaged file is shown as such rather than ending the review.
+            (p.width, p.height) = codec::probe(&p.path, &Limits::default()).map_or((0, 0), |h| h.upright());
+        }
+    }
+    p.settings = p.record.as_ref().and_then(|r| state.settings(&r.settings)).cloned();
+    let below = journal::decode(&p.name);
+    p.source = source(&p, root, &below, options).and_then(|path| {
+        let (width, height) = codec::probe(&path, &Limits::default()).ok()?.upright();
+        Some(Source { path, width, height, shown: shown(width, height, p.settings.as_ref()) })
+    });
+    let repair = root.join(STATE).join("repair").join(&below);
+    p.repair = repair.is_file().then_some(repair);
+    let heat = options.heat.clone().unwrap_or_else(|| root.join(STATE).join("heat"));
+    p.heat = heat_maps(&heat, &below);
+    Ok(p)
+}
+
+fn source(p: &Picture, root: &Path, below: &Path, options: &Options) -> Option<PathBuf> {
+    if let Some(dir) = &options.source {
+        return same_stem(dir, below);
+    }
+    let journalled = p.record.as_ref().filter(|r| !r.source.is_empty()).map(|r| root.join(journal::decode(&r.source)));
+    journalled.filter(|s| s.is_file()).or_else(|| {
+        let told = PathBuf::from(p.report.as_ref()?.source.as_ref()?);
+        let real = root.canonicalize().ok()?;
+        let places = std::iter::once(told.clone()).chain(real.ancestors().map(|a| a.join(&told)));
+        let mut files = places.map(|at| if at.is_dir() { same_stem(&at, below).unwrap_or(at) } else { at });
+        files.find(|f| f.is_file())
+    })
+}
+
+/// The part of a source that the result shows.
+fn shown(width: usize, height: usize, settings: Option<&Settings>) -> [f64; 4] {
+    let whole = [0.0, 0.0, width as f64, height as f64];
+    match settings {
+        Some(s) if s.size != Size::Model => s.size.target(width, height, s.fit, 1.0).map_or(whole, |t| t.crop),
+        _ => whole,
+    }
+}
+
+/// The picture in `dir` with the folder and stem of `below`, whatever its extension.
+fn same_stem(dir: &Path, below: &Path) -> Option<PathBuf> {
+    let exact = dir.join(below);
+    if exact.is_file() {
+        return Some(exact);
+    }
+    let stem = below.file_stem()?;
+    let mut files: Vec<PathBuf> = std::fs::read_dir(exact.parent()?).ok()?.flatten().map(|e| e.path()).collect();
+    files.sort();
+    files.into_iter().find(|f| f.file_stem() == Some(stem) && f.is_file() && matches!(names::kind(f), Kind::Picture(_)))
+}
+
+/// `<stem>.<detector>.png` beside where the picture would lie.
+fn heat_maps(heat: &Path, below: &Path) -> BTreeMap<String, PathBuf> {
+    let Some(stem) = below.file_stem().and_then(|s| s.to_str()) else { return BTreeMap::new() };
+    let folder = heat.join(below.parent().unwrap_or(Path::new("")));
+    let Ok(entries) = std::fs::read_dir(&folder) else { return BTreeMap::new() };
+    let maps = entries.flatten().filter_map(|e| {
+        let name = e.file_name().to_str()?.to_owned();
+        let detector = name.strip_prefix(stem)?.strip_prefix('.')?.strip_suffix(".png")?;
+        let plain = !detector.is_empty() && detector.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        plain.then(|| (detector.to_owned(), e.path()))
+    });
+    maps.collect()
+}
+
+/// Maps on all cores, keeping the order; the first error in order counts.
+fn each<T: Send + Default, U: Send>(items: Vec<T>, map: &(dyn Fn(T) -> Result<U> + Sync)) -> Result<Vec<U>> {
+    let n = items.len();
+    let items: Vec<Mutex<T>> = items.into_iter().map(Mutex::new).collect();
+    let out: Vec<Mutex<Option<Result<U>>>> = (0..n).map(|_| Mutex::new(None)).collect();
+    let next = AtomicUsize::new(0);
+    let threads = std::thread::available_parallelism().map_or(2, |c| c.get()).min(n.max(1));
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let i = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = items.get(i) else { return };
+                    let item = std::mem::take(&mut *item.lock().unwrap_or_else(PoisonError::into_inner));
+                    *out[i].lock().unwrap_or_else(PoisonError::into_inner) = Some(map(item));
+                }
+            });
+        }
+    });
+    let result = |m: Mutex<Option<Result<U>>>| m.into_inner().unwrap_or_else(PoisonError::into_inner);
+    out.into_iter().map(|m| result(m).unwrap_or_else(|| Err(Error::Internal("a thread was lost".into())))).collect()
+}

@@ -1,0 +1,560 @@
+"use strict";
+// The review: which picture, what was decided, what comes next. The picture itself is view.js.
+
+const $ = (id) => document.getElementById(id);
+const make = (tag, props = {}, ...children) => {
+  const e = document.createElement(tag);
+  for (const [k, v] of Object.entries(props)) {
+    if (k.includes("-") || k === "role" || k === "for") e.setAttribute(k, v);
+    else e[k] = v;
+  }
+  e.append(...children.filter((c) => c !== null && c !== undefined && c !== ""));
+  return e;
+};
+const DECISIONS = { approved: ["✓", "Approved"], rejected: ["✕", "Rejected"], repair: ["↻", "Repair"] };
+const NAMES = { hallucination: "Hallucination", micro_noise: "Micro-noise", colour_shift: "Colour shift", pixel_blob: "Pixel blob", gan: "GAN artefact" };
+const title = (detector) => NAMES[detector] ?? detector.charAt(0).toUpperCase() + detector.slice(1).replaceAll("_", " ");
+const plural = (n, one, many = one + "s") => `${n} ${n === 1 ? one : many}`;
+
+// Where pictures and verdicts come from: the server, or the folder this page lies in.
+const server = {
+  token: location.pathname.split("/")[1],
+  list: async () => (await fetch("api/list", { cache: "no-store" })).json(),
+  thumb: (p) => `thumb/${p.id}/${p.version}`,
+  pieces(p, side, [x, y, w, h], zoom) {
+    const size = 512;
+    const coarsest = Math.max(0, Math.ceil(Math.log2(Math.max(p.width, p.height) / size)));
+    const fine = Math.min(coarsest, Math.max(0, Math.floor(-Math.log2(zoom) + 1e-9)));
+    const list = [];
+    for (const level of fine === coarsest ? [fine] : [coarsest, fine]) {
+      const span = size * 2 ** level;
+      for (let r = Math.floor(y / span); r * span < y + h; r++) {
+        for (let c = Math.floor(x / span); c * span < x + w; c++) {
+          const [tw, th] = [Math.min(span, p.width - c * span), Math.min(span, p.height - r * span)];
+          list.push({ url: `tile/${p.id}/${p.version}/${side}/${level}/${c}/${r}`, x: c * span, y: r * span, w: tw, h: th });
+        }
+      }
+    }
+    return list;
+  },
+  async save(ids, said) {
+    const answer = await fetch("api/verdict", {
+      method: "POST",
+      headers: { "Content-Type": "application/json", "X-Lastmile-Token": this.token },
+      body: JSON.stringify({ ids, ...said }),
+    });
+    if (!answer.ok) throw new Error(await answer.text());
+  },
+};
+
+const folder = {
+  key: "lastmile-review",
+  async list() {
+    const data = window.REVIEW;
+    this.key = `lastmile-review ${data.seal}`;
+    const kept = JSON.parse(localStorage.getItem(this.key) ?? "{}");
+    for (const p of data.pictures) Object.assign(p.entry, kept[p.sha256] ?? {});
+    this.all = data.pictures;
+    return data;
+  },
+  thumb: (p) => `pictures/${p.id}-thumb.jpg`,
+  pieces: (p, side, [x, y, w, h]) => (p.pieces[side] ?? []).filter((i) => i.x < x + w && i.x + i.w > x && i.y < y + h && i.y + i.h > y),
+  async save() {
+    const kept = Object.fromEntries(this.all.filter((p) => p.entry.opened || p.entry.decision).map((p) => [p.sha256, p.entry]));
+    localStorage.setItem(this.key, JSON.stringify(kept));
+  },
+  /** What `lastmile apply` reads. */
+  verdicts() {
+    const pictures = Object.fromEntries(this.all.filter((p) => p.entry.opened || p.entry.decision).map((p) => [p.sha256, p.entry]));
+    return JSON.stringify({ verdicts: "lastmile", version: 1, pictures }, null, 2);
+  },
+};
+
+const store = window.REVIEW ? folder : server;
+let data, view, pictures;
+let order = []; // ids, as filtered
+let at = 0; // position in it
+let shown = null; // id on the stage
+let since = 0; // when it came there
+let pace = []; // seconds per verdict in this sitting
+let undo = JSON.parse(sessionStorage.getItem("undo") ?? "[]");
+let sheetOpen = false;
+
+// Saving: in order, one at a time, kept until it worked.
+const unsaved = [];
+let saving = false;
+async function save(ids, said) {
+  unsaved.push([ids, said]);
+  if (saving) return;
+  saving = true;
+  while (unsaved.length) {
+    try {
+      await store.save(...unsaved[0]);
+      unsaved.shift();
+      $("trouble").hidden = true;
+    } catch (e) {
+      $("trouble").textContent = `${plural(unsaved.length, "change")} not saved yet: ${e.message}. Trying again; keep this page open.`;
+      $("trouble").hidden = false;
+      await new Promise((r) => setTimeout(r, 1500));
+    }
+  }
+  saving = false;
+}
+addEventListener("beforeunload", (e) => { if (unsaved.length) e.preventDefault(); });
+
+const current = () => (shown === null ? null : pictures[shown]);
+const say = (text) => { $("live").textContent = text; };
+const file = (name) => name.split("/").pop();
+
+/** What the view needs to know of a picture. */
+function scene(p) {
+  const sides = [];
+  if (p.source) sides.push({ id: "source", label: data.compare ? "A" : "Source" });
+  sides.push({ id: "result", label: data.compare ? "B" : "Result" });
+  if (p.repair) sides.push({ id: "repair", label: "Repair" });
+  return Object.assign(Object.create(p), { sides, boxes: (p.report?.findings ?? []).map((f) => f.box) });
+}
+const firstBox = (p) => (p.report?.findings.length ? 0 : -1);
+
+/** Puts the picture at a position of the order on the stage. */
+function open(position, box) {
+  if (!order.length) return empty();
+  at = Math.max(0, Math.min(order.length - 1, position));
+  const p = pictures[order[at]];
+  closeSheet();
+  $("empty").hidden = true;
+  if (p.id !== shown) {
+    shown = p.id;
+    since = performance.now();
+    if (!p.entry.opened && !data.compare) {
+      p.entry.opened = true;
+      save([p.id], { opened: true });
+    }
+  }
+  const broken = !p.width;
+  if (broken) {
+    view.clear();
+    $("empty").textContent = "This picture cannot be read: the file is damaged.";
+    $("empty").hidden = false;
+  } else {
+    view.show(scene(p), box ?? firstBox(p));
+    const next = pictures[order[at + 1]];
+    if (next?.width) view.prefetch(scene(next), firstBox(next));
+  }
+  about(p);
+  sessionStorage.setItem("shown", p.sha256);
+}
+
+function empty() {
+  shown = null;
+  view.clear();
+  $("empty").textContent = "No picture is like that. “Show all” in the filter brings them back.";
+  $("empty").hidden = false;
+  $("name").textContent = "";
+  $("facts").textContent = "";
+  $("state").replaceChildren();
+  $("findings").replaceChildren();
+  bar();
+}
+
+/** The column beside the picture. */
+function about(p) {
+  $("name").textContent = p.name;
+  const scale = p.source ? p.width / p.source[0] : 0;
+  const from = p.source ? `${p.source[0]} × ${p.source[1]} → ` : "";
+  const facts = [`${from}${p.width} × ${p.height}`];
+  if (scale) facts[0] += `, ${Number(scale.toFixed(2))}×`;
+  if (p.model) facts.push(p.model === "none" ? "resampled without a network" : p.model);
+  if (p.generator) facts.push(p.generator);
+  $("facts").replaceChildren(...facts.flatMap((f, i) => (i ? [make("br"), f] : [f])));
+  const chips = [];
+  if (p.entry.decision) chips.push([p.entry.decision, DECISIONS[p.entry.decision][1]]);
+  if (p.report && !data.compare) chips.push([p.report.verdict, { reject: "Inspection suggests reject", review: "Worth a look", pass: "Passed inspection" }[p.report.verdict]]);
+  if (p.before) chips.push(["quiet", `Made again; before: ${DECISIONS[p.before][1].toLowerCase()}`]);
+  if (!p.source && !data.compare) chips.push(["quiet", "Source not found"]);
+  $("state").replaceChildren(...chips.map(([kind, text]) => make("span", { className: `chip ${kind}`, textContent: text })));
+
+  const findings = p.report?.findings ?? [];
+  $("findings").parentElement.hidden = data.compare;
+  $("no-findings").hidden = findings.length > 0;
+  $("no-findings").textContent = p.report ? "Nothing was flagged." : "Not inspected.";
+  $("findings").replaceChildren(...findings.map((f, i) => make("li", {}, make("button", { type: "button", onclick: () => goFinding(i) },
+    make("span", { className: "number", textContent: i + 1 }),
+    make("span", { className: "what" }, title(f.detector), make("span", { textContent: f.severity.toFixed(2), title: "severity, 0 to 1" })),
+    f.note && make("span", { className: "note", textContent: f.note }),
+    f.origin === "source" && make("span", { className: "origin", textContent: "Already in the source: render it again, upscaling did not cause it." })))));
+  const scores = Object.entries(p.report?.detectors ?? {}).sort((a, b) => b[1] - a[1]);
+  $("scores-box").hidden = scores.length === 0;
+  $("scores").tBodies[0].replaceChildren(...scores.map(([d, s]) => make("tr", {},
+    make("th", { scope: "row", textContent: title(d) }),
+    make("td", { textContent: p.report.not_applicable.includes(d) ? "does not apply" : s.toFixed(2) }))));
+  $("note").value = p.entry.note;
+  $("note").parentElement.hidden = data.compare;
+  $("heat").hidden = p.heat.length === 0;
+  $("fix-text").textContent = p.repair ? "Take repair" : "Repair";
+  marks();
+  bar();
+  const what = findings.length ? `${plural(findings.length, "finding")}. First: ${title(findings[0].detector)}. ${findings[0].note}` : $("no-findings").textContent;
+  const decided = p.entry.decision ? `${DECISIONS[p.entry.decision][1]}.` : "";
+  $("canvas").setAttribute("aria-label", `${p.source ? "Source and result" : "Result"} of ${p.name}`);
+  say(`${p.name}, ${at + 1} of ${order.length}. ${data.compare ? "" : what} ${decided}`);
+}
+
+/** Which finding and which buttons are on. */
+function marks() {
+  const p = current();
+  document.querySelectorAll("#findings button").forEach((b, i) => b.setAttribute("aria-current", i === view.box && !view.fitted));
+  for (const [id, decision] of [["approve", "approved"], ["reject", "rejected"], ["fix", "repair"]]) {
+    $(id).setAttribute("aria-pressed", p?.entry.decision === decision);
+    $(id).disabled = !p;
+  }
+  $("heat").setAttribute("aria-pressed", Boolean(view.heat));
+  $("heat").firstChild.textContent = view.heat ? `${title(view.heat)} ` : "Heat ";
+  document.querySelectorAll("[data-mode]").forEach((b) => {
+    b.setAttribute("aria-pressed", b.dataset.mode === view.mode);
+    b.disabled = (view.picture?.sides.length ?? 0) < 2;
+  });
+  $("undo").disabled = undo.length === 0;
+}
+
+const decided = (p) => Boolean(p.entry.decision);
+const toDo = () => [...data.queue.flagged, ...data.queue.sample];
+
+/** Position, progress, time left. */
+function bar() {
+  $("position").textContent = order.length ? `${at + 1} / ${order.length}` : "";
+  $("previous").disabled = at <= 0;
+  $("next").disabled = at >= order.length - 1;
+  if (data.compare) return;
+  const queue = toDo();
+  const all = queue.length || pictures.length;
+  const done = queue.filter((id) => decided(pictures[id])).length;
+  $("bar").style.width = `${(100 * done) / all}%`;
+  const progress = $("progress");
+  progress.setAttribute("aria-valuenow", done);
+  progress.setAttribute("aria-valuemax", all);
+  let text = `${done} of ${all}`;
+  if (pace.length >= 3 && done < all) {
+    const typical = [...pace].sort((a, b) => a - b)[Math.floor(pace.length / 2)];
+    const seconds = typical * (all - done);
+    text += seconds < 55 ? ", under a minute left" : `, ${Math.round(seconds / 60)} min left`;
+  }
+  $("left").textContent = text;
+  progress.setAttribute("aria-valuetext", `${text} decided`);
+}
+
+/** A verdict on the picture on the stage; the same again takes it back. */
+function decide(decision) {
+  const p = current();
+  if (!p || data.compare) return;
+  const seconds = Math.min(600, (performance.now() - since) / 1000);
+  remember([[p.id, p.entry.decision]], shown);
+  p.entry.decision = decision;
+  p.entry.seconds += seconds;
+  pace = [...pace, seconds].slice(-15);
+  save([p.id], { decision, seconds });
+  say(`${DECISIONS[decision][1]}: ${file(p.name)}.`);
+  flash(`${DECISIONS[decision].join(" ")}`);
+  const rest = (from, to) => order.slice(from, to).findIndex((id) => !decided(pictures[id]));
+  const later = rest(at + 1, order.length);
+  const earlier = rest(0, at);
+  if (later >= 0) {
+    const next = at + 1 + later;
+    const [flagged, sample] = [data.queue.flagged, data.queue.sample];
+    if (flagged.includes(p.id) && sample.includes(order[next])) flash("The flagged ones are done. Now some that passed, drawn by lot.", 3500);
+    open(next);
+  } else if (earlier >= 0) {
+    open(earlier);
+  } else {
+    about(p);
+    openSheet();
+  }
+}
+
+function remember(before, id) {
+  undo = [...undo, { before, id }].slice(-500);
+  sessionStorage.setItem("undo", JSON.stringify(undo));
+}
+
+function takeBack() {
+  const last = undo.pop();
+  if (!last) return;
+  sessionStorage.setItem("undo", JSON.stringify(undo));
+  const groups = new Map();
+  for (const [id, decision] of last.before) {
+    pictures[id].entry.decision = decision;
+    groups.set(decision, [...(groups.get(decision) ?? []), id]);
+  }
+  for (const [decision, ids] of groups) save(ids, { decision });
+  flash("Undone");
+  if (last.before.length > 1) return openSheet();
+  if (!order.includes(last.id)) clearFilter();
+  open(order.indexOf(last.id));
+  say(`Undone. ${pictures[last.id].name}`);
+}
+
+let flashing;
+function flash(text, ms = 900) {
+  clearTimeout(flashing);
+  $("stamp").textContent = text;
+  $("stamp").hidden = false;
+  flashing = setTimeout(() => { $("stamp").hidden = true; }, ms);
+}
+
+function goFinding(i) {
+  if (!current()?.report?.findings[i]) return;
+  view.go(i);
+  marks();
+  const f = current().report.findings[i];
+  say(`Finding ${i + 1}: ${title(f.detector)}. ${f.note}`);
+}
+
+function nextHeat() {
+  const p = current();
+  if (!p?.heat.length) return;
+  const here = p.report?.findings[view.box]?.detector;
+  const list = [...p.heat].sort((a, b) => (b === here) - (a === here));
+  view.heat = list[list.indexOf(view.heat) + 1] ?? null;
+  view.draw();
+  marks();
+  say(view.heat ? `Heat map: ${title(view.heat)}` : "Heat map off");
+}
+
+function setMode(mode) {
+  view.setMode(mode);
+  marks();
+  say(`Compare: ${{ side: "side by side", swipe: "swipe", blink: "blink" }[mode]}`);
+}
+
+// Contact sheet
+function openSheet() {
+  sheetOpen = true;
+  $("viewer").hidden = true;
+  $("sheet").hidden = false;
+  $("sheet-open").setAttribute("aria-pressed", true);
+  sheet();
+  $("sheet").querySelector("[aria-current=true]")?.scrollIntoView({ block: "center" });
+}
+
+function closeSheet() {
+  if (!sheetOpen) return;
+  sheetOpen = false;
+  $("viewer").hidden = false;
+  $("sheet").hidden = true;
+  $("sheet-open").setAttribute("aria-pressed", false);
+  view.resize();
+}
+
+function sheet() {
+  const visible = new Set(order);
+  const parts = [];
+  const tally = (d) => pictures.filter((p) => p.entry.decision === d).length;
+  if (!data.compare) {
+    const open = toDo().filter((id) => !decided(pictures[id])).length;
+    const undecided = pictures.filter((p) => !decided(p)).length;
+    const words = [`${tally("approved")} approved`, `${tally("rejected")} rejected`, `${tally("repair")} to repair`];
+    if (undecided) words.push(`${undecided} undecided`);
+    parts.push(make("p", { className: "summary" }, `${words.join(", ")}. `, open === 0 ? "All that had to be looked at is decided. " : ""));
+    const next = make("p", { className: "lead" });
+    if (window.REVIEW) next.append(make("button", { type: "button", textContent: "Save verdicts.json", onclick: download }), "Send that file back, and it is carried out there.");
+    else next.append("Next, in the terminal: ", make("code", { textContent: data.next }));
+    parts.push(next);
+  }
+  const section = (name, lead, ids, bulk) => {
+    ids = ids.filter((id) => visible.has(id));
+    if (!ids.length) return;
+    parts.push(make("h2", { textContent: `${name} ` }, make("span", { className: "quiet", textContent: ids.length })));
+    const left = ids.filter((id) => !decided(pictures[id]));
+    const line = make("p", { className: "lead" }, lead);
+    if (bulk && left.length) line.append(make("button", { type: "button", textContent: `Approve ${left.length === ids.length ? "all" : "the other"} ${left.length}`, onclick: () => approveAll(left) }));
+    parts.push(line, make("ul", { className: "grid" }, ...ids.map(card)));
+  };
+  const inspected = (id) => pictures[id].report;
+  if (data.compare) section("Pairs", "", data.queue.flagged);
+  else {
+    section("Flagged", "The worst first.", data.queue.flagged.filter(inspected));
+    section("Not inspected", "Nothing is known about these.", data.queue.flagged.filter((id) => !inspected(id)), true);
+    section("Drawn by lot", "Passed inspection; looked at all the same.", data.queue.sample);
+    section("Passed", "A glance at each is what is left.", data.queue.rest, true);
+  }
+  if (!visible.size) parts.push(make("p", { className: "summary", textContent: "No picture is like that." }));
+  $("sheet").replaceChildren(...parts);
+}
+
+function card(id) {
+  const p = pictures[id];
+  const d = p.entry.decision;
+  const status = d ? DECISIONS[d][1] : p.entry.opened ? "undecided" : "not reviewed";
+  const right = !d && !p.entry.opened && !data.compare ? "not reviewed" : d && !p.entry.opened ? "not opened" : p.report ? p.report.score.toFixed(2) : "";
+  const button = make("button", { type: "button", "aria-label": data.compare ? p.name : `${p.name}, ${status}`, title: p.name, onclick: () => { open(order.indexOf(id)); $("canvas").focus(); } },
+    make("span", { className: "frame" },
+      make("img", { loading: "lazy", decoding: "async", alt: "", src: store.thumb(p) }),
+      d && make("span", { className: `mark ${d}`, textContent: DECISIONS[d][0], "aria-hidden": "true" })),
+    make("span", { className: "caption", "aria-hidden": "true" }, make("span", { textContent: file(p.name) }), make("span", { textContent: right })));
+  if (id === shown) button.setAttribute("aria-current", "true");
+  return make("li", {}, button);
+}
+
+function approveAll(ids) {
+  remember(ids.map((id) => [id, pictures[id].entry.decision]), ids[0]);
+  for (const id of ids) pictures[id].entry.decision = "approved";
+  save(ids, { decision: "approved", opened: null });
+  say(`${plural(ids.length, "picture")} approved.`);
+  marks();
+  bar();
+  sheet();
+}
+
+function download() {
+  const url = URL.createObjectURL(new Blob([folder.verdicts()], { type: "application/json" }));
+  make("a", { href: url, download: "verdicts.json" }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}
+
+// Filter
+const filters = ["name", "detector", "suggestion", "decision", "generator"];
+function refilter() {
+  const want = Object.fromEntries(filters.map((f) => [f, $(`f-${f}`).value]));
+  const fits = (id) => {
+    const p = pictures[id];
+    return p.name.toLowerCase().includes(want.name.toLowerCase())
+      && (!want.detector || p.report?.findings.some((f) => f.detector === want.detector))
+      && (!want.suggestion || (p.report?.verdict ?? "none") === want.suggestion)
+      && (!want.decision || (want.decision === "unopened" ? !p.entry.opened : (p.entry.decision ?? "none") === want.decision))
+      && (!want.generator || p.generator === want.generator);
+  };
+  order = [...data.queue.flagged, ...data.queue.sample, ...data.queue.rest].filter(fits);
+  const used = filters.filter((f) => want[f]).length;
+  $("filter-count").textContent = used ? ` · ${order.length}` : "";
+  const was = order.indexOf(shown);
+  if (sheetOpen) {
+    at = Math.max(0, was);
+    bar();
+    sheet();
+  } else if (was >= 0) {
+    at = was;
+    bar();
+  } else {
+    open(0);
+  }
+}
+
+function clearFilter() {
+  for (const f of filters) $(`f-${f}`).value = "";
+  refilter();
+}
+
+function toggleFilter(on = $("filters").hidden) {
+  $("filters").hidden = !on;
+  $("filter-open").setAttribute("aria-expanded", on);
+  (on ? $("f-name") : $("canvas")).focus();
+}
+
+/** Generators are read from the files, which takes a while; the list fills as they come. */
+async function generators() {
+  const known = new Set();
+  for (let from = 0; from < pictures.length;) {
+    const names = window.REVIEW ? pictures.map((p) => p.generator ?? "") : await (await fetch(`api/generators/${from}`)).json();
+    names.forEach((name, i) => { pictures[from + i].generator = name; });
+    from += Math.max(1, names.length);
+    for (const name of names) if (name) known.add(name);
+  }
+  $("f-generator").append(...[...known].sort().map((n) => make("option", { value: n, textContent: n })));
+  $("f-generator").parentElement.hidden = known.size === 0;
+  if (current()) facts();
+}
+const facts = () => {
+  const p = current();
+  if (p.generator) $("facts").append(make("br"), p.generator);
+};
+
+// Keys
+const keys = {
+  a: () => decide("approved"), r: () => decide("rejected"), f: () => decide("repair"), u: takeBack,
+  n: () => open(at + 1), p: () => open(at - 1),
+  h: nextHeat, z: () => { view.toggleZoom(); marks(); },
+  v: () => setMode({ side: "swipe", swipe: "blink", blink: "side" }[view.mode]),
+  b: () => { view.marks = !view.marks; view.draw(); say(view.marks ? "Marks on" : "Marks off"); },
+  " ": () => view.swap(),
+  c: () => (sheetOpen ? open(Math.max(0, order.indexOf(shown))) : openSheet()),
+  m: () => { if (!sheetOpen) $("note").focus(); },
+  "/": () => toggleFilter(true), "?": () => $("help").showModal(),
+  "+": () => view.zoomBy(Math.SQRT2), "=": () => view.zoomBy(Math.SQRT2), "-": () => view.zoomBy(Math.SQRT1_2), "0": () => view.fit(),
+  arrowleft: () => view.pan(60, 0), arrowright: () => view.pan(-60, 0), arrowup: () => view.pan(0, 60), arrowdown: () => view.pan(0, -60),
+};
+const onSheet = new Set(["u", "c", "/", "?"]);
+
+addEventListener("keydown", (e) => {
+  if (e.ctrlKey || e.metaKey || e.altKey || $("help").open) return;
+  const typing = e.target.matches("input, textarea, select");
+  if (e.key === "Escape") {
+    if (typing) { e.target.blur(); $("canvas").focus(); }
+    else if (!$("filters").hidden) toggleFilter(false);
+    else if (sheetOpen) keys.c();
+    return;
+  }
+  if (typing) return;
+  const key = e.key.toLowerCase();
+  // Space and Enter belong to the button that has the focus.
+  if (key === " " && e.target.matches("button, summary")) return;
+  if (sheetOpen && !onSheet.has(key)) return;
+  const act = /^[1-9]$/.test(key) ? () => goFinding(Number(key) - 1) : keys[key];
+  if (!act || (e.repeat && "arfu".includes(key))) return;
+  e.preventDefault();
+  act();
+});
+
+for (const [id, act] of [["approve", keys.a], ["reject", keys.r], ["fix", keys.f], ["undo", keys.u], ["next", keys.n], ["previous", keys.p], ["heat", keys.h], ["zoom", keys.z],
+  ["sheet-open", keys.c], ["help-open", keys["?"]], ["filter-open", () => toggleFilter()], ["f-clear", clearFilter]]) $(id).addEventListener("click", act);
+document.querySelectorAll("[data-mode]").forEach((b) => b.addEventListener("click", () => setMode(b.dataset.mode)));
+for (const f of filters) $(`f-${f}`).addEventListener("input", refilter);
+$("filters").addEventListener("submit", (e) => e.preventDefault());
+$("note").addEventListener("input", () => {
+  const p = current();
+  if (!p) return;
+  p.entry.note = $("note").value;
+  clearTimeout(p.noting);
+  p.noting = setTimeout(() => save([p.id], { note: p.entry.note }), 300);
+});
+
+/** What moved: the zoom that is shown, and whether a finding is still looked at. */
+function moved() {
+  const percent = view.zoom * 100;
+  const text = view.fitted ? `Fit ${Math.round(percent)} %` : `${percent < 10 ? percent.toFixed(1) : Math.round(percent)} %`;
+  if ($("zoom-text").textContent !== text) $("zoom-text").textContent = text;
+  if (view.broken && $("stamp").hidden) flash("A part of this picture could not be read", 2500);
+}
+
+async function start() {
+  data = await store.list();
+  pictures = data.pictures;
+  $("title").textContent = data.title;
+  document.title = `${data.title}: ${data.compare ? "compare" : "review"}`;
+  const detectors = [...new Set(pictures.flatMap((p) => (p.report?.findings ?? []).map((f) => f.detector)))].sort();
+  $("f-detector").append(...detectors.map((d) => make("option", { value: d, textContent: title(d) })));
+  if (data.compare) for (const e of [$("progress"), document.querySelector(".verdict"), ...["detector", "suggestion", "decision"].map((f) => $(`f-${f}`).parentElement)]) e.hidden = true;
+  if (data.notice) {
+    $("notice").replaceChildren(...data.notice.split("`").map((part, i) => (i % 2 ? make("code", { textContent: part }) : part)));
+    $("notice").hidden = false;
+  }
+  view = new View($("stage"), store.pieces, moved);
+  order = [...data.queue.flagged, ...data.queue.sample, ...data.queue.rest];
+  // Where one was, else the first without a verdict.
+  const was = order.findIndex((id) => pictures[id].sha256 === sessionStorage.getItem("shown"));
+  const first = toDo().findIndex((id) => !decided(pictures[id]));
+  if (!data.compare && was < 0 && first < 0 && pictures.some(decided)) {
+    shown = null;
+    openSheet();
+    marks();
+    bar();
+  } else {
+    open(was >= 0 ? was : Math.max(0, first));
+    $("canvas").focus();
+  }
+  document.body.dataset.ready = "true";
+  generators();
+}
+start().catch((e) => {
+  $("trouble").textContent = `The review could not be read: ${e.message}`;
+  $("trouble").hidden = false;
+});

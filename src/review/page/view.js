@@ -1,0 +1,409 @@
+"use strict";
+// The picture: one canvas, one to three panes that show the same spot of source, result and repair.
+// Positions are in pixels of the result; zoom is screen pixels per pixel of the result, so 1 is 100 % on any screen.
+
+/** Images by address: loaded once, the last used kept, what nobody waits for any more is called off. */
+class Tiles {
+  constructor(changed) {
+    this.changed = changed;
+    this.kept = new Map();
+    this.pending = 0;
+  }
+
+  /** The image, if it is there; otherwise it is asked for. */
+  get(url) {
+    let tile = this.kept.get(url);
+    if (!tile) {
+      tile = this.load(url);
+    } else {
+      this.kept.delete(url);
+      this.kept.set(url, tile);
+    }
+    return tile.ready ? tile.image : null;
+  }
+
+  has(url) { return this.kept.get(url)?.ready ?? false; }
+  failed(url) { return this.kept.get(url)?.failed ?? false; }
+
+  load(url) {
+    const tile = { image: new Image(), ready: false, failed: false };
+    this.kept.set(url, tile);
+    this.pending++;
+    const end = (ok) => {
+      if (tile.over) return;
+      tile.over = true;
+      tile.ready = ok;
+      tile.failed = !ok;
+      this.pending--;
+      this.changed();
+    };
+    tile.image.onload = () => end(true);
+    tile.image.onerror = () => end(false);
+    tile.image.decoding = "async";
+    tile.image.src = url;
+    while (this.kept.size > 700) {
+      const [oldest, t] = this.kept.entries().next().value;
+      if (!t.over) break;
+      this.kept.delete(oldest);
+    }
+    return tile;
+  }
+
+  /** Calls off loading what `wanted` does not hold. */
+  keepOnly(wanted) {
+    for (const [url, tile] of this.kept) {
+      if (tile.over || wanted.has(url)) continue;
+      tile.over = true;
+      tile.image.onload = tile.image.onerror = null;
+      tile.image.src = "data:,";
+      this.pending--;
+      this.kept.delete(url);
+    }
+  }
+}
+
+class View {
+  /** `pieces(picture, side, area, zoom)` tells which images cover `area` = [x, y, w, h], coarse ones first. */
+  constructor(stage, pieces, moved) {
+    this.stage = stage;
+    this.canvas = stage.querySelector("canvas");
+    this.labels = stage.querySelector("#labels");
+    this.divider = stage.querySelector("#divider");
+    this.pieces = pieces;
+    this.moved = moved;
+    this.mode = "side";
+    this.split = 0.5;
+    this.turn = 0;
+    this.marks = true;
+    this.picture = null;
+    this.idle = null;
+    this.tiles = new Tiles(() => this.draw());
+    this.colours = getComputedStyle(document.documentElement);
+    new ResizeObserver(() => this.resize()).observe(stage);
+    this.listen();
+    this.resize();
+  }
+
+  /** Shows a picture: { key, width, height, sides: [{ id, label }], boxes: [[x, y, w, h]] }, at a box or whole. */
+  show(picture, box) {
+    this.picture = picture;
+    this.heat = picture.heat ?? null;
+    this.turn = 0;
+    this.go(box);
+    const wanted = this.panes().flatMap((pane) => this.covering(picture, pane));
+    this.tiles.keepOnly(new Set(wanted.map((p) => p.url)));
+  }
+
+  clear() {
+    this.picture = null;
+    this.draw();
+  }
+
+  /** Moves to box number `box` at 100 %, or to the whole picture. */
+  go(box) {
+    if (!this.picture) return;
+    this.box = box;
+    Object.assign(this, this.aim(this.picture, box));
+    this.draw();
+  }
+
+  fit() {
+    if (!this.picture) return;
+    Object.assign(this, this.aim(this.picture, -1));
+    this.draw();
+  }
+
+  /** Where to look for a box of a picture, or for the whole of it. */
+  aim(picture, box) {
+    const b = picture.boxes[box];
+    if (b) return { x: b[0] + b[2] / 2, y: b[1] + b[3] / 2, zoom: 1, fitted: false };
+    return { x: picture.width / 2, y: picture.height / 2, zoom: this.fitting(picture), fitted: true };
+  }
+
+  fitting(picture) {
+    const pane = this.panes(picture)[0];
+    const room = 24 * this.ratio;
+    return Math.max(0.001, Math.min(1, (pane.w - room) / picture.width, (pane.h - room) / picture.height));
+  }
+
+  /** Zooms by a factor, keeping the point under screen position (px, py) of a pane where it is. */
+  zoomBy(factor, at) {
+    this.zoomTo(this.zoom * factor, at);
+  }
+
+  zoomTo(zoom, at) {
+    if (!this.picture) return;
+    const least = Math.min(this.fitting(this.picture), 0.05);
+    const next = Math.max(least, Math.min(16, zoom));
+    const pane = this.paneAt(at) ?? this.panes()[0];
+    const [dx, dy] = at ? [at[0] - pane.x - pane.w / 2, at[1] - pane.y - pane.h / 2] : [0, 0];
+    this.x += dx / this.zoom - dx / next;
+    this.y += dy / this.zoom - dy / next;
+    this.zoom = next;
+    this.fitted = false;
+    this.clamp();
+    this.draw();
+  }
+
+  /** Between the whole picture and 100 %. */
+  toggleZoom(at) {
+    if (this.fitted || Math.abs(this.zoom - 1) > 1e-6) {
+      const box = this.picture?.boxes[this.box];
+      if (!at && this.fitted && box) this.go(this.box);
+      else this.zoomTo(1, at);
+    } else {
+      this.fit();
+    }
+  }
+
+  pan(dx, dy) {
+    this.x -= dx / this.zoom;
+    this.y -= dy / this.zoom;
+    this.fitted = false;
+    this.clamp();
+    this.draw();
+  }
+
+  clamp() {
+    if (!this.picture) return;
+    this.x = Math.max(0, Math.min(this.picture.width, this.x));
+    this.y = Math.max(0, Math.min(this.picture.height, this.y));
+  }
+
+  setMode(mode) {
+    this.mode = mode;
+    this.divider.hidden = mode !== "swipe" || (this.picture?.sides.length ?? 0) < 2;
+    clearInterval(this.blinking);
+    if (mode === "blink") {
+      this.turn = 0;
+      const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+      if (!still) this.blinking = setInterval(() => { this.turn++; this.draw(); }, 700);
+    }
+    if (this.fitted) this.fit();
+    this.draw();
+  }
+
+  /** Puts the next side first; a blink then waits for the next call. */
+  swap() {
+    clearInterval(this.blinking);
+    this.turn++;
+    this.draw();
+  }
+
+  setSplit(split) {
+    this.split = Math.max(0, Math.min(1, split));
+    this.divider.setAttribute("aria-valuenow", Math.round(this.split * 100));
+    this.draw();
+  }
+
+  resize() {
+    this.ratio = window.devicePixelRatio || 1;
+    const box = this.stage.getBoundingClientRect();
+    [this.canvas.width, this.canvas.height] = [Math.max(1, Math.round(box.width * this.ratio)), Math.max(1, Math.round(box.height * this.ratio))];
+    if (this.fitted) this.fit();
+    this.paint();
+  }
+
+  /** The sides in the order they are shown. */
+  order(picture, turn) {
+    const sides = picture?.sides ?? [];
+    return sides.map((_, i) => sides[(i + turn) % sides.length]);
+  }
+
+  /** Rectangles on the canvas, each with its side. */
+  panes(picture = this.picture, turn = this.turn) {
+    const [w, h] = [this.canvas.width, this.canvas.height];
+    const sides = this.order(picture, turn);
+    const whole = { x: 0, y: 0, w, h };
+    if (sides.length < 2) return [{ ...whole, side: sides[0], clip: whole }];
+    if (this.mode === "swipe") {
+      const at = Math.round(w * this.split);
+      return [
+        { ...whole, side: sides[0], clip: { x: 0, y: 0, w: at, h } },
+        { ...whole, side: sides[1], clip: { x: at, y: 0, w: w - at, h } },
+      ];
+    }
+    if (this.mode === "blink") return [{ ...whole, side: sides[0], clip: whole }];
+    const gap = Math.round(2 * this.ratio);
+    const upright = w < h;
+    return sides.map((side, i) => {
+      const cut = (all, k) => Math.round((all + gap) * k / sides.length);
+      const pane = upright
+        ? { x: 0, w, y: cut(h, i), h: cut(h, i + 1) - gap - cut(h, i) }
+        : { y: 0, h, x: cut(w, i), w: cut(w, i + 1) - gap - cut(w, i) };
+      return { ...pane, side, clip: pane };
+    });
+  }
+
+  paneAt(at) {
+    return at && this.panes().find(({ clip: c }) => at[0] >= c.x && at[0] < c.x + c.w && at[1] >= c.y && at[1] < c.y + c.h);
+  }
+
+  /** Where a pane's picture begins on the canvas; whole screen pixels, so that 100 % is exact. */
+  origin(pane, { x, y, zoom } = this) {
+    return [Math.round(pane.x + pane.w / 2 - x * zoom), Math.round(pane.y + pane.h / 2 - y * zoom)];
+  }
+
+  /** The images that a pane needs. */
+  covering(picture, pane, at = this, heat = this.heat) {
+    const { clip } = pane;
+    const [ox, oy] = this.origin(pane, at);
+    const x = Math.max(0, (clip.x - ox) / at.zoom);
+    const y = Math.max(0, (clip.y - oy) / at.zoom);
+    const w = Math.min(picture.width, (clip.x + clip.w - ox) / at.zoom) - x;
+    const h = Math.min(picture.height, (clip.y + clip.h - oy) / at.zoom) - y;
+    if (!pane.side || !(w > 0 && h > 0)) return [];
+    const list = this.pieces(picture, pane.side.id, [x, y, w, h], at.zoom);
+    return heat && pane.side.id !== "source" ? list.concat(this.pieces(picture, `heat-${heat}`, [x, y, w, h], at.zoom)) : list;
+  }
+
+  /** Asks for what picture `next` will need, opened at its box, once nothing else is waited for. */
+  prefetch(next, box) {
+    this.idle = () => {
+      const aim = this.aim(next, box);
+      for (const pane of this.panes(next, 0)) for (const p of this.covering(next, pane, aim, null)) this.tiles.get(p.url);
+    };
+    this.draw();
+  }
+
+  draw() {
+    this.waiting ??= requestAnimationFrame(() => {
+      this.waiting = null;
+      this.paint();
+    });
+  }
+
+  paint() {
+    const g = this.canvas.getContext("2d", { alpha: false });
+    g.fillStyle = this.colours.getPropertyValue("--stage").trim() || "#161616";
+    g.fillRect(0, 0, this.canvas.width, this.canvas.height);
+    const panes = this.panes();
+    this.label(panes);
+    this.settled = true;
+    if (!this.picture) return;
+    let missing = 0;
+    let broken = 0;
+    for (const pane of panes) {
+      g.save();
+      g.beginPath();
+      g.rect(pane.clip.x, pane.clip.y, pane.clip.w, pane.clip.h);
+      g.clip();
+      const [ox, oy] = this.origin(pane);
+      const end = (o, n) => Math.round(o + n * this.zoom);
+      g.fillStyle = "#808080";
+      g.fillRect(ox, oy, end(ox, this.picture.width) - ox, end(oy, this.picture.height) - oy);
+      g.imageSmoothingEnabled = this.zoom < 1.99;
+      g.imageSmoothingQuality = "high";
+      const pieces = this.covering(this.picture, pane);
+      for (const p of pieces) {
+        const image = this.tiles.get(p.url);
+        if (!image) {
+          if (this.tiles.failed(p.url)) broken++;
+          else missing++;
+          continue;
+        }
+        const [x, y] = [end(ox, p.x), end(oy, p.y)];
+        g.drawImage(image, x, y, end(ox, p.x + p.w) - x, end(oy, p.y + p.h) - y);
+      }
+      if (this.marks) this.brackets(g, ox, oy);
+      g.restore();
+    }
+    this.settled = missing === 0;
+    this.canvas.dataset.settled = this.settled;
+    this.broken = broken > 0;
+    if (this.settled && this.idle) {
+      const idle = this.idle;
+      this.idle = null;
+      idle();
+    }
+    this.moved(this);
+  }
+
+  /** Corners round the findings, drawn outside of them, so that they hide nothing. */
+  brackets(g, ox, oy) {
+    const r = this.ratio;
+    this.picture.boxes.forEach(([x, y, w, h], i) => {
+      const current = i === this.box;
+      const out = 5 * r;
+      const [x0, y0] = [ox + x * this.zoom - out, oy + y * this.zoom - out];
+      const [x1, y1] = [ox + (x + w) * this.zoom + out, oy + (y + h) * this.zoom + out];
+      const arm = Math.min(16 * r, (x1 - x0) / 3, (y1 - y0) / 3);
+      const path = new Path2D();
+      for (const [cx, cy, dx, dy] of [[x0, y0, 1, 1], [x1, y0, -1, 1], [x0, y1, 1, -1], [x1, y1, -1, -1]]) {
+        path.moveTo(cx + dx * arm, cy);
+        path.lineTo(cx, cy);
+        path.lineTo(cx, cy + dy * arm);
+      }
+      g.lineWidth = (current ? 4 : 3) * r;
+      g.strokeStyle = "rgb(0 0 0 / .55)";
+      g.stroke(path);
+      g.lineWidth = (current ? 2 : 1) * r;
+      g.strokeStyle = current ? "#ffc247" : "#ffffff";
+      g.stroke(path);
+    });
+  }
+
+  label(panes) {
+    const swipe = this.mode === "swipe" && panes.length > 1;
+    const spots = panes.map((p, i) => [p.side?.label ?? "", swipe ? (i === 0 ? 0.12 : 0.88) : (p.x + p.w / 2) / this.canvas.width, swipe ? 10 : p.y / this.ratio + 10]);
+    const key = JSON.stringify([spots, swipe && this.split]);
+    if (key === this.labelled) return;
+    this.labelled = key;
+    this.labels.replaceChildren(...spots.filter(([text]) => text).map(([text, x, y]) => {
+      const span = document.createElement("span");
+      span.textContent = text;
+      span.style.left = `${x * 100}%`;
+      span.style.top = `${y}px`;
+      return span;
+    }));
+    this.divider.hidden = !swipe;
+    this.divider.style.left = `${this.split * 100}%`;
+  }
+
+  listen() {
+    const pointers = new Map();
+    const spot = (e) => {
+      const box = this.canvas.getBoundingClientRect();
+      return [(e.clientX - box.left) * this.ratio, (e.clientY - box.top) * this.ratio];
+    };
+    this.canvas.addEventListener("pointerdown", (e) => {
+      if (e.button !== 0) return;
+      this.canvas.setPointerCapture(e.pointerId);
+      pointers.set(e.pointerId, spot(e));
+    });
+    this.canvas.addEventListener("pointermove", (e) => {
+      const before = pointers.get(e.pointerId);
+      if (!before) return;
+      const now = spot(e);
+      if (pointers.size === 2) {
+        const other = [...pointers].find(([id]) => id !== e.pointerId)[1];
+        const far = (a) => Math.hypot(a[0] - other[0], a[1] - other[1]) || 1;
+        this.zoomBy(far(now) / far(before), [(now[0] + other[0]) / 2, (now[1] + other[1]) / 2]);
+      } else {
+        this.pan(now[0] - before[0], now[1] - before[1]);
+      }
+      pointers.set(e.pointerId, now);
+    });
+    for (const name of ["pointerup", "pointercancel"]) this.canvas.addEventListener(name, (e) => pointers.delete(e.pointerId));
+    this.canvas.addEventListener("dblclick", (e) => this.toggleZoom(spot(e)));
+    this.canvas.addEventListener("wheel", (e) => {
+      e.preventDefault();
+      const lines = e.deltaMode === 1 ? 33 : 1;
+      this.zoomBy(2 ** (-e.deltaY * lines * (e.ctrlKey ? 0.01 : 0.0022)), spot(e));
+    }, { passive: false });
+    this.divider.addEventListener("pointerdown", (e) => this.divider.setPointerCapture(e.pointerId));
+    this.divider.addEventListener("pointermove", (e) => {
+      if (!this.divider.hasPointerCapture(e.pointerId)) return;
+      const box = this.stage.getBoundingClientRect();
+      this.setSplit((e.clientX - box.left) / box.width);
+    });
+    this.divider.addEventListener("keydown", (e) => {
+      const step = { ArrowLeft: -0.02, ArrowRight: 0.02, Home: -1, End: 1 }[e.key];
+      if (step === undefined) return;
+      e.preventDefault();
+      e.stopPropagation();
+      this.setSplit(this.split + step);
+    });
+    matchMedia("(prefers-color-scheme: light)").addEventListener("change", () => this.draw());
+  }
+}

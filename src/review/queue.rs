@@ -1,0 +1,90 @@
+//! In which order a person sees the pictures: the worst first, then a few that passed, chosen by lot, then the rest at a glance.
+
+use serde::Serialize;
+
+use super::Picture;
+use super::report::Suggestion;
+use crate::batch::journal::sha256;
+
+/// How many pictures that passed are shown all the same.
+pub const SAMPLE: usize = 20;
+
+/// Indices into the pictures, each picture once.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Queue {
+    /// Flagged, worst first; then pictures that nothing inspected.
+    pub flagged: Vec<usize>,
+    /// Passed, chosen by lot.
+    pub sample: Vec<usize>,
+    /// Passed; shown as a contact sheet only.
+    pub rest: Vec<usize>,
+}
+
+impl Queue {
+    /// Sorts the pictures. The lot is drawn by hashing `seed` with each picture's own hash, so the same folder with the same
+    /// seed always gives the same sample, whatever else is in it.
+    pub fn new(pictures: &[Picture], seed: u64) -> Self {
+        let mut queue = Self::default();
+        for (i, p) in pictures.iter().enumerate() {
+            match &p.report {
+                Some(r) if r.verdict == Suggestion::Pass => queue.rest.push(i),
+                _ => queue.flagged.push(i),
+            }
+        }
+        // Reject before review before uninspected; within one, the higher score; the name settles ties.
+        let rank = |i: &usize| pictures[*i].report.as_ref().map_or((0, 0.0), |r| (r.verdict as u8 + 1, r.score));
+        let worst = |a: &usize, b: &usize| {
+            let ((va, sa), (vb, sb)) = (rank(a), rank(b));
+            vb.cmp(&va).then(sb.total_cmp(&sa)).then_with(|| pictures[*a].name.cmp(&pictures[*b].name))
+        };
+        queue.flagged.sort_by(worst);
+        queue.rest.sort_by_cached_key(|i| sha256(format!("{seed} {}", pictures[*i].sha256).as_bytes()));
+        queue.sample = queue.rest.drain(..SAMPLE.min(queue.rest.len())).collect();
+        queue.sample.sort_by(worst);
+        queue.rest.sort_by(worst);
+        queue
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::Report;
+    use super::*;
+
+    fn picture(name: &str, found: Option<(Suggestion, f64)>) -> Picture {
+        let report = found.map(|(verdict, score)| Report {
+            input: name.into(),
+            source: None,
+            verdict,
+            score,
+            detectors: Default::default(),
+            not_applicable: Vec::new(),
+            findings: Vec::new(),
+        });
+        Picture { name: name.into(), sha256: sha256(name.as_bytes()), report, ..Picture::default() }
+    }
+
+    #[test]
+    fn worst_first_then_a_lot_then_the_rest() {
+        use Suggestion::{Pass, Reject, Review};
+        let mut all = vec![
+            picture("new", None),
+            picture("b", Some((Review, 0.9))),
+            picture("a", Some((Review, 0.9))),
+            picture("low", Some((Reject, 0.6))),
+            picture("high", Some((Reject, 0.8))),
+        ];
+        all.extend((0..30).map(|i| picture(&format!("p{i:02}"), Some((Pass, 0.01 * f64::from(i))))));
+        let q = Queue::new(&all, 1);
+        assert_eq!(q.flagged.iter().map(|i| all[*i].name.as_str()).collect::<Vec<_>>(), ["high", "low", "a", "b", "new"]);
+        assert_eq!((q.sample.len(), q.rest.len()), (SAMPLE, 10));
+        let mut every: Vec<usize> = [q.flagged.clone(), q.sample.clone(), q.rest.clone()].concat();
+        every.sort_unstable();
+        assert_eq!(every, (0..all.len()).collect::<Vec<_>>());
+        assert!(q.rest.is_sorted_by(|a, b| a > b), "worst first here as well: {:?}", q.rest);
+        assert_eq!(Queue::new(&all, 1), q);
+        assert_ne!(Queue::new(&all, 2).sample, q.sample);
+        let few = Queue::new(&all[..8], 1);
+        assert_eq!((few.sample.len(), few.rest.len()), (3, 0));
+    }
+}

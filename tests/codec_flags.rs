@@ -1,0 +1,348 @@
+//! The flags about the file that is written, through the program: packing, size limit, colour space, animations, metadata.
+
+// Clippy knows tests by their attribute, not the functions that they share.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
+
+mod program;
+
+use std::path::{Path, PathBuf};
+
+use lastmile::codec::{self, Encoding, Format, Limits, Metadata, Text};
+use lastmile::color::{ColourSpace, Profile, White, delta_e_2000, profile_bytes, srgb_to_lab};
+use lastmile::image::{Channels, Samples};
+use lastmile::{Band, Image};
+use moxcms::{ColorProfile, Layout, RenderingIntent, TransformOptions};
+
+const PARAMETERS: &str = "a lighthouse\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 42, Model: m1";
+
+fn shared(name: &str) -> Option<PathBuf> {
+    let root = std::env::var_os("LASTMILE_SHARED").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
+    let file = root.join("images/metadata").join(name);
+    if file.is_file() {
+        return Some(file);
+    }
+    println!("skipped: {} is not there", file.display());
+    None
+}
+
+/// Something like a photograph: smooth, with detail everywhere.
+fn scene(width: usize, height: usize) -> Band {
+    let mut b = Band::new(0, width, height, 3);
+    for c in 0..3 {
+        for y in 0..height {
+            for x in 0..width {
+                let (u, v) = (x as f32, y as f32);
+                let wave = (u / 17.0 + c as f32).sin() * (v / 13.0).cos() + 0.3 * (u * 1.7 + v * 0.9).sin();
+                b.row_mut(c, y)[x] = 0.5 + 0.35 * wave;
+            }
+        }
+    }
+    b
+}
+
+fn write(path: &Path, picture: &Band, metadata: &Metadata) {
+    let how = Encoding { format: Format::from_path(path).unwrap(), quality: 95, lossless: true, ..Encoding::default() };
+    let mut e = codec::encoder(path, &how, picture.width, picture.rows, Channels::Rgb, metadata).unwrap();
+    e.write(picture).unwrap();
+    e.finish().unwrap();
+}
+
+fn read(path: &Path) -> Image {
+    codec::decode(path, &std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())), &Limits::default()).unwrap()
+}
+
+/// `lastmile upscale --model none` in `dir` with these arguments; the exit code, standard output and standard error.
+fn upscale(dir: &Path, args: &str) -> (i32, String, String) {
+    let mut command = program::lastmile(dir, &dir.join("home"));
+    command.env("SOURCE_DATE_EPOCH", "86400").args(["upscale", "--model", "none"]).args(args.split(' '));
+    let output = command.output().unwrap();
+    let (out, err) = program::text(&output);
+    (output.status.code().unwrap(), out, err)
+}
+
+fn done(dir: &Path, args: &str) -> String {
+    let (code, out, err) = upscale(dir, args);
+    assert_eq!(code, 0, "{args}: {out}{err}");
+    out + &err
+}
+
+fn source() -> Metadata {
+    let mut xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'>\
+        <rdf:Description rdf:about='' xmlns:dc='http://purl.org/dc/elements/1.1/' xmlns:exif='http://ns.adobe.com/exif/1.0/' \
+        exif:GPSLatitude='48,8.5N'><dc:rights><rdf:Alt><rdf:li xml:lang='x-default'>mine</rdf:li></rdf:Alt></dc:rights>"
+        .to_vec();
+    xmp.extend(b"</rdf:Description></rdf:RDF></x:xmpmeta>");
+    Metadata { xmp: Some(xmp), text: vec![Text::new("parameters", PARAMETERS)], dpi: Some((150.0, 150.0)), ..Metadata::default() }
+}
+
+fn xmp(m: &Metadata) -> String {
+    String::from_utf8(m.xmp.clone().unwrap_or_default()).unwrap()
+}
+
+#[test]
+fn metadata_is_kept_thinned_or_left_out_as_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    write(&dir.join("a.png"), &scene(40, 30), &source());
+
+    done(dir, "a.png -o all --scale 2 --format jpeg");
+    let all = read(&dir.join("all/a.jpg")).metadata;
+    assert_eq!(codec::generation(&all).unwrap().seed, "42");
+    let said = xmp(&all);
+    for word in ["GPSLatitude", "mine", "resized", "40x30 to 80x60 px; no model", "lastmile 0.", "1970-01-02T00:00:00Z"] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+
+    done(dir, "a.png -o less --scale 2 --strip gps,prompt --source-type trainedAlgorithmicMedia");
+    let less = read(&dir.join("less/a.png")).metadata;
+    assert_eq!(codec::generation(&less), None);
+    assert_eq!((less.source_type().as_deref(), less.dpi), (Some("trainedAlgorithmicMedia"), Some((150.0, 150.0))));
+    let said = xmp(&less);
+    assert!(!said.contains("GPS") && said.contains("mine") && !said.contains("lighthouse"), "{said}");
+
+    done(dir, "a.png -o minimal --scale 2 --metadata minimal");
+    let minimal = read(&dir.join("minimal/a.png")).metadata;
+    let said = xmp(&minimal);
+    assert!(minimal.text.is_empty() && said.contains("mine") && said.contains("History") && !said.contains("GPS"), "{said}");
+
+    done(dir, "a.png -o nothing --scale 2 --strip all");
+    let nothing = read(&dir.join("nothing/a.png")).metadata;
+    assert_eq!(nothing, Metadata { dpi: Some((150.0, 150.0)), ..Metadata::default() });
+
+    let (code, _, err) = upscale(dir, "a.png -o wrong --scale 2 --source-type photo");
+    assert!(code == 2 && err.contains("trainedAlgorithmicMedia"), "{err}");
+
+    // What differs is told by `meta --diff`.
+    let mut meta = program::lastmile(dir, &dir.join("home"));
+    let (out, _) = program::text(&meta.args(["meta", "--diff", "a.png", "less/a.png"]).output().unwrap());
+    for word in ["size", "- 40x30", "+ 80x60", "seed", "- 42", "xmpMM:History"] {
+        assert!(out.contains(word), "{word}: {out}");
+    }
+}
+
+#[test]
+fn a_claim_is_kept_beside_the_output_and_its_loss_is_told() {
+    let Some(file) = shared("c2pa_C.jpg") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    std::fs::copy(&file, dir.join("c.jpg")).unwrap();
+    let store = read(&file).metadata.c2pa.unwrap();
+
+    let said = done(dir, "c.jpg -o out --long-edge 300 --json -");
+    let event = said.lines().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok()).find(|v| v["event"] == "file").unwrap();
+    assert_eq!(event["c2pa"]["carried"], false);
+    assert!(event["c2pa"]["kept_in"].as_str().unwrap().ends_with("c.jpg.source.c2pa"), "{event}");
+    assert!(said.contains("Content Credentials of 1 file were lost"), "{said}");
+    assert_eq!(std::fs::read(dir.join("out/c.jpg.source.c2pa")).unwrap(), store);
+    assert_eq!(read(&dir.join("out/c.jpg")).metadata.c2pa, None);
+    // The same command again has nothing to do; one that asks for no metadata leaves no manifest either.
+    assert!(done(dir, "c.jpg -o out --long-edge 300").contains("done already"));
+    done(dir, "c.jpg -o bare --long-edge 300 --strip all");
+    assert!(!dir.join("bare/c.jpg.source.c2pa").exists());
+    // Somebody's own file of that name is not replaced unasked.
+    std::fs::create_dir(dir.join("taken")).unwrap();
+    std::fs::write(dir.join("taken/c.jpg.source.c2pa"), "theirs").unwrap();
+    let (code, _, err) = upscale(dir, "c.jpg -o taken --long-edge 300");
+    assert!(code == 3 && err.contains("another file is there already"), "{err}");
+    assert_eq!(std::fs::read(dir.join("taken/c.jpg.source.c2pa")).unwrap(), b"theirs");
+}
+
+#[test]
+fn animations_are_refused_or_give_their_first_frame() {
+    for name in ["animated.gif", "animated.png", "animated.webp"] {
+        let Some(file) = shared(name) else { return };
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        std::fs::copy(&file, dir.join(name)).unwrap();
+        let (code, _, err) = upscale(dir, &format!("{name} -o out --scale 2"));
+        assert!(code == 3 && err.contains("--frames first"), "{err}");
+        let said = done(dir, &format!("{name} -o out --scale 2 --frames first -v"));
+        assert!(said.contains("its first frame was taken"), "{said}");
+        let ext = if name.ends_with("webp") { "webp" } else { "png" };
+        let image = read(&dir.join(format!("out/animated.{ext}")));
+        let header = codec::probe(&file, &Limits::default()).unwrap();
+        assert_eq!((image.width, image.height), (header.width * 2, header.height * 2), "{name}");
+        // The frame is a picture, not an empty canvas.
+        let colour = image.colour(0, image.height);
+        let (low, high) = colour.data.iter().fold((1f32, 0f32), |(l, h), v| (l.min(*v), h.max(*v)));
+        assert!(high - low > 0.1, "{name}: {low}..{high}");
+    }
+}
+
+#[test]
+fn a_file_stays_within_its_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    write(&dir.join("a.png"), &scene(150, 100), &source());
+    done(dir, "a.png -o full --scale 2 --format jpeg");
+    let full = std::fs::metadata(dir.join("full/a.jpg")).unwrap().len();
+    for (format, ext) in [("jpeg", "jpg"), ("webp", "webp")] {
+        let limit = full / 2 / 1000;
+        let said = done(dir, &format!("a.png -o {format} --scale 2 --format {format} --max-kb {limit} -v"));
+        let path = dir.join(format!("{format}/a.{ext}"));
+        let size = std::fs::metadata(&path).unwrap().len();
+        assert!(size <= limit * 1000 && size > limit * 500, "{format}: {size} of {limit} kB");
+        if format == "jpeg" {
+            assert!(said.contains("instead of 95 to stay within"), "{said}");
+        }
+        assert_eq!(codec::generation(&read(&path).metadata).unwrap().seed, "42");
+    }
+    // Nothing is left of the rows that were parked.
+    assert!(!dir.join("jpeg/.lastmile/tmp").exists());
+    // With room enough, the file is the one made without a limit.
+    done(dir, &format!("a.png -o room --scale 2 --format jpeg --max-kb {}", full / 1000 + 1));
+    assert_eq!(std::fs::read(dir.join("room/a.jpg")).unwrap(), std::fs::read(dir.join("full/a.jpg")).unwrap());
+    let (code, _, err) = upscale(dir, "a.png -o tiny --scale 2 --format jpeg --max-kb 1");
+    assert!(code == 3 && err.contains("even at quality 10") && err.contains("try: a smaller size"), "{err}");
+    let (code, _, err) = upscale(dir, "a.png -o png --scale 2 --format png --max-kb 100");
+    assert!(code == 2 && err.contains("--max-kb"), "{err}");
+}
+
+#[test]
+fn files_are_packed_as_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    write(&dir.join("a.png"), &scene(150, 100), &source());
+    let marker = |file: &str, marker: u8| {
+        let bytes = std::fs::read(dir.join(file)).unwrap();
+        let at = bytes.windows(2).position(|w| w == [0xff, marker]);
+        at.map(|at| bytes[at..at + 20].to_vec())
+    };
+    done(dir, "a.png -o plain --scale 2 --format jpeg");
+    done(dir, "a.png -o packed --scale 2 --format jpeg --progressive --chroma 420");
+    assert!(marker("plain/a.jpg", 0xc0).is_some_and(|s| s[11] == 0x11) && marker("plain/a.jpg", 0xc2).is_none());
+    assert!(marker("packed/a.jpg", 0xc2).is_some_and(|s| s[11] == 0x22));
+    let (plain, packed) = (read(&dir.join("plain/a.jpg")), read(&dir.join("packed/a.jpg")));
+    let apart = plain.colour(0, 200).data.iter().zip(&packed.colour(0, 200).data).map(|(a, b)| (a - b).abs()).sum::<f32>();
+    assert!(apart / (300.0 * 200.0 * 3.0) < 0.02, "{apart}");
+    assert_eq!(xmp(&plain.metadata), xmp(&packed.metadata));
+
+    done(dir, "a.png -o fast --scale 2");
+    done(dir, "a.png -o small --scale 2 --png small");
+    let size = |d: &str| std::fs::metadata(dir.join(d).join("a.png")).unwrap().len();
+    assert!(size("small") < size("fast"), "{} {}", size("small"), size("fast"));
+    assert_eq!(read(&dir.join("small/a.png")).samples, read(&dir.join("fast/a.png")).samples);
+}
+
+/// Mean CIEDE2000 between two pictures, each seen through its own profile.
+fn difference(a: &Image, b: &Image) -> f64 {
+    let lab = |i: &Image| {
+        let profile = i.metadata.icc.as_deref().map_or_else(|| Ok(Profile::srgb()), Profile::from_icc).unwrap();
+        let rgb = profile.to_srgb().unwrap().band(&i.colour(0, i.height)).unwrap();
+        let pixel = |k: usize| std::array::from_fn(|c| f64::from(rgb.plane(c)[k]));
+        (0..i.width * i.height).map(|k| srgb_to_lab(pixel(k), White::D65)).collect::<Vec<_>>()
+    };
+    let (a, b) = (lab(a), lab(b));
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(&b).map(|(a, b)| delta_e_2000(*a, *b)).sum::<f64>() / a.len() as f64
+}
+
+/// The picture as a colour management system shows it on an sRGB screen: `moxcms`, which the pipeline does not use for these
+/// profiles.
+fn shown(image: &Image) -> Image {
+    let icc = image.metadata.icc.as_deref().map_or_else(ColorProfile::new_srgb, |i| ColorProfile::new_from_slice(i).unwrap());
+    let grey = image.channels == Channels::Grey;
+    let codes: Vec<u16> = match &image.samples {
+        Samples::U8(v) => v.iter().map(|v| u16::from(*v) * 257).collect(),
+        Samples::U16(v) => v.clone(),
+        Samples::F32(_) => panic!("no float here"),
+    };
+    let from = if grey { Layout::Gray } else { Layout::Rgb };
+    let options = TransformOptions { rendering_intent: RenderingIntent::RelativeColorimetric, ..TransformOptions::default() };
+    let transform = icc.create_transform_16bit(from, &ColorProfile::new_srgb(), Layout::Rgb, options).unwrap();
+    let mut rgb = vec![0; image.width * image.height * 3];
+    transform.transform(&codes, &mut rgb).unwrap();
+    Image { channels: Channels::Rgb, samples: Samples::U16(rgb), metadata: Metadata::default(), ..image.clone() }
+}
+
+#[test]
+fn every_profile_renders_the_same_picture_after_processing() {
+    let mut swapped = ColorProfile::new_srgb();
+    (swapped.red_colorant, swapped.green_colorant, swapped.blue_colorant) =
+        (swapped.green_colorant, swapped.blue_colorant, swapped.red_colorant);
+    for (name, profile) in [
+        ("Display P3", ColorProfile::new_display_p3()),
+        ("Adobe RGB", ColorProfile::new_adobe_rgb()),
+        ("ProPhoto", ColorProfile::new_pro_photo_rgb()),
+        ("Rec.2020", ColorProfile::new_bt2020()),
+        ("swapped channels", swapped),
+        ("grey", ColorProfile::new_gray_with_gamma(1.8)),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let icc = profile_bytes(&profile).unwrap();
+        let grey = name == "grey";
+        let channels = if grey { Channels::Grey } else { Channels::Rgb };
+        let mut picture = scene(64, 48);
+        // Inside sRGB also where primaries are wide.
+        picture.data.iter_mut().for_each(|v| *v = 0.35 + 0.3 * *v);
+        if grey {
+            picture = Band { channels: 1, data: picture.plane(0).to_vec(), ..picture };
+        }
+        let how = Encoding { bits: 16, ..Encoding::default() };
+        let source = Metadata { icc: Some(icc.clone()), ..Metadata::default() };
+        let mut e = codec::encoder(&dir.join("tagged.png"), &how, 64, 48, channels, &source).unwrap();
+        e.write(&picture).unwrap();
+        e.finish().unwrap();
+        // The reference: what a colour-managed program shows, enlarged in sRGB.
+        let plain = shown(&read(&dir.join("tagged.png")));
+        let mut e = codec::encoder(&dir.join("plain.png"), &how, 64, 48, Channels::Rgb, &Metadata::default()).unwrap();
+        e.write(&plain.colour(0, 48)).unwrap();
+        e.finish().unwrap();
+        done(dir, "plain.png -o reference --scale 2");
+        let reference = read(&dir.join("reference/plain.png"));
+        // Not JPEG, whose rounding between YCbCr and RGB alone is more than is allowed here; it keeps profiles the same way.
+        for args in [
+            "--scale 2",
+            "--scale 2 --depth 8 --dither off",
+            "--scale 2 --dither off --lossless --format webp",
+            "--scale 2 --format tiff",
+            "--scale 2 --convert-to p3",
+        ] {
+            done(dir, &format!("tagged.png -o out {args} --overwrite"));
+            let format = args.split_once("--format ").map_or("png", |f| f.1);
+            let made = read(&dir.join(format!("out/tagged.{format}")));
+            // WebP knows no grey profiles: such a picture is converted.
+            let converted = (args.contains("p3") && name != "Display P3") || (grey && format == "webp");
+            assert_eq!(made.metadata.icc.as_deref() == Some(&icc), !converted, "{name} {args}");
+            let apart = difference(&reference, &shown(&made));
+            assert!(apart < 0.5, "{name} {args}: {apart:.3}");
+            println!("{name} {args}: mean CIEDE2000 {apart:.3}");
+        }
+    }
+}
+
+#[test]
+fn converted_pictures_look_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let p3 = ColourSpace::DisplayP3.icc().unwrap();
+    let mut soft = scene(60, 40);
+    // Within sRGB, so that nothing has to be clipped.
+    soft.data.iter_mut().for_each(|v| *v = 0.3 + 0.4 * *v);
+    write(&dir.join("p3.png"), &soft, &Metadata { icc: Some(p3.clone()), ..Metadata::default() });
+    write(&dir.join("plain.png"), &soft, &Metadata::default());
+    std::fs::write(dir.join("p3.icc"), &p3).unwrap();
+    let source = read(&dir.join("p3.png"));
+
+    done(dir, "p3.png -o srgb --scale 1 --convert-to srgb --depth 16");
+    let srgb = read(&dir.join("srgb/p3.png"));
+    assert_eq!(srgb.metadata.icc, Some(ColourSpace::Srgb.icc().unwrap()));
+    assert!(difference(&source, &srgb) < 0.05, "{}", difference(&source, &srgb));
+    assert!(source.samples != srgb.samples);
+
+    done(dir, "plain.png -o wide --scale 1 --convert-to p3.icc --depth 16");
+    let wide = read(&dir.join("wide/plain.png"));
+    assert_eq!(wide.metadata.icc, Some(p3));
+    assert!(difference(&read(&dir.join("plain.png")), &wide) < 0.05);
+
+    // What is sRGB already keeps its pixels and says what they are.
+    done(dir, "plain.png -o same --scale 1 --convert-to srgb");
+    let same = read(&dir.join("same/plain.png"));
+    assert!(same.metadata.icc.is_some() && same.samples == read(&dir.join("plain.png")).samples);
+
+    let loud = Band { data: scene(60, 40).data.iter().map(|v| if *v > 0.5 { 1.0 } else { 0.0 }).collect(), ..scene(60, 40) };
+    write(&dir.join("loud.png"), &loud, &Metadata { icc: source.metadata.icc.clone(), ..Metadata::default() });
+    let said = done(dir, "loud.png -o out --scale 1 --convert-to srgb -v");
+    assert!(said.contains("% of the pixels lie outside the new colour space"), "{said}");
+}
