@@ -210,7 +210,15 @@ fn make_again(args: &Args, review: &Review, again: &Again, globals: &Globals) ->
     }
     let listener = Progress::new(globals, Default::default())?;
     let stop = stop_on_signals()?;
-    let work = Work { include: Vec::new(), exclude: Vec::new(), jobs: args.jobs, memory: args.memory, overwrite: false };
+    let work = Work {
+        include: Vec::new(),
+        exclude: Vec::new(),
+        jobs: args.jobs,
+        memory: args.memory,
+        overwrite: false,
+        inspect: false,
+        no_inspect: true,
+    };
     let mut all = Summary::default();
     for ((remedy, _), (mut settings, items)) in groups {
         let mut recipe = Recipe::default();

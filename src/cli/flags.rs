@@ -152,6 +152,12 @@ pub struct Work {
     /// Replace files that lastmile did not make
     #[arg(long)]
     pub overwrite: bool,
+    /// Look for what the network invented in every result, into .lastmile/report.jsonl [default: for perceptual networks]
+    #[arg(long, conflicts_with = "no_inspect")]
+    pub inspect: bool,
+    /// Do not inspect results
+    #[arg(long)]
+    pub no_inspect: bool,
 }
 
 /// What concerns a run that ends.
