@@ -5,6 +5,8 @@
 mod goal;
 mod history;
 
+pub mod inspection;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -333,11 +335,15 @@ pub fn memory(header: &Header, target: &Target, encoding: &Encoding, file_bytes:
     let rows = w * UNDER_WAY.min(h) * n * 4;
     let whole = match encoding.format {
         Format::WebP => w * h * 8,
+        // Codes, the encoder's own planes and its references.
+        Format::Avif => w * h * 40,
         // Coefficients of 16 bits.
         Format::Jpeg if encoding.progressive => w * h * 2 * n.min(3),
         _ => 0,
     };
-    file_bytes + source + rows + whole
+    // These decoders work in float planes.
+    let decoding = if matches!(header.format, Format::Jxl | Format::Avif) { pixels * 16 } else { 0 };
+    file_bytes + source + rows.max(decoding) + whole
 }
 
 /// The encoding with the depth filled in.

@@ -307,12 +307,12 @@ impl Recipe {
             let what = "it chooses between two kinds of WebP";
             return wrong("output.lossless", what, flag, "format = \"webp\"; PNG and TIFF are lossless anyway");
         }
-        if let (16, Some(f @ (Format::Jpeg | Format::WebP))) = (*bits, format) {
-            let what = format!("16 bits per sample do not fit into {}, which holds 8", f.name());
+        if let (16, Some(f @ (Format::Jpeg | Format::WebP | Format::Avif))) = (*bits, format) {
+            let what = format!("16 bits per sample do not fit into {}, which holds fewer", f.name());
             return wrong("output.depth", &what, "--format png or --format tiff", "format = \"png\" or \"tiff\"");
         }
         let Output { max_kb, small, chroma_420, progressive, .. } = &self.output;
-        let lossy = [Format::Jpeg, Format::WebP];
+        let lossy = [Format::Jpeg, Format::WebP, Format::Avif];
         for (key, given, takes, flag, line) in [
             ("output.max_kb", max_kb.is_some(), &lossy[..], "--format jpeg or --format webp", "format = \"jpeg\" or \"webp\""),
             ("output.png", *small, &[Format::Png][..], "--format png", "format = \"png\""),

@@ -319,13 +319,13 @@ fn entry(checkpoint: &[u8]) -> Public {
 
 fn globals(home: &Path) -> Globals {
     Globals {
-        epoch: None,
         home: home.into(),
         offline: false,
         no_install: false,
         onnxruntime: None,
         ort_dylib_path: None,
         json: None,
+        epoch: None,
         color: false,
         verbosity: -1,
     }

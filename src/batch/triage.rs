@@ -43,7 +43,8 @@ pub fn settings(options: &Options, item: &Item) -> Result<(Settings, String)> {
     e.quality = match (e.format, e.quality) {
         (Format::Jpeg, 0) => 95,
         (Format::WebP, 0) => 92,
-        (Format::Jpeg, q) => q,
+        (Format::Avif, 0) => 85,
+        (Format::Jpeg | Format::Avif, q) => q,
         (Format::WebP, q) if !e.lossless => q,
         _ => 100,
     };

@@ -19,7 +19,7 @@ type Strips = Vec<Stripped>;
 /// What is worked on and where results go.
 #[derive(clap::Args, Debug, Clone)]
 pub struct Paths {
-    /// Pictures and folders of pictures (PNG, JPEG, WebP, TIFF, GIF, BMP, PNM, QOI)
+    /// Pictures and folders of pictures (PNG, JPEG, WebP, TIFF, JPEG XL, GIF, BMP, PNM, QOI)
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<PathBuf>,
     /// Folder for the results; or a file name, if there is one input
@@ -85,13 +85,13 @@ pub struct Files {
     /// Container [default: keep; GIF, BMP, PNM and QOI become PNG]
     #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(keys::words(&FORMATS)), help_heading = "File")]
     format: Option<String>,
-    /// JPEG and WebP quality, 1 to 100 [default: 95 for JPEG, 92 for WebP]
+    /// JPEG, WebP and AVIF quality, 1 to 100 [default: 95 for JPEG, 92 for WebP, 85 for AVIF]
     #[arg(long, value_name = "Q", value_parser = clap::value_parser!(u8).range(1..=100), help_heading = "File")]
     quality: Option<u8>,
     /// Lossless WebP
     #[arg(long, conflicts_with = "quality", help_heading = "File")]
     lossless: bool,
-    /// JPEG, lossy WebP: lower the quality as far as a file of this many kB (1000 bytes) needs
+    /// JPEG, AVIF, lossy WebP: lower the quality as far as a file of this many kB (1000 bytes) needs
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "lossless", help_heading = "File")]
     max_kb: Option<u32>,
     /// PNG: written fast, or as small as it gets [default: fast]

@@ -4,17 +4,21 @@
 //! a `mod` line, a variant of `Verb` and its arm in `Verb::run`. Data goes to standard output ([`out`]), everything a person
 //! reads while it runs to standard error ([`say`]).
 
+pub mod apply;
 #[cfg(feature = "onnx")]
 pub mod bench;
 pub mod compare;
+pub mod completions;
 #[cfg(feature = "onnx")]
 pub mod doctor;
 mod estimate;
 mod flags;
 pub mod grade;
 pub mod import;
+pub mod inspect;
 mod job;
 pub mod looks;
+pub mod man;
 pub mod meta;
 pub mod models;
 pub mod plan;
@@ -64,6 +68,7 @@ command goes on where it stopped.
   lastmile upscale renders/ -o final/                    four times larger, tonight
   lastmile upscale renders/ -o final/ --long-edge 3840   all of it in 4K
   lastmile upscale hero.png -o hero.tiff --print 24x36in@300
+  lastmile inspect final/ --source renders/              what did the upscaler invent?
 
 `lastmile VERB --help` explains every flag. If something is odd: `lastmile doctor`.";
 
@@ -76,7 +81,9 @@ enum Verb {
     Watch(Box<watch::Args>),
     Recipe(recipe::Args),
     Review(review::Args),
+    Apply(apply::Args),
     Compare(compare::Args),
+    Inspect(inspect::Args),
     Looks(looks::Args),
     Meta(meta::Args),
     Models(models::Args),
@@ -84,6 +91,8 @@ enum Verb {
     Runtime(runtime::Args),
     #[cfg(feature = "onnx")]
     Doctor(doctor::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 impl Verb {
@@ -96,7 +105,9 @@ impl Verb {
             Self::Watch(args) => watch::run(*args, globals),
             Self::Recipe(args) => recipe::run(args, globals),
             Self::Review(args) => review::run(args, globals),
+            Self::Apply(args) => apply::run(args, globals),
             Self::Compare(args) => compare::run(args, globals),
+            Self::Inspect(args) => inspect::run(&args, globals),
             Self::Looks(args) => looks::run(args, globals),
             Self::Meta(args) => meta::run(args, globals),
             Self::Models(args) => models::run(args, globals),
@@ -104,6 +115,8 @@ impl Verb {
             Self::Runtime(args) => runtime::run(args, globals),
             #[cfg(feature = "onnx")]
             Self::Doctor(args) => doctor::run(args, globals),
+            Self::Completions(args) => completions::run(&args),
+            Self::Man(args) => man::run(&args),
         }
     }
 }

@@ -205,7 +205,7 @@ pub fn opening(start: &Start, cores: usize) -> String {
     if start.device == "cpu" && start.model != "none" {
         let _ = write!(line, " ({cores} core{})", if cores == 1 { "" } else { "s" });
     }
-    if let Some(t) = start.seconds {
+    if let Some(t) = start.seconds.filter(|t| *t >= 1.0) {
         let _ = write!(line, ", about {}", seconds(t));
     }
     if start.skipped > 0 {

@@ -5,6 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::bmff::boxes;
+
 /// What the active manifest of a store claims. Not verified.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
 pub struct Claim {
@@ -94,22 +96,6 @@ impl Claim {
 /// Name and version of a generator-info map.
 fn agent(map: &Cbor) -> String {
     format!("{} {}", map.text("name"), map.text("version")).trim().to_string()
-}
-
-/// The boxes of a superbox's content or of a file: 4-byte length, type, content. Ends where they stop making sense.
-fn boxes(mut bytes: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
-    std::iter::from_fn(move || {
-        let head = bytes.first_chunk::<8>()?;
-        let kind = [head[4], head[5], head[6], head[7]];
-        let (skip, len) = match u32::from_be_bytes([head[0], head[1], head[2], head[3]]) {
-            0 => (8, bytes.len()),
-            1 => (16, usize::try_from(u64::from_be_bytes(*bytes.get(8..16)?.first_chunk()?)).ok()?),
-            n => (8, n as usize),
-        };
-        let content = bytes.get(skip..len)?;
-        bytes = &bytes[len..];
-        Some((kind, content))
-    })
 }
 
 /// The label in a superbox's description box: 16 bytes of type, a byte of flags, then the label up to a NUL.

@@ -48,7 +48,7 @@ pub(super) fn into(format: Format, m: &Metadata) -> (Cow<'_, Metadata>, Vec<Stri
         }
         out.text.clear();
     }
-    if matches!(format, Format::WebP | Format::Tiff)
+    if matches!(format, Format::WebP | Format::Tiff | Format::Avif)
         && let Some(comment) = &m.comment
     {
         let said = latin1_or_utf8(comment);
@@ -58,7 +58,7 @@ pub(super) fn into(format: Format, m: &Metadata) -> (Cow<'_, Metadata>, Vec<Stri
         }
         out.comment = None;
     }
-    if format == Format::WebP {
+    if matches!(format, Format::WebP | Format::Avif) {
         if let Some(iptc) = &m.iptc {
             let out = out.to_mut();
             let block = out.exif.get_or_insert_with(entries::empty);

@@ -17,11 +17,15 @@ pub enum Format {
     Bmp,
     Pnm,
     Qoi,
+    /// JPEG XL.
+    Jxl,
+    Avif,
 }
 
 impl Format {
     /// Every format, writable ones first.
-    pub const ALL: [Self; 8] = [Self::Png, Self::Jpeg, Self::WebP, Self::Tiff, Self::Gif, Self::Bmp, Self::Pnm, Self::Qoi];
+    pub const ALL: [Self; 10] =
+        [Self::Png, Self::Jpeg, Self::WebP, Self::Tiff, Self::Avif, Self::Gif, Self::Bmp, Self::Pnm, Self::Qoi, Self::Jxl];
 
     /// The name people use.
     pub fn name(self) -> &'static str {
@@ -34,6 +38,8 @@ impl Format {
             Self::Bmp => "BMP",
             Self::Pnm => "PNM",
             Self::Qoi => "QOI",
+            Self::Jxl => "JPEG XL",
+            Self::Avif => "AVIF",
         }
     }
 
@@ -53,6 +59,8 @@ impl Format {
             Self::Bmp => &["bmp", "dib"],
             Self::Pnm => &["ppm", "pgm", "pbm", "pnm", "pam"],
             Self::Qoi => &["qoi"],
+            Self::Jxl => &["jxl"],
+            Self::Avif => &["avif"],
         }
     }
 
@@ -69,7 +77,7 @@ impl Format {
 
     /// Whether a file is, by its name, a picture of a kind that cannot be read: it deserves a reason rather than silence.
     pub fn is_foreign_picture(path: &Path) -> bool {
-        const FOREIGN: [&str; 9] = ["heic", "heif", "avif", "jxl", "psd", "exr", "hdr", "tga", "jp2"];
+        const FOREIGN: [&str; 7] = ["heic", "heif", "psd", "exr", "hdr", "tga", "jp2"];
         path.extension().and_then(|e| e.to_str()).is_some_and(|e| FOREIGN.contains(&e.to_ascii_lowercase().as_str()))
     }
 
@@ -89,6 +97,8 @@ impl Format {
             _ if starts(b"GIF87a") || starts(b"GIF89a") => Self::Gif,
             _ if starts(b"BM") && bytes.len() >= 14 => Self::Bmp,
             _ if starts(b"qoif") => Self::Qoi,
+            _ if starts(b"\xff\x0a") || starts(b"\0\0\0\x0cJXL \x0d\x0a\x87\x0a") => Self::Jxl,
+            _ if bytes.get(4..8) == Some(b"ftyp") && is_avif(bytes) => Self::Avif,
             [b'P', b'1'..=b'7', b' ' | b'\n' | b'\r' | b'\t' | b'#', ..] => Self::Pnm,
             _ => return None,
         })
@@ -96,16 +106,16 @@ impl Format {
 
     /// Whether files of this format can be written.
     pub fn writes(self) -> bool {
-        matches!(self, Self::Png | Self::Jpeg | Self::WebP | Self::Tiff)
+        matches!(self, Self::Png | Self::Jpeg | Self::WebP | Self::Tiff) || (self == Self::Avif && cfg!(feature = "avif"))
     }
 
     /// The longest side the container can hold, in pixels.
     pub fn max_side(self) -> u32 {
         match self {
-            Self::Jpeg | Self::Gif => 65_535,
+            Self::Jpeg | Self::Gif | Self::Avif => 65_535,
             Self::WebP => 16_383,
             Self::Png | Self::Bmp => i32::MAX as u32,
-            Self::Tiff | Self::Pnm | Self::Qoi => u32::MAX,
+            Self::Tiff | Self::Pnm | Self::Qoi | Self::Jxl => u32::MAX,
         }
     }
 
@@ -114,9 +124,9 @@ impl Format {
         matches!(self, Self::Png | Self::Tiff)
     }
 
-    /// Whether the container can hold one colour channel; WebP writes grey as RGB.
+    /// Whether the container can hold one colour channel; WebP and AVIF write grey as RGB.
     pub fn supports_grey(self) -> bool {
-        self != Self::WebP
+        !matches!(self, Self::WebP | Self::Avif)
     }
 
     /// Whether the container can hold an alpha channel. JPEG cannot: alpha is laid over white.
@@ -128,6 +138,10 @@ impl Format {
     pub fn check(subject: &Path, how: &Encoding, width: usize, height: usize) -> Result<()> {
         let format = how.format;
         let name = format.name();
+        if format == Self::Avif && !cfg!(feature = "avif") {
+            let what = "this program was built without the feature `avif`";
+            return Err(Error::usage("--format", what, "cargo install --features avif, or --format webp"));
+        }
         if !format.writes() {
             let can: Vec<_> = Self::ALL.into_iter().filter(|f| f.writes()).map(Self::extension).collect();
             return Err(Error::usage(
@@ -172,6 +186,12 @@ impl Format {
     }
 }
 
+/// Whether the brands in a file's first box name AVIF. Files with the general brand `mif1` may be AVIF or HEIC.
+fn is_avif(bytes: &[u8]) -> bool {
+    let end = bytes.first_chunk::<4>().map_or(0, |len| u32::from_be_bytes(*len) as usize).min(bytes.len());
+    bytes.get(8..end).is_some_and(|brands| brands.chunks_exact(4).any(|b| b == b"avif" || b == b"avis"))
+}
+
 /// What a file that is none of ours seems to be: its name and what to do about it.
 pub(super) fn foreign(bytes: &[u8]) -> (String, &'static str) {
     let starts = |magic: &[u8]| bytes.starts_with(magic);
@@ -184,13 +204,12 @@ pub(super) fn foreign(bytes: &[u8]) -> (String, &'static str) {
                 "convert it to JPEG or PNG first (for example with `heif-convert`)",
             );
         }
-        Some(b"avif" | b"avis") => return ("this is an AVIF picture, which is not supported yet".into(), again),
         Some(_) => return ("this is a video or another ISO media file, not a picture".into(), again),
         None => {}
     }
     let what = match bytes {
         [] => return ("the file is empty (0 bytes)".into(), "copy or export it again"),
-        _ if starts(b"\xff\x0a") || starts(b"\0\0\0\x0cJXL ") => "this is a JPEG XL picture, which is not supported yet",
+        _ if starts(b"\0\0\0\x0cJXL ") => "the JPEG XL signature is damaged (its first 12 bytes are wrong)",
         _ if starts(b"\0\0\0\x0cjP  ") => "this is a JPEG 2000 picture, which is not supported",
         _ if starts(b"8BPS") => "this is a Photoshop document, which is not supported",
         _ if starts(b"%PDF") => "this is a PDF document, not a picture",

@@ -3,9 +3,11 @@
 //! The pixel decoder is given a copy of the main picture without application segments, in its strict mode, so that neither
 //! metadata can disturb it nor data that ends early come out as a grey area.
 //!
-//! Known limit: data that stops early but is followed by an end mark is not told apart from a picture that is whole.
+//! Known limit: a progressive picture that stops early but is followed by an end mark is not told apart from one that is whole.
 //!
 //! Over 500 lines because one format is one file: reading and writing share the segment layouts.
+
+mod entropy;
 
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -219,7 +221,9 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
     let f = frame(path, &w)?;
     let (width, height) = (f.width, f.height);
     limits.check(path, width as u64, height as u64)?;
-    if w.end.is_none() {
+    let unended = w.end.is_none();
+    let intact = entropy::intact(&w.segments);
+    if unended && intact != Some(true) {
         return Err(Error::input(
             path,
             "the JPEG data ends before its end mark: the file is cut off and part of the picture is missing",
@@ -236,6 +240,9 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
         ));
     }
     let (metadata, mut notes) = metadata_of(&w, bytes);
+    if unended {
+        notes.push("its end mark is missing; the picture itself is complete".into());
+    }
 
     let (channels, input) = match f.colour {
         Colour::Grey => (Channels::Grey, ColorSpace::Luma),
@@ -283,6 +290,10 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
     let mut pixels = zeros::<u8>(path, size)?;
     decoder.decode_into(&mut pixels).map_err(|e| broken(&e))?;
     drop(clean);
+    // The pixel decoder makes something up for blocks that are missing.
+    if intact == Some(false) {
+        return Err(Error::input(path, "its JPEG picture data ends too early: part of the picture is missing", AGAIN));
+    }
     let mut metadata = metadata;
     if matches!(f.colour, Colour::Cmyk | Colour::Ycck) {
         if f.colour == Colour::Ycck {
@@ -327,11 +338,39 @@ pub(super) fn metadata(bytes: &[u8]) -> (Metadata, Vec<String>) {
 }
 
 fn metadata_of(w: &Walk<'_>, bytes: &[u8]) -> (Metadata, Vec<String>) {
-    let (m, mut notes) = collect(w);
-    if bytes.get(w.end.unwrap_or(bytes.len())..).is_some_and(|rest| find(&rest[..rest.len().min(64)], b"\xff\xd8\xff").is_some()) {
-        notes.push("it holds further pictures (gain map, depth map or second view), which are not carried".into());
+    let (mut m, mut notes) = collect(w);
+    let further = further(bytes.get(w.end.unwrap_or(bytes.len())..).unwrap_or(&[]));
+    if further > 0 {
+        let gain_map = m.xmp.as_deref().is_some_and(|x| find(x, GAIN_MAP.as_bytes()).is_some());
+        let what = match (gain_map, further) {
+            (true, 1) => "its HDR gain map is not carried: the result is the standard-range picture".to_string(),
+            (true, n) => format!("its HDR gain map and {} more of its pictures are not carried", n - 1),
+            (false, 1) => "it holds a further picture (second view, depth or gain map), which is not carried".to_string(),
+            (false, n) => format!("it holds {n} further pictures (views, depth or gain maps), which are not carried"),
+        };
+        notes.push(what);
+        // The result holds none of them, so it must not say so.
+        xmp::remove(&mut m.xmp, |namespace, _| [GAIN_MAP, CONTAINER].contains(&namespace));
     }
     (m, notes)
+}
+
+/// Adobe's namespace of gain maps (ISO 21496-1 has the same numbers in another segment), and Google's of what follows the main
+/// picture.
+const GAIN_MAP: &str = "http://ns.adobe.com/hdr-gain-map/1.0/";
+const CONTAINER: &str = "http://ns.google.com/photos/1.0/container/";
+
+/// How many further JPEG pictures stand behind the main one (MPO, CIPA DC-007; gain maps).
+fn further(mut rest: &[u8]) -> usize {
+    const MOST: usize = 64;
+    let mut n = 0;
+    // There may be some filling between them.
+    while let Some(at) = find(&rest[..rest.len().min(64)], b"\xff\xd8\xff").filter(|_| n < MOST) {
+        n += 1;
+        let Some(end) = walk(&rest[at..], false).end else { break };
+        rest = &rest[at + end..];
+    }
+    n
 }
 
 /// YCCK to CMYK as stored: `C = 255 - R`, `M = 255 - G`, `Y = 255 - B` of the usual conversion (JFIF 1.02); K passes.
@@ -688,6 +727,79 @@ impl Write for Head {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A JPEG of a picture that is detailed everywhere.
+    fn file(width: u16, height: u16, grey: bool, half: bool, restart: u16) -> Vec<u8> {
+        let n = if grey { 1 } else { 3 };
+        let mut seed = 7u32;
+        let mut noise = || {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 24) as u8
+        };
+        let pixels: Vec<u8> = (0..usize::from(width) * usize::from(height) * n).map(|_| noise()).collect();
+        let mut out = Vec::new();
+        let mut e = jpeg_encoder::Encoder::new(&mut out, 80);
+        e.set_sampling_factor(if half { SamplingFactor::F_2_2 } else { SamplingFactor::F_1_1 });
+        e.set_restart_interval(restart);
+        e.encode(&pixels, width, height, if grey { jpeg_encoder::ColorType::Luma } else { jpeg_encoder::ColorType::Rgb }).unwrap();
+        out
+    }
+
+    fn read(bytes: &[u8]) -> Result<Image> {
+        decode(Path::new("x.jpg"), bytes, &Limits::default())
+    }
+
+    #[test]
+    fn data_that_ends_early_is_told_from_a_missing_end_mark() {
+        for (width, height, grey, half, restart) in [
+            (37, 29, false, false, 0),
+            (64, 48, true, false, 0),
+            (50, 70, false, true, 0),
+            (41, 33, false, true, 2),
+            (9, 9, true, false, 1),
+        ] {
+            let whole = file(width, height, grey, half, restart);
+            let what = format!("{width}x{height} {grey} {half} {restart}");
+            let image = read(&whole).unwrap();
+            assert!(image.notes.is_empty(), "{what}: {:?}", image.notes);
+            let unended = read(&whole[..whole.len() - 2]).unwrap();
+            assert_eq!(unended.samples, image.samples, "{what}");
+            assert!(unended.notes.join(" ").contains("end mark is missing"), "{what}: {:?}", unended.notes);
+            let start = whole.windows(2).position(|w| w == [0xff, SOS]).unwrap() + 14;
+            // A byte or two are padding, and may be the second half of a stuffed one.
+            for keep in (start..whole.len() - 8).step_by(3) {
+                let cut = &whole[..keep];
+                assert!(read(cut).is_err(), "{what}: {keep} of {}", whole.len());
+                let ended = [cut, b"\xff\xd9"].concat();
+                // A restart interval that is missing in the middle cannot be made up for, the rest must not be grey.
+                assert_eq!(entropy::intact(&walk(&ended, false).segments), Some(false), "{what}: {keep}");
+            }
+            let half = [&whole[..(start + whole.len()) / 2], b"\xff\xd9"].concat();
+            let e = read(&half).map(|i| i.notes).unwrap_err().to_string();
+            assert!(e.contains("ends too early") || e.contains("damaged") || e.contains("cannot hold"), "{what}: {e}");
+        }
+    }
+
+    #[test]
+    fn further_pictures_are_counted_and_not_promised() {
+        let one = file(16, 16, true, false, 0);
+        let xmp = format!(
+            "<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'>\
+            <rdf:Description rdf:about='' xmlns:hdrgm='{GAIN_MAP}' hdrgm:Version='1.0' xmlns:dc='http://purl.org/dc/elements/1.1/'>\
+            <dc:creator><rdf:Seq><rdf:li>me</rdf:li></rdf:Seq></dc:creator></rdf:Description></rdf:RDF></x:xmpmeta>"
+        );
+        let mut main = one[..2].to_vec();
+        main.extend([0xff, APP0 + 1]);
+        main.extend((xmp.len() as u16 + 2 + XMP.len() as u16).to_be_bytes());
+        main.extend([XMP, xmp.as_bytes(), &one[2..]].concat());
+        assert_eq!(read(&main).unwrap().notes, Vec::<String>::new());
+        let image = read(&[&main[..], &[0; 9], &one, &one].concat()).unwrap();
+        assert_eq!(image.notes, ["its HDR gain map and 1 more of its pictures are not carried"]);
+        let left = String::from_utf8(image.metadata.xmp.unwrap()).unwrap();
+        assert!(left.contains("<rdf:li>me</rdf:li>") && !left.contains("hdrgm:Version"), "{left}");
+        assert!(read(&[&one[..], &one].concat()).unwrap().notes[0].contains("a further picture"));
+        assert_eq!(further(&[&one[..], &one[..9]].concat()), 2, "a cut one counts");
+    }
 
     #[test]
     fn a_copy_in_text_mode_is_told_from_other_damage() {

@@ -128,7 +128,7 @@ pub fn losses(how: &Encoding, channels: Channels, metadata: &Metadata) -> Vec<St
             lost.push(too_big("the comment", b.len()));
         }
     }
-    if how.format == Format::WebP && metadata.iptc.is_some() {
+    if matches!(how.format, Format::WebP | Format::Avif) && metadata.iptc.is_some() {
         lost.push(cannot("the IPTC block"));
     }
     if let (Some(block), Some(dpi)) = (&metadata.exif, metadata.dpi)

@@ -4,6 +4,9 @@
 //! three dispatching functions here. Containers are taken apart by our own small, bounds-checked walkers, so that metadata is
 //! found wherever a writer put it and sizes are checked before memory is taken; only pixel data goes to codec crates.
 
+#[cfg(feature = "avif")]
+mod avif;
+mod bmff;
 mod c2pa;
 mod carry;
 mod changes;
@@ -14,6 +17,8 @@ mod format;
 mod generation;
 mod ifd;
 mod jpeg;
+#[cfg(feature = "jxl")]
+mod jxl;
 mod metadata;
 mod other;
 mod png;
@@ -114,7 +119,7 @@ impl Header {
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Encoding {
     pub format: Format,
-    /// JPEG and lossy WebP, 1..=100.
+    /// JPEG, AVIF and lossy WebP, 1..=100.
     pub quality: u8,
     /// WebP only.
     pub lossless: bool,
@@ -138,7 +143,7 @@ impl Default for Encoding {
 impl Encoding {
     /// Whether what is written differs from what was given in more than rounding.
     pub fn is_lossy(&self) -> bool {
-        self.format == Format::Jpeg || (self.format == Format::WebP && !self.lossless)
+        matches!(self.format, Format::Jpeg | Format::Avif) || (self.format == Format::WebP && !self.lossless)
     }
 }
 
@@ -153,6 +158,14 @@ pub fn header(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Header> {
         Format::Tiff => tiff::header(path, bytes),
         Format::Gif => other::gif_header(path, bytes),
         f @ (Format::Bmp | Format::Pnm | Format::Qoi) => other::header(path, bytes, f),
+        #[cfg(feature = "avif")]
+        Format::Avif => avif::header(path, bytes),
+        #[cfg(not(feature = "avif"))]
+        Format::Avif => Err(without(path, "avif")),
+        #[cfg(feature = "jxl")]
+        Format::Jxl => jxl::header(path, bytes, limits),
+        #[cfg(not(feature = "jxl"))]
+        Format::Jxl => Err(without(path, "jxl")),
     }?;
     limits.check(path, found.width as u64, found.height as u64)?;
     Ok(found)
@@ -193,6 +206,14 @@ fn decode_unguarded(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image>
         Format::Tiff => tiff::decode(path, bytes, limits),
         Format::Gif => other::gif_decode(path, bytes, limits),
         f @ (Format::Bmp | Format::Pnm | Format::Qoi) => other::decode(path, bytes, limits, f),
+        #[cfg(feature = "avif")]
+        Format::Avif => avif::decode(path, bytes, limits),
+        #[cfg(not(feature = "avif"))]
+        Format::Avif => Err(without(path, "avif")),
+        #[cfg(feature = "jxl")]
+        Format::Jxl => jxl::decode(path, bytes, limits),
+        #[cfg(not(feature = "jxl"))]
+        Format::Jxl => Err(without(path, "jxl")),
     }?;
     let turn = settle(path, format, image.channels, &mut image.metadata, &mut image.notes);
     if let Some(hidden) = hidden_text(&image) {
@@ -227,6 +248,14 @@ pub fn examine(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Examined> {
             Format::Tiff => tiff::metadata(path, bytes)?,
             Format::Gif => other::gif_metadata(path, bytes)?,
             Format::Bmp | Format::Pnm | Format::Qoi => (Metadata::default(), Vec::new()),
+            #[cfg(feature = "avif")]
+            Format::Avif => avif::metadata(path, bytes)?,
+            #[cfg(not(feature = "avif"))]
+            Format::Avif => return Err(without(path, "avif")),
+            #[cfg(feature = "jxl")]
+            Format::Jxl => jxl::metadata(path, bytes, limits)?,
+            #[cfg(not(feature = "jxl"))]
+            Format::Jxl => return Err(without(path, "jxl")),
         };
         settle(path, header.format, header.channels, &mut metadata, &mut notes);
         Ok(Examined { header, metadata, notes })
@@ -277,6 +306,16 @@ fn orientation(block: Option<&[u8]>, packet: Option<&[u8]>) -> u8 {
     block.and_then(exif::orientation).or_else(|| packet.and_then(metadata::xmp_orientation)).unwrap_or(1)
 }
 
+/// What is said about a format that this build leaves out.
+#[cfg(not(all(feature = "jxl", feature = "avif")))]
+fn without(path: &Path, feature: &str) -> Error {
+    Error::input(
+        path,
+        format!("this program was built without the feature `{feature}` that reads it"),
+        format!("cargo build --features {feature}, or export the picture as PNG"),
+    )
+}
+
 fn known(path: &Path, bytes: &[u8]) -> Result<Format> {
     Format::sniff(bytes).ok_or_else(|| {
         let (what, hint) = format::foreign(bytes);
@@ -297,8 +336,8 @@ pub trait Encoder: Send {
 /// Creates `path` and returns an encoder for it.
 ///
 /// `channels` are those of the bands to come: JPEG takes alpha and lays it over white. `metadata` is what the file shall carry
-/// (see [`Metadata::for_output`]); [`losses`] says beforehand what it cannot. Memory is `O(width)` except for WebP, which holds
-/// the whole picture. On error the unfinished file is left to the caller.
+/// (see [`Metadata::for_output`]); [`losses`] says beforehand what it cannot. Memory is `O(width)` except for WebP, AVIF and
+/// progressive JPEG, which hold the whole picture. On error the unfinished file is left to the caller.
 pub fn encoder(
     path: &Path,
     how: &Encoding,
@@ -316,6 +355,8 @@ pub fn encoder(
         Format::Jpeg => Box::new(jpeg::Writer::new(out, how, width, height, channels, metadata)?),
         Format::Tiff => Box::new(tiff::Writer::new(out, how, width, height, channels, metadata)?),
         Format::WebP => Box::new(webp::Writer::new(out, how, width, height, channels, metadata)?),
+        #[cfg(feature = "avif")]
+        Format::Avif => Box::new(avif::Writer::new(out, how, width, height, channels, metadata)?),
         f => return Err(Error::Internal(format!("{} has no encoder", f.name()))),
     })
 }

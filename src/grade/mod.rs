@@ -11,6 +11,7 @@ pub mod grading;
 pub mod kernel;
 pub mod look;
 pub mod lut;
+pub mod matching;
 pub mod op;
 pub mod param;
 pub mod program;

@@ -6,14 +6,25 @@
 
 pub mod banding;
 pub mod blocking;
+pub mod blur;
 pub mod calibration;
+pub mod checkerboard;
 pub mod clipping;
 pub mod colour_shift;
+pub mod fold;
+pub mod hallucination;
+pub mod log;
+pub mod micro_noise;
+pub mod pixel_blob;
 pub mod plane;
+pub mod plastic;
 pub mod regions;
 pub mod report;
 pub mod residual;
 pub mod scene;
+pub mod seam;
+pub mod texture;
+pub mod windows;
 
 use std::collections::BTreeMap;
 
@@ -38,10 +49,17 @@ pub struct Detector {
 
 /// All detectors, in the order of reports.
 pub const DETECTORS: &[Detector] = &[
+    Detector { name: "hallucination", weight: 3.0, measure: hallucination::measure },
+    Detector { name: "micro_noise", weight: 2.0, measure: micro_noise::measure },
+    Detector { name: "plastic", weight: 1.0, measure: plastic::measure },
+    Detector { name: "checkerboard", weight: 1.0, measure: checkerboard::measure },
+    Detector { name: "seam", weight: 2.0, measure: seam::measure },
     Detector { name: "blocking", weight: 1.0, measure: blocking::measure },
     Detector { name: "banding", weight: 1.0, measure: banding::measure },
+    Detector { name: "pixel_blob", weight: 2.0, measure: pixel_blob::measure },
     Detector { name: "colour_shift", weight: 1.0, measure: colour_shift::measure },
     Detector { name: "clipping", weight: 1.0, measure: clipping::measure },
+    Detector { name: "blur", weight: 1.0, measure: blur::measure },
 ];
 
 /// What a detector says about a scene.

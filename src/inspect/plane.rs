@@ -129,6 +129,24 @@ impl Plane {
         out
     }
 
+    /// Rows and columns exchanged.
+    pub fn transposed(&self) -> Self {
+        const TILE: usize = 32;
+        let (w, h) = (self.width, self.height);
+        let mut out = Self::new(h, w);
+        out.data.par_chunks_mut((h * TILE).max(1)).enumerate().for_each(|(t, out)| {
+            let x0 = t * TILE;
+            for y0 in (0..h).step_by(TILE) {
+                for (x, out) in out.chunks_mut(h).enumerate() {
+                    for y in y0..(y0 + TILE).min(h) {
+                        out[y] = self.data[y * w + x0 + x];
+                    }
+                }
+            }
+        });
+        out
+    }
+
     /// Largest value in a square of `2 radius + 1`, edge values repeated.
     pub fn dilate(&self, radius: usize) -> Self {
         let (w, h) = (self.width, self.height);
@@ -249,6 +267,14 @@ mod tests {
         assert!((b.data[15 * 31 + 15] - by_formula(0.0)).abs() < 5e-4);
         assert!((b.data[17 * 31 + 18] - by_formula(13.0)).abs() < 5e-4);
         assert!((point.mean(1).data[14 * 31 + 16] - 1.0 / 9.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn rows_and_columns_change_places() {
+        let p = Plane { width: 70, height: 41, data: (0..70 * 41).map(|v| v as f32).collect() };
+        let t = p.transposed();
+        assert_eq!((t.width, t.height, t.data[33 * 41 + 40]), (41, 70, (40 * 70 + 33) as f32));
+        assert_eq!(t.transposed(), p);
     }
 
     #[test]

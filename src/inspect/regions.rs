@@ -24,16 +24,23 @@ pub struct Spot {
 impl Spot {
     /// The worst value of another map of the same picture inside the box.
     pub fn worst_in(&self, map: &Plane) -> f32 {
+        self.values(map).fold(0.0, f32::max)
+    }
+
+    /// The mean of another map of the same picture inside the box; 0 for an empty map.
+    pub fn mean_in(&self, map: &Plane) -> f32 {
+        let (sum, n) = self.values(map).fold((0.0, 0usize), |(s, n), v| (s + v, n + 1));
+        sum / n.max(1) as f32
+    }
+
+    fn values<'a>(&self, map: &'a Plane) -> impl Iterator<Item = f32> + 'a {
         let range = |at: usize, len: usize, whole: usize, cells: usize| {
             let first = at * cells / whole.max(1);
-            first.min(cells - 1)..((at + len) * cells).div_ceil(whole.max(1)).clamp(first + 1, cells)
+            first.min(cells.max(1) - 1)..((at + len) * cells).div_ceil(whole.max(1)).max(first + 1).min(cells)
         };
-        if map.data.is_empty() {
-            return 0.0;
-        }
         let columns = range(self.rect.x, self.rect.w, self.of.0, map.width);
         let rows = range(self.rect.y, self.rect.h, self.of.1, map.height);
-        rows.flat_map(|y| map.row(y)[columns.clone()].iter().copied()).fold(0.0, f32::max)
+        rows.flat_map(move |y| map.row(y)[columns.clone()].iter().copied())
     }
 }
 

@@ -31,6 +31,17 @@ pub enum Verdict {
     Reject,
 }
 
+impl Verdict {
+    /// As in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Review => "review",
+            Self::Reject => "reject",
+        }
+    }
+}
+
 /// How much a picture matters: sets the share of clean pictures that may be flagged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -70,6 +70,8 @@ fn basis(d: &Plane) -> [Vec<f32>; TERMS] {
 }
 
 /// Weighted least squares by normal equations.
+// Indices of a matrix that is read and written at once.
+#[allow(clippy::needless_range_loop)]
 fn solve(basis: &[Vec<f32>; TERMS], target: &[f32], weights: &[f32]) -> [f64; TERMS] {
     let mut m = [[0.0f64; TERMS + 1]; TERMS];
     for (i, &w) in weights.iter().enumerate() {

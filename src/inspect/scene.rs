@@ -4,10 +4,14 @@ use std::sync::OnceLock;
 
 use super::plane::Plane;
 use super::residual::{self, Residual};
+use super::texture::{self, Texture};
 use crate::band::Band;
 use crate::error::Result;
 use crate::image::Image;
 use crate::resample::Filter;
+
+/// Reducing by area means.
+pub const AREA: Filter = Filter::Box;
 
 /// A picture as planes of display-encoded values, nominal 0..1. Where it is transparent, it lies on mid-grey.
 #[derive(Debug, Clone, Default)]
@@ -48,7 +52,7 @@ impl Picture {
         for c in 0..colours {
             let plane = &mut self.planes[c];
             plane.height += band.rows;
-            if band.channels % 2 == 0 {
+            if band.channels.is_multiple_of(2) {
                 let over = |(v, a): (&f32, &f32)| 0.5 + (v - 0.5) * a.clamp(0.0, 1.0);
                 plane.data.extend(band.plane(c).iter().zip(band.plane(band.channels - 1)).map(over));
             } else {
@@ -59,6 +63,13 @@ impl Picture {
             }
         }
         self.height += band.rows;
+    }
+
+    /// Rows `y0..y1` of the colours.
+    pub fn band(&self, y0: usize, y1: usize) -> Band {
+        let span = y0 * self.width..y1 * self.width;
+        let data = self.planes.iter().flat_map(|p| p.data[span.clone()].iter().copied()).collect();
+        Band { y: y0, width: self.width, rows: y1 - y0, channels: self.planes.len(), data }
     }
 
     /// Red, green and blue in turn; all the same for a grey picture.
@@ -119,6 +130,8 @@ pub struct Scene {
     reduced: OnceLock<Picture>,
     residual: OnceLock<Residual>,
     structure: OnceLock<Plane>,
+    texture: OnceLock<Option<Texture>>,
+    difference: OnceLock<Plane>,
 }
 
 /// How much the aspect ratios of result and source may differ: one source pixel in a hundred.
@@ -182,6 +195,18 @@ impl Scene {
     pub fn residual(&self) -> Option<&Residual> {
         let (source, reduced) = (self.source_luma()?, self.reduced()?);
         Some(self.residual.get_or_init(|| residual::fit(source, &reduced.luma())))
+    }
+
+    /// Detail against the faithful enlargement; None without one, or if there is too little detail.
+    pub fn texture(&self) -> Option<&Texture> {
+        let faithful = self.faithful_luma()?;
+        self.texture.get_or_init(|| texture::measure(self.luma(), faithful)).as_ref()
+    }
+
+    /// Result minus faithful enlargement, on a common contrast as [`Scene::structure`].
+    pub fn difference(&self) -> Option<&Plane> {
+        let faithful = self.faithful_luma()?;
+        Some(self.difference.get_or_init(|| normalised(&self.luma().zip(faithful, |c, f| c - f))))
     }
 
     /// The result's fine structure on a common scale: `clip((Y - G2 Y) / (sqrt(G3 variance) + 0.01), -2, 2)`.

@@ -75,8 +75,14 @@ pub fn written(word: &str) -> String {
 /// The keys that give a size; at most one of them is used.
 pub const SIZES: [&str; 5] = ["upscale.scale", "upscale.long_edge", "upscale.size", "upscale.mp", "upscale.print"];
 /// Containers by the names recipes and flags use; `None` keeps the source's.
-pub const FORMATS: [(&str, Option<Format>); 5] =
-    [("keep", None), ("png", Some(Format::Png)), ("jpeg", Some(Format::Jpeg)), ("webp", Some(Format::WebP)), ("tiff", Some(Format::Tiff))];
+pub const FORMATS: [(&str, Option<Format>); 6] = [
+    ("keep", None),
+    ("png", Some(Format::Png)),
+    ("jpeg", Some(Format::Jpeg)),
+    ("webp", Some(Format::WebP)),
+    ("tiff", Some(Format::Tiff)),
+    ("avif", Some(Format::Avif)),
+];
 /// Ways to fill a box.
 pub const FITS: [(&str, Fit); 3] = [("inside", Fit::Inside), ("cover", Fit::Cover), ("exact", Fit::Exact)];
 /// Bits per sample; 0 keeps the source's.
@@ -108,7 +114,7 @@ pub const fn words<const N: usize, T: Copy>(list: &[(&'static str, T); N]) -> [&
     out
 }
 
-const FORMAT_WORDS: [&str; 5] = words(&FORMATS);
+const FORMAT_WORDS: [&str; 6] = words(&FORMATS);
 const FIT_WORDS: [&str; 3] = words(&FITS);
 const DEPTH_WORDS: [&str; 3] = words(&DEPTHS);
 const TILE_MODE_WORDS: [&str; 3] = words(&TILE_MODES);
@@ -253,7 +259,7 @@ pub static KEYS: [Key; 38] = [
     Key {
         section: "output",
         name: "quality",
-        about: "JPEG and WebP quality; left out: 95 for JPEG, 92 for WebP.",
+        about: "JPEG, WebP and AVIF quality; left out: 95 for JPEG, 92 for WebP, 85 for AVIF.",
         example: "92",
         value: Value::Whole(1, 100, |r, v| r.output.quality = Some(v as u8)),
     },
@@ -267,7 +273,7 @@ pub static KEYS: [Key; 38] = [
     Key {
         section: "output",
         name: "max_kb",
-        about: "The most a JPEG or lossy WebP file may have, in kB (1000 bytes): the quality is lowered as far as that needs.",
+        about: "The most a JPEG, AVIF or lossy WebP file may have, in kB (1000 bytes): the quality is lowered as far as that needs.",
         example: "500",
         value: Value::Whole(1, u32::MAX as i64, |r, v| r.output.max_kb = Some(v as u32)),
     },

@@ -10,6 +10,8 @@ use super::verdicts::{Decision, replace};
 use super::{Picture, Review};
 use crate::batch::journal::{self, STATE};
 use crate::error::{Error, Result};
+use crate::pipeline::Settings;
+use crate::upscale::size::Size;
 
 /// What the verdicts come to; indices into the pictures.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -125,11 +127,14 @@ fn undecided(review: &Review, sorted: &Sorted, name: &str) -> bool {
     sorted.undecided.iter().any(|i| review.pictures[*i].name == name)
 }
 
-/// The picture that a verdict is about, and why it cannot be made again, if so.
-pub fn recipe(p: &Picture) -> std::result::Result<(PathBuf, crate::pipeline::Settings), &'static str> {
+/// The source and settings that give this picture again, at its size whichever network runs; or why it cannot be made.
+pub fn recipe(p: &Picture) -> std::result::Result<(PathBuf, Settings), &'static str> {
     let Some(source) = &p.source else { return Err("its source is not there") };
-    let Some(settings) = &p.settings else { return Err("no journal tells how it was made") };
-    Ok((source.path.clone(), settings.clone()))
+    let Some(mut settings) = p.settings.clone() else { return Err("no journal tells how it was made") };
+    if settings.size == Size::Model {
+        settings.size = Size::Scale(p.width as f64 / source.width as f64);
+    }
+    Ok((source.path.clone(), settings))
 }
 
 fn load(record: &Path) -> Result<BTreeMap<String, String>> {

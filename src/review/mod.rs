@@ -226,6 +226,25 @@ impl Review {
         Ok(told)
     }
 
+    /// Takes over decisions and notes that were made elsewhere, as far as they are about pictures in this folder; says how
+    /// many. `only_look` keeps them to this process.
+    pub fn adopt(&self, sent: &Verdicts, only_look: bool) -> Result<usize> {
+        let mut verdicts = self.verdicts();
+        let mut entries = Vec::new();
+        for p in &self.pictures {
+            let Some(told) = sent.get(&p.sha256) else { continue };
+            let mut entry = told.clone();
+            self.describe(p, &mut entry)?;
+            entries.push((p.sha256.clone(), entry));
+        }
+        let n = entries.len();
+        if only_look {
+            verdicts.forget_file();
+        }
+        verdicts.set(entries)?;
+        Ok(n)
+    }
+
     fn entry(&self, p: &Picture, before: Option<&Entry>, said: &Said) -> Result<Entry> {
         let mut entry = before.cloned().unwrap_or_default();
         if let Some(decision) = said.decision {

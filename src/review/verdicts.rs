@@ -91,6 +91,11 @@ impl Verdicts {
         Ok(Self { path: Some(path.to_path_buf()), pictures: file.pictures })
     }
 
+    /// From now on nothing is saved.
+    pub fn forget_file(&mut self) {
+        self.path = None;
+    }
+
     /// What is known about the picture with this hash.
     pub fn get(&self, sha256: &str) -> Option<&Entry> {
         self.pictures.get(sha256)

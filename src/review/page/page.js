@@ -8,7 +8,7 @@ const make = (tag, props = {}, ...children) => {
     if (k.includes("-") || k === "role" || k === "for") e.setAttribute(k, v);
     else e[k] = v;
   }
-  e.append(...children.filter((c) => c !== null && c !== undefined && c !== ""));
+  e.append(...children.filter((c) => c !== null && c !== undefined && c !== "" && c !== false));
   return e;
 };
 const DECISIONS = { approved: ["✓", "Approved"], rejected: ["✕", "Rejected"], repair: ["↻", "Repair"] };
@@ -109,7 +109,7 @@ const file = (name) => name.split("/").pop();
 /** What the view needs to know of a picture. */
 function scene(p) {
   const sides = [];
-  if (p.source) sides.push({ id: "source", label: data.compare ? "A" : "Source" });
+  if (p.source) sides.push({ id: "source", label: data.compare ? "A" : "Source, enlarged" });
   sides.push({ id: "result", label: data.compare ? "B" : "Result" });
   if (p.repair) sides.push({ id: "repair", label: "Repair" });
   return Object.assign(Object.create(p), { sides, boxes: (p.report?.findings ?? []).map((f) => f.box) });
@@ -157,16 +157,19 @@ function empty() {
   bar();
 }
 
+/** Sizes, networks, generator. */
+function facts(p) {
+  const list = [`${p.source ? `${p.source[0]} × ${p.source[1]} → ` : ""}${p.width} × ${p.height}`];
+  if (p.source && p.width) list[0] += `, ${Number((p.width / p.source[0]).toFixed(2))}×`;
+  if (p.model) list.push(p.model === "none" ? "resampled without a network" : p.model);
+  if (p.generator) list.push(p.generator);
+  $("facts").replaceChildren(...list.flatMap((f, i) => (i ? [make("br"), f] : [f])));
+}
+
 /** The column beside the picture. */
 function about(p) {
   $("name").textContent = p.name;
-  const scale = p.source ? p.width / p.source[0] : 0;
-  const from = p.source ? `${p.source[0]} × ${p.source[1]} → ` : "";
-  const facts = [`${from}${p.width} × ${p.height}`];
-  if (scale) facts[0] += `, ${Number(scale.toFixed(2))}×`;
-  if (p.model) facts.push(p.model === "none" ? "resampled without a network" : p.model);
-  if (p.generator) facts.push(p.generator);
-  $("facts").replaceChildren(...facts.flatMap((f, i) => (i ? [make("br"), f] : [f])));
+  facts(p);
   const chips = [];
   if (p.entry.decision) chips.push([p.entry.decision, DECISIONS[p.entry.decision][1]]);
   if (p.report && !data.compare) chips.push([p.report.verdict, { reject: "Inspection suggests reject", review: "Worth a look", pass: "Passed inspection" }[p.report.verdict]]);
@@ -233,14 +236,14 @@ function bar() {
   const progress = $("progress");
   progress.setAttribute("aria-valuenow", done);
   progress.setAttribute("aria-valuemax", all);
-  let text = `${done} of ${all}`;
+  let text = `${done} of ${all} decided`;
   if (pace.length >= 3 && done < all) {
     const typical = [...pace].sort((a, b) => a - b)[Math.floor(pace.length / 2)];
     const seconds = typical * (all - done);
     text += seconds < 55 ? ", under a minute left" : `, ${Math.round(seconds / 60)} min left`;
   }
   $("left").textContent = text;
-  progress.setAttribute("aria-valuetext", `${text} decided`);
+  progress.setAttribute("aria-valuetext", text);
 }
 
 /** A verdict on the picture on the stage; the same again takes it back. */
@@ -329,6 +332,7 @@ function setMode(mode) {
 // Contact sheet
 function openSheet() {
   sheetOpen = true;
+  document.body.dataset.sheet = "";
   $("viewer").hidden = true;
   $("sheet").hidden = false;
   $("sheet-open").setAttribute("aria-pressed", true);
@@ -339,6 +343,7 @@ function openSheet() {
 function closeSheet() {
   if (!sheetOpen) return;
   sheetOpen = false;
+  delete document.body.dataset.sheet;
   $("viewer").hidden = false;
   $("sheet").hidden = true;
   $("sheet-open").setAttribute("aria-pressed", false);
@@ -386,13 +391,19 @@ function card(id) {
   const d = p.entry.decision;
   const status = d ? DECISIONS[d][1] : p.entry.opened ? "undecided" : "not reviewed";
   const right = !d && !p.entry.opened && !data.compare ? "not reviewed" : d && !p.entry.opened ? "not opened" : p.report ? p.report.score.toFixed(2) : "";
-  const button = make("button", { type: "button", "aria-label": data.compare ? p.name : `${p.name}, ${status}`, title: p.name, onclick: () => { open(order.indexOf(id)); $("canvas").focus(); } },
-    make("span", { className: "frame" },
-      make("img", { loading: "lazy", decoding: "async", alt: "", src: store.thumb(p) }),
-      d && make("span", { className: `mark ${d}`, textContent: DECISIONS[d][0], "aria-hidden": "true" })),
-    make("span", { className: "caption", "aria-hidden": "true" }, make("span", { textContent: file(p.name) }), make("span", { textContent: right })));
+  const ratio = Math.max(0.45, Math.min(3, p.width ? p.width / p.height : 1));
+  const frame = make("span", { className: "frame" },
+    make("img", { loading: "lazy", decoding: "async", alt: "", src: store.thumb(p) }),
+    d && make("span", { className: `mark ${d}`, textContent: DECISIONS[d][0], "aria-hidden": "true" }));
+  frame.style.aspectRatio = ratio;
+  const button = make("button", { type: "button", title: p.name, onclick: () => open(order.indexOf(id)) },
+    frame,
+    make("span", { className: "caption" },
+      make("span", { textContent: file(p.name) }), make("span", { textContent: right || "\u00a0" }), d && make("b", { className: "sr", textContent: status })));
   if (id === shown) button.setAttribute("aria-current", "true");
-  return make("li", {}, button);
+  const item = make("li", {}, button);
+  item.style.flex = `${ratio} 1 ${Math.round(ratio * 150)}px`;
+  return item;
 }
 
 function approveAll(ids) {
@@ -447,7 +458,7 @@ function clearFilter() {
 function toggleFilter(on = $("filters").hidden) {
   $("filters").hidden = !on;
   $("filter-open").setAttribute("aria-expanded", on);
-  (on ? $("f-name") : $("canvas")).focus();
+  (on ? $("f-name") : $("filter-open")).focus();
 }
 
 /** Generators are read from the files, which takes a while; the list fills as they come. */
@@ -461,12 +472,8 @@ async function generators() {
   }
   $("f-generator").append(...[...known].sort().map((n) => make("option", { value: n, textContent: n })));
   $("f-generator").parentElement.hidden = known.size === 0;
-  if (current()) facts();
+  if (current()) facts(current());
 }
-const facts = () => {
-  const p = current();
-  if (p.generator) $("facts").append(make("br"), p.generator);
-};
 
 // Keys
 const keys = {
@@ -488,7 +495,7 @@ addEventListener("keydown", (e) => {
   if (e.ctrlKey || e.metaKey || e.altKey || $("help").open) return;
   const typing = e.target.matches("input, textarea, select");
   if (e.key === "Escape") {
-    if (typing) { e.target.blur(); $("canvas").focus(); }
+    if (typing) e.target.blur();
     else if (!$("filters").hidden) toggleFilter(false);
     else if (sheetOpen) keys.c();
     return;
@@ -549,7 +556,6 @@ async function start() {
     bar();
   } else {
     open(was >= 0 ? was : Math.max(0, first));
-    $("canvas").focus();
   }
   document.body.dataset.ready = "true";
   generators();

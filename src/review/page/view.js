@@ -87,7 +87,7 @@ class View {
   /** Shows a picture: { key, width, height, sides: [{ id, label }], boxes: [[x, y, w, h]] }, at a box or whole. */
   show(picture, box) {
     this.picture = picture;
-    this.heat = picture.heat ?? null;
+    this.heat = null;
     this.turn = 0;
     this.go(box);
     const wanted = this.panes().flatMap((pane) => this.covering(picture, pane));
@@ -116,7 +116,7 @@ class View {
   /** Where to look for a box of a picture, or for the whole of it. */
   aim(picture, box) {
     const b = picture.boxes[box];
-    if (b) return { x: b[0] + b[2] / 2, y: b[1] + b[3] / 2, zoom: 1, fitted: false };
+    if (b) return this.clamp(picture, { x: b[0] + b[2] / 2, y: b[1] + b[3] / 2, zoom: 1, fitted: false });
     return { x: picture.width / 2, y: picture.height / 2, zoom: this.fitting(picture), fitted: true };
   }
 
@@ -164,10 +164,14 @@ class View {
     this.draw();
   }
 
-  clamp() {
-    if (!this.picture) return;
-    this.x = Math.max(0, Math.min(this.picture.width, this.x));
-    this.y = Math.max(0, Math.min(this.picture.height, this.y));
+  /** Keeps the picture over the pane: centred where it is smaller, without a gap where it is larger. */
+  clamp(picture = this.picture, at = this) {
+    if (!picture) return at;
+    const pane = this.panes(picture)[0];
+    const along = (v, all, room) => (all <= room ? all / 2 : Math.max(room / 2, Math.min(all - room / 2, v)));
+    at.x = along(at.x, picture.width, pane.w / at.zoom);
+    at.y = along(at.y, picture.height, pane.h / at.zoom);
+    return at;
   }
 
   setMode(mode) {
@@ -180,6 +184,7 @@ class View {
       if (!still) this.blinking = setInterval(() => { this.turn++; this.draw(); }, 700);
     }
     if (this.fitted) this.fit();
+    this.clamp();
     this.draw();
   }
 
@@ -201,6 +206,7 @@ class View {
     const box = this.stage.getBoundingClientRect();
     [this.canvas.width, this.canvas.height] = [Math.max(1, Math.round(box.width * this.ratio)), Math.max(1, Math.round(box.height * this.ratio))];
     if (this.fitted) this.fit();
+    this.clamp();
     this.paint();
   }
 

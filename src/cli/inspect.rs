@@ -1,0 +1,324 @@
+//! `lastmile inspect`: finished pictures in, suspected defects out.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use clap::ValueEnum;
+use walkdir::WalkDir;
+
+use super::{Globals, job, out, say};
+use crate::batch::journal::{STATE, percent};
+use crate::batch::names::{self, Kind};
+use crate::codec::{self, Encoding, Limits, Metadata};
+use crate::error::{Error, Exit};
+use crate::image::Channels;
+use crate::inspect::plane::Plane;
+use crate::inspect::{self, Inspection, Report, Tier, Verdict};
+use crate::pipeline::inspection::{Subject, inspect_file};
+use crate::recipe::text;
+use crate::resample::Filter;
+use crate::upscale::engine::Engine;
+use crate::upscale::machine;
+
+/// Find what an enlargement got wrong, where, and how sure that is
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lastmile inspect final/ --source renders/
+  lastmile inspect final/ --source renders/ --report checks/ --fail-on reject
+  lastmile inspect poster.png --source render.jpg --json -")]
+pub struct Args {
+    /// Finished pictures and folders of them
+    #[arg(required = true, value_name = "INPUT")]
+    inputs: Vec<PathBuf>,
+    /// What they were made from: a file, or a folder with the same names below it (extensions may differ)
+    #[arg(long, value_name = "DIR|FILE")]
+    source: Option<PathBuf>,
+    /// How many clean pictures may be flagged: 1 in 100, 5 in 100 or 15 in 100
+    #[arg(long, value_name = "TIER", default_value = "standard")]
+    tier: TierName,
+    /// Folder for report.jsonl and report.csv [default: for a folder, its .lastmile/report.jsonl]
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
+    /// Folder for maps of where each detector looks worst (grey PNG, white = worst)
+    #[arg(long, value_name = "DIR")]
+    heat: Option<PathBuf>,
+    /// Exit with 4 if any picture is at least this bad
+    #[arg(long, value_name = "VERDICT")]
+    fail_on: Option<Gate>,
+    /// Refuse larger pictures, in pixels
+    #[arg(long, value_name = "N", value_parser = text::max_pixels, default_value = "1G")]
+    max_pixels: u64,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum TierName {
+    Draft,
+    Standard,
+    Hero,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum Gate {
+    Review,
+    Reject,
+}
+
+/// One picture to inspect.
+struct Found {
+    path: PathBuf,
+    /// Below the input folder it was found in; its name alone, if it was given itself.
+    below: PathBuf,
+    /// The input folder, if there is one.
+    folder: Option<PathBuf>,
+}
+
+/// Runs the verb.
+pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
+    let clock = Instant::now();
+    let found = find(&args.inputs)?;
+    let sources = args.source.as_deref().map(|s| Sources::new(s, &found)).transpose()?;
+    let tier = match args.tier {
+        TierName::Draft => Tier::Draft,
+        TierName::Standard => Tier::Standard,
+        TierName::Hero => Tier::Hero,
+    };
+    let limits = Limits { max_pixels: args.max_pixels, first_frame: true };
+    let engine = engine(sources.is_some(), globals)?;
+    let mut json = globals.json.as_ref().map(super::JsonTarget::open).transpose()?;
+    let mut reports: Vec<(usize, Report)> = Vec::new();
+    let (mut failed, mut without) = (0, 0);
+    let stop = AtomicBool::new(false);
+    for (i, picture) in found.iter().enumerate() {
+        let source = sources.as_ref().and_then(|s| s.of(&picture.below));
+        without += usize::from(source.is_none() && sources.is_some());
+        let subject = Subject { input: &picture.path, source };
+        match inspect_file(subject, &engine, tier, &limits, &stop) {
+            Ok(Inspection { mut report, heat }) => {
+                if picture.path.to_str().is_none() {
+                    report.input_raw = Some(percent(picture.path.as_os_str()));
+                }
+                if let Some(dir) = &args.heat {
+                    for (name, map) in &heat {
+                        draw(&dir.join(&picture.below), name, map, (report.width, report.height))?;
+                    }
+                }
+                tell(&report, globals)?;
+                if let Some(json) = &mut json {
+                    writeln!(json, "{}", serde_json::to_string(&report)?)?;
+                }
+                reports.push((i, report));
+            }
+            Err(e) => {
+                failed += 1;
+                say(format_args!("error: {e}"));
+                if let Some(json) = &mut json {
+                    let fault = serde_json::json!({"kind": e.kind(), "message": e.to_string()});
+                    let line = serde_json::json!({"event": "file", "job": i + 1, "preset": null, "input": picture.path.display().to_string(),
+                        "output": null, "status": "failed", "error": fault});
+                    writeln!(json, "{line}")?;
+                }
+            }
+        }
+    }
+    keep(args, &found, &reports)?;
+    let count = |at_least: Verdict| reports.iter().filter(|(_, r)| r.verdict >= at_least).count();
+    let (flagged, rejected) = (count(Verdict::Review), count(Verdict::Reject));
+    let seconds = clock.elapsed().as_secs_f64();
+    if let Some(json) = &mut json {
+        let line = serde_json::json!({"event": "end", "done": reports.len(), "skipped": 0, "failed": failed, "held": 0,
+            "flagged": flagged, "seconds": (seconds * 1e3).round() / 1e3});
+        writeln!(json, "{line}")?;
+        json.flush()?;
+    }
+    if without > 0 {
+        say(format_args!("note: {without} of {} without a source of that name in {}", found.len(), shown(args.source.as_deref())));
+    }
+    say(format_args!("{flagged} of {} flagged, {rejected} of them look like rejects ({seconds:.1} s)", reports.len()));
+    Ok(match args.fail_on {
+        _ if failed > 0 => Exit::Failed,
+        Some(Gate::Review) if flagged > 0 => Exit::Gate,
+        Some(Gate::Reject) if rejected > 0 => Exit::Gate,
+        _ => Exit::Done,
+    })
+}
+
+fn shown(path: Option<&Path>) -> String {
+    path.map(|p| p.display().to_string()).unwrap_or_default()
+}
+
+/// Faithful networks, if there is something to compare with and a runtime to run them; their absence is told, not fatal.
+fn engine(wanted: bool, globals: &Globals) -> crate::Result<Engine> {
+    if !wanted {
+        return Ok(Engine::resample_only());
+    }
+    let memory = machine::memory().map_or(2 << 30, |m| m.available / 4);
+    let engine = job::faithful_engine(globals, memory)?;
+    match engine.start() {
+        Ok(_) => Ok(engine),
+        Err(e @ Error::Runtime { .. }) => {
+            say(format_args!("note: results are compared with a resampled source, because no network can run: {e}"));
+            Ok(Engine::resample_only())
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// One line a finding on standard output; pictures that pass are told of with `-v`.
+fn tell(report: &Report, globals: &Globals) -> anyhow::Result<()> {
+    if globals.json == Some(super::JsonTarget::Stdout) {
+        return Ok(());
+    }
+    if report.findings.is_empty() && globals.verbosity > 0 {
+        out(format_args!("{}: pass, {:.2}", report.input, report.score))?;
+    }
+    for f in &report.findings {
+        let [x, y, w, h]: [usize; 4] = f.rect.into();
+        let (name, verdict) = (&report.input, report.verdict.name());
+        out(format_args!("{name}: {verdict}: {} {:.2} at {x},{y} {w}x{h}: {}", f.detector, f.severity, f.note))?;
+    }
+    if globals.verbosity > 0 {
+        for note in &report.notes {
+            out(format_args!("{}: {note}", report.input))?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes the reports where they belong.
+fn keep(args: &Args, found: &[Found], reports: &[(usize, Report)]) -> crate::Result<()> {
+    if let Some(dir) = &args.report {
+        let all: Vec<Report> = reports.iter().map(|(_, r)| r.clone()).collect();
+        inspect::log::replace(&dir.join(inspect::log::FILE), &all)?;
+        let table = dir.join("report.csv");
+        return std::fs::write(&table, inspect::log::csv(&all)).map_err(|e| Error::io(&table, e));
+    }
+    let mut folders: HashMap<&Path, Vec<Report>> = HashMap::new();
+    for (i, report) in reports {
+        if let Some(folder) = &found[*i].folder {
+            // The file moves with the folder: paths below it are relative.
+            let mut report = report.clone();
+            report.input = found[*i].below.display().to_string();
+            if let Some(source) = &report.source {
+                report.source = std::path::absolute(source).ok().map(|p| p.display().to_string());
+            }
+            folders.entry(folder).or_default().push(report);
+        }
+    }
+    for (folder, reports) in folders {
+        inspect::log::replace(&folder.join(STATE).join(inspect::log::FILE), &reports)?;
+    }
+    Ok(())
+}
+
+/// A calibrated map as grey PNG of the picture's size, `<stem>.<detector>.png`.
+fn draw(beside: &Path, detector: &str, map: &Plane, (width, height): (usize, usize)) -> crate::Result<()> {
+    let mut name = beside.file_stem().unwrap_or_default().to_os_string();
+    name.push(format!(".{detector}.png"));
+    let path = beside.with_file_name(name);
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
+    }
+    let large = map.resize(width, height, Filter::Bilinear)?;
+    let encoding = Encoding::default();
+    let mut encoder = codec::encoder(&path, &encoding, width, height, Channels::Grey, &Metadata::default())?;
+    encoder.write(&crate::Band { y: 0, width, rows: height, channels: 1, data: large.data })?;
+    encoder.finish().map(|_| ())
+}
+
+/// All pictures among and below the inputs, in order.
+fn find(inputs: &[PathBuf]) -> crate::Result<Vec<Found>> {
+    let mut found = Vec::new();
+    for input in inputs {
+        let meta = std::fs::metadata(input).map_err(|e| {
+            let what = if e.kind() == std::io::ErrorKind::NotFound { "no such file or folder".into() } else { e.to_string() };
+            Error::usage(input.display(), what, "check the spelling; names with spaces need quotes")
+        })?;
+        if meta.is_file() {
+            found.push(Found { path: input.clone(), below: input.file_name().unwrap_or_default().into(), folder: None });
+            continue;
+        }
+        for entry in pictures(input) {
+            let below = entry.strip_prefix(input).unwrap_or(&entry).to_path_buf();
+            found.push(Found { path: entry, below, folder: Some(input.clone()) });
+        }
+    }
+    if found.is_empty() {
+        return Err(Error::usage(shown(inputs.first().map(PathBuf::as_path)), "no pictures in there", "a folder with finished pictures"));
+    }
+    Ok(found)
+}
+
+fn pictures(folder: &Path) -> Vec<PathBuf> {
+    let visible = |name: &OsStr| name.as_encoded_bytes().first() != Some(&b'.');
+    WalkDir::new(folder)
+        .follow_links(true)
+        .sort_by_file_name()
+        .into_iter()
+        .filter_entry(|e| e.depth() == 0 || visible(e.file_name()))
+        .filter_map(Result::ok)
+        .filter(|e| e.file_type().is_file() && matches!(names::kind(e.path()), Kind::Picture(_)))
+        .map(walkdir::DirEntry::into_path)
+        .collect()
+}
+
+/// Sources by their path below the folder, without extension.
+struct Sources {
+    one: Option<PathBuf>,
+    by_stem: HashMap<PathBuf, Vec<PathBuf>>,
+}
+
+impl Sources {
+    fn new(given: &Path, found: &[Found]) -> crate::Result<Self> {
+        let meta = std::fs::metadata(given)
+            .map_err(|e| Error::usage("--source", format!("{}: {e}", given.display()), "the folder or file that was enlarged"))?;
+        if meta.is_file() {
+            if found.len() > 1 {
+                let what = format!("{} is one file, but there are {} pictures", given.display(), found.len());
+                return Err(Error::usage("--source", what, "the folder of their sources"));
+            }
+            return Ok(Self { one: Some(given.into()), by_stem: HashMap::new() });
+        }
+        let mut by_stem: HashMap<PathBuf, Vec<PathBuf>> = HashMap::new();
+        for path in pictures(given) {
+            let below = path.strip_prefix(given).unwrap_or(&path).with_extension("");
+            by_stem.entry(below).or_default().push(path);
+        }
+        Ok(Self { one: None, by_stem })
+    }
+
+    /// The source of the picture at this place: of several, the one with the same extension, else the first.
+    fn of(&self, below: &Path) -> Option<&Path> {
+        if let Some(one) = &self.one {
+            return Some(one);
+        }
+        let of_stem = self.by_stem.get(&below.with_extension(""))?;
+        of_stem.iter().find(|p| p.extension() == below.extension()).or(of_stem.first()).map(PathBuf::as_path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_match_by_place_and_stem() {
+        let dir = std::env::temp_dir().join(format!("lastmile-sources-{}", std::process::id()));
+        for file in ["a.png", "a.jpg", "b.jpeg", "sub/a.webp", "sub/.hidden.png", "c.txt"] {
+            let path = dir.join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, b"").unwrap();
+        }
+        let s = Sources::new(&dir, &[]).unwrap();
+        let of = |below: &str| s.of(Path::new(below)).map(|p| p.strip_prefix(&dir).unwrap().display().to_string());
+        assert_eq!(of("a.jpg").as_deref(), Some("a.jpg"));
+        assert_eq!(of("b.png").as_deref(), Some("b.jpeg"));
+        assert_eq!(of("sub/a.png"), Some(Path::new("sub").join("a.webp").display().to_string()));
+        assert_eq!((of("c.png"), of("sub/b.png")), (None, None));
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}

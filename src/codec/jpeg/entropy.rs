@@ -1,0 +1,227 @@
+//! Whether the entropy-coded data of a sequential JPEG (ITU-T T.81, annex F) holds every block, by reading its codes and nothing
+//! more. The pixel decoder fills what is missing with grey and does not say so.
+
+use super::{DHT, DRI, SOF0, SOS, Segment, is_frame};
+
+/// A canonical Huffman code (T.81, F.2.2.3).
+#[derive(Clone)]
+struct Table {
+    /// By the next [`SHORT`] bits: length and value of the code that they begin with; length 0 for longer codes.
+    short: Vec<(u8, u8)>,
+    /// By length: one past the last code of that length, aligned to 16 bits; 0 where there is none.
+    ends: [u32; 17],
+    /// By length: index of its first value minus its first code.
+    offsets: [i32; 17],
+    values: Vec<u8>,
+}
+
+/// Codes of up to so many bits are looked up at once.
+const SHORT: u32 = 10;
+
+impl Table {
+    fn new(counts: &[u8], values: &[u8]) -> Self {
+        let mut t = Self { short: vec![(0, 0); 1 << SHORT], ends: [0; 17], offsets: [0; 17], values: values.to_vec() };
+        let (mut code, mut index) = (0u32, 0i32);
+        for len in 1..=16u32 {
+            let n = u32::from(counts[len as usize - 1]);
+            t.offsets[len as usize] = index - code as i32;
+            if len <= SHORT {
+                for (k, value) in (code..code + n).zip(values.iter().skip(index as usize)) {
+                    let from = (k << (SHORT - len)) as usize;
+                    if let Some(slots) = t.short.get_mut(from..from + (1 << (SHORT - len))) {
+                        slots.fill((len as u8, *value));
+                    }
+                }
+            }
+            code += n;
+            index += n as i32;
+            t.ends[len as usize] = if n > 0 { code << (16 - len) } else { 0 };
+            code <<= 1;
+        }
+        t
+    }
+}
+
+/// Bits of one scan up to the next marker.
+struct Bits<'a> {
+    data: &'a [u8],
+    at: usize,
+    /// The next bits, aligned to the top; zeros behind them.
+    held: u64,
+    count: u32,
+}
+
+impl Bits<'_> {
+    /// Tops up to 32 bits or more, enough for a code and what follows it.
+    #[inline]
+    fn fill(&mut self) {
+        if self.count >= 32 {
+            return;
+        }
+        if let Some(four) = self.data.get(self.at..).and_then(|d| d.first_chunk::<4>())
+            && !four.contains(&0xff)
+        {
+            self.held |= u64::from(u32::from_be_bytes(*four)) << (32 - self.count);
+            self.count += 32;
+            self.at += 4;
+            return;
+        }
+        while self.count < 32 {
+            let byte = match (self.data.get(self.at), self.data.get(self.at + 1)) {
+                (Some(0xff), Some(0)) => {
+                    self.at += 2;
+                    0xff
+                }
+                (Some(0xff), _) | (None, _) => return,
+                (Some(&b), _) => {
+                    self.at += 1;
+                    b
+                }
+            };
+            self.held |= u64::from(byte) << (56 - self.count);
+            self.count += 8;
+        }
+    }
+
+    /// The next code's value; none if the data ends or there is no such code.
+    #[inline]
+    fn symbol(&mut self, table: &Table) -> Option<u8> {
+        self.fill();
+        let (len, value) = table.short[(self.held >> (64 - SHORT)) as usize];
+        if len > 0 {
+            self.skip(u32::from(len))?;
+            return Some(value);
+        }
+        let peek = (self.held >> 48) as u32;
+        let len = (SHORT + 1..=16).find(|&len| peek < table.ends[len as usize])?;
+        self.skip(len)?;
+        let index = (peek >> (16 - len)) as i32 + table.offsets[len as usize];
+        table.values.get(usize::try_from(index).ok()?).copied()
+    }
+
+    #[inline]
+    fn skip(&mut self, n: u32) -> Option<()> {
+        self.count = self.count.checked_sub(n)?;
+        self.held <<= n;
+        Some(())
+    }
+
+    /// Goes behind the next restart marker; none if another marker or the end comes first.
+    fn restart(&mut self) -> Option<()> {
+        loop {
+            self.at += self.data.get(self.at..)?.iter().position(|&b| b == 0xff)?;
+            match self.data.get(self.at + 1)? {
+                0xd0..=0xd7 => break,
+                0 => self.at += 2,
+                0xff => self.at += 1,
+                _ => return None,
+            }
+        }
+        self.at += 2;
+        (self.held, self.count) = (0, 0);
+        Some(())
+    }
+}
+
+struct Part {
+    id: u8,
+    across: usize,
+    down: usize,
+    seen: bool,
+}
+
+/// Whether every block of every component is there; `None` for files that are not sequential, and for headers that make no
+/// sense (the decoder will say why).
+pub(super) fn intact(segments: &[Segment<'_>]) -> Option<bool> {
+    let sof = segments.iter().find(|s| is_frame(s.marker)).filter(|s| s.marker <= SOF0 + 1)?;
+    let &[_, h1, h0, w1, w0, n] = sof.data.first_chunk::<6>()?;
+    let (width, height) = (usize::from(w1) << 8 | usize::from(w0), usize::from(h1) << 8 | usize::from(h0));
+    let of = |c: &[u8]| Part { id: c[0], across: usize::from(c[1] >> 4), down: usize::from(c[1] & 15), seen: false };
+    let mut parts: Vec<Part> = sof.data[6..].chunks_exact(3).take(usize::from(n)).map(of).collect();
+    if parts.is_empty() || parts.iter().any(|p| !(1..=4).contains(&p.across) || !(1..=4).contains(&p.down)) {
+        return None;
+    }
+    let (most_across, most_down) = (parts.iter().map(|p| p.across).max()?, parts.iter().map(|p| p.down).max()?);
+    let mut tables: [[Option<Table>; 4]; 2] = Default::default();
+    let mut interval = 0usize;
+    for s in segments {
+        match s.marker {
+            DRI => interval = s.data.first_chunk::<2>().map_or(0, |d| usize::from(u16::from_be_bytes(*d))),
+            DHT => {
+                let mut rest = s.data;
+                while let Some((&[head, ref counts @ ..], after)) = rest.split_first_chunk::<17>() {
+                    let n = counts.iter().map(|&c| usize::from(c)).sum();
+                    let values = after.get(..n)?;
+                    *tables.get_mut(usize::from(head >> 4))?.get_mut(usize::from(head & 15))? = Some(Table::new(counts, values));
+                    rest = &after[n..];
+                }
+            }
+            SOS => {
+                let n = usize::from(*s.data.first()?);
+                let chosen: Option<Vec<(usize, usize, usize)>> = s
+                    .data
+                    .get(1..1 + 2 * n)?
+                    .chunks_exact(2)
+                    .map(|c| {
+                        let i = parts.iter().position(|p| p.id == c[0])?;
+                        Some((i, usize::from(c[1] >> 4), usize::from(c[1] & 15)))
+                    })
+                    .collect();
+                let chosen = chosen?;
+                // A scan of one component has only the blocks that its own size needs (A.2.2), others whole units (A.2.3).
+                let (units, blocks): (usize, Vec<(usize, usize)>) = match chosen[..] {
+                    [] => return None,
+                    [(i, dc, ac)] => {
+                        let side = |size: usize, own: usize, most: usize| (size * own).div_ceil(most).div_ceil(8);
+                        let p = &parts[i];
+                        (side(width, p.across, most_across) * side(height, p.down, most_down), vec![(dc, ac)])
+                    }
+                    _ => {
+                        let all = chosen.iter().flat_map(|&(i, dc, ac)| std::iter::repeat_n((dc, ac), parts[i].across * parts[i].down));
+                        (width.div_ceil(8 * most_across) * height.div_ceil(8 * most_down), all.collect())
+                    }
+                };
+                let scan = s.whole.get(head_len(s) + s.data.len()..)?;
+                let mut bits = Bits { data: scan, at: 0, held: 0, count: 0 };
+                for unit in 0..units {
+                    if interval > 0 && unit > 0 && unit % interval == 0 && bits.restart().is_none() {
+                        return Some(false);
+                    }
+                    for &(dc, ac) in &blocks {
+                        if block(&mut bits, tables[0].get(dc)?.as_ref()?, tables[1].get(ac)?.as_ref()?).is_none() {
+                            return Some(false);
+                        }
+                    }
+                }
+                chosen.iter().for_each(|&(i, ..)| parts[i].seen = true);
+            }
+            _ => {}
+        }
+    }
+    Some(parts.iter().all(|p| p.seen))
+}
+
+/// Bytes before a segment's data: 0xff (once or more), marker and length.
+fn head_len(s: &Segment<'_>) -> usize {
+    s.whole.iter().take_while(|&&b| b == 0xff).count() + 3
+}
+
+/// Reads over one block (F.2.2.1 and F.2.2.2).
+fn block(bits: &mut Bits<'_>, dc: &Table, ac: &Table) -> Option<()> {
+    let size = bits.symbol(dc)?;
+    bits.skip(u32::from(size.min(16)))?;
+    let mut k = 1;
+    while k < 64 {
+        let symbol = bits.symbol(ac)?;
+        let (run, size) = (usize::from(symbol >> 4), u32::from(symbol & 15));
+        match (run, size) {
+            (15, 0) => k += 16,
+            (_, 0) => break,
+            _ => {
+                bits.skip(size)?;
+                k += run + 1;
+            }
+        }
+    }
+    Some(())
+}

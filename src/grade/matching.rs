@@ -1,0 +1,245 @@
+//! Making pictures look like reference pictures: one transform from statistics of both.
+//!
+//! [`Match::between`] works out, in this order, and always from the colours that the steps before it give:
+//! - **white balance**: where greys lie in the pictures, as a line through RGB, and the channel gains and offsets that bring
+//!   that line back to grey;
+//! - **tone**: one rising curve for all channels that brings the quantiles of luma to those of the references;
+//! - **colour**: the linear optimal transport (Monge-Kantorovich; Pitié and Kokaram, "The linear Monge-Kantorovitch linear colour
+//!   mapping for example-based colour transfer", 2007) of the OKLab a/b distribution about grey, regularised.
+//!
+//! Limits hold by construction: greys come out grey; hues turn by at most [`MOST_TURN_DEGREES`] in the colour step, those of
+//! skin not at all; black and white stay; what was inside the gamut stays inside, at its lightness. Pictures without enough
+//! greys are not balanced, monochrome ones (on either side) get the tone only, blank ones nothing.
+//! A tint of the references' greys is not taken over: that is a look's business.
+
+mod neutral;
+mod statistics;
+mod transport;
+
+pub use statistics::{Collector, Statistics};
+
+use crate::error::Result;
+use crate::grade::space::{Space, convert};
+use crate::lane::Lut3d;
+use neutral::Neutral;
+use transport::{IDENTITY, Matrix};
+
+/// How far the colour step may turn a hue.
+pub const MOST_TURN_DEGREES: f32 = 3.0;
+/// Grid points per edge of a match's LUT.
+pub const LUT_SIZE: usize = 33;
+/// Points of the tone curve, black and white included.
+const TONES: usize = 33;
+/// Slopes the tone curve may have.
+const SLOPES: std::ops::RangeInclusive<f32> = 0.4..=2.4;
+/// Channels that were inside the gamut keep this distance from its ends, or the one they had if that was less.
+const EDGE: f32 = 0.008;
+
+/// A transform of encoded sRGB.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Match {
+    neutral: Neutral,
+    /// Encoded values at `i / (TONES - 1)`.
+    tone: [f32; TONES],
+    /// Of OKLab a and b.
+    colour: Matrix,
+}
+
+impl Match {
+    /// The transform that changes nothing.
+    pub fn identity() -> Self {
+        Self { neutral: Neutral::default(), tone: std::array::from_fn(|i| i as f32 / (TONES - 1) as f32), colour: IDENTITY }
+    }
+
+    /// Makes pictures with the statistics `from` look like those of `to`.
+    pub fn between(from: &Statistics, to: &Statistics) -> Self {
+        let mut this = Self::identity();
+        if from.is_blank() || to.is_blank() {
+            return this;
+        }
+        let mut given: Vec<(f32, [f32; 3])> = from.content().collect();
+        let mut wanted: Vec<(f32, [f32; 3])> = to.content().collect();
+        let colourful = !transport::monochrome(&given) && !transport::monochrome(&wanted);
+        if colourful {
+            this.neutral = Neutral::of(&given);
+            let there = Neutral::of(&wanted);
+            given.iter_mut().for_each(|(_, c)| *c = this.neutral.balance(*c));
+            wanted.iter_mut().for_each(|(_, c)| *c = there.balance(*c));
+        }
+        this.tone = tone(&given, &wanted);
+        if colourful {
+            given.iter_mut().for_each(|(_, c)| *c = this.toned(*c));
+            let carried = transport::between(transport::moments(&given), transport::moments(&wanted));
+            this.colour = transport::limited(carried, MOST_TURN_DEGREES);
+        }
+        this
+    }
+
+    /// The share of greys found, 0..1, and how strongly they are balanced: gain of red and of blue over green.
+    pub fn balance(&self) -> (f32, [f32; 2]) {
+        let [r, g, b] = self.neutral.gains();
+        (self.neutral.trust, [r / g, b / g])
+    }
+
+    /// How much saturation grows, 1 for not at all.
+    pub fn saturation(&self) -> f32 {
+        transport::determinant(self.colour).max(0.0).sqrt()
+    }
+
+    /// The tone curve at encoded `v`.
+    pub fn tone(&self, v: f32) -> f32 {
+        let p = v.clamp(0.0, 1.0) * (TONES - 1) as f32;
+        let i = (p as usize).min(TONES - 2);
+        // Beyond black and white the curve goes on with slope 1.
+        self.tone[i] + (self.tone[i + 1] - self.tone[i]) * (p - i as f32) + (v - v.clamp(0.0, 1.0))
+    }
+
+    /// `c` (encoded sRGB) after white balance alone.
+    pub fn balanced(&self, c: [f32; 3]) -> [f32; 3] {
+        self.neutral.balance(c)
+    }
+
+    fn toned(&self, c: [f32; 3]) -> [f32; 3] {
+        c.map(|v| self.tone(v))
+    }
+
+    /// The colour that becomes of `c` (encoded sRGB, 0..1) at full strength.
+    pub fn eval(&self, c: [f32; 3]) -> [f32; 3] {
+        let balanced = self.neutral.balance(c);
+        let toned = self.toned(balanced);
+        let [l, a, b] = srgb_to_oklab(toned);
+        let coloured = a.hypot(b) > 1e-6;
+        let [[xx, xy], [yx, yy]] = self.colour;
+        let (mut a, mut b) = (xx * a + xy * b, yx * a + yy * b);
+        // Skin has the hue it had after balancing.
+        let [sl, sa, sb] = srgb_to_oklab(balanced);
+        let skin = skin_likeness([sl, sa, sb]);
+        let chroma = a.hypot(b);
+        if skin > 0.0 && coloured {
+            let (now, then) = (b.atan2(a), sb.atan2(sa));
+            let turn = (then - now + std::f32::consts::PI).rem_euclid(std::f32::consts::TAU) - std::f32::consts::PI;
+            let hue = now + turn * skin;
+            (a, b) = (chroma * hue.cos(), chroma * hue.sin());
+        }
+        let grey = oklab_to_srgb([l, 0.0, 0.0])[1];
+        let low = c.iter().fold(EDGE.min(grey), |m, v| m.min(*v));
+        let high = c.iter().fold((1.0 - EDGE).max(grey), |m, v| m.max(*v));
+        within([l, a, b], low, high)
+    }
+
+    /// The transform as a LUT over encoded sRGB, blended with doing nothing: `strength` 0 changes nothing, 1 is all of it.
+    ///
+    /// # Errors
+    /// [`crate::Error::Usage`] for a size outside 2..=256.
+    pub fn lut(&self, size: usize, strength: f32) -> Result<Lut3d> {
+        Lut3d::from_fn(size, |c| {
+            let full = self.eval(c);
+            [0, 1, 2].map(|k| c[k] + (full[k] - c[k]) * strength)
+        })
+    }
+}
+
+/// Encoded sRGB to OKLab: L 0..1, a and b about -0.4..0.4.
+pub fn srgb_to_oklab(c: [f32; 3]) -> [f32; 3] {
+    convert(c, Space::Encoded, Space::Oklab)
+}
+
+/// The way back; what lies outside sRGB comes out below 0 or above 1.
+fn oklab_to_srgb(c: [f32; 3]) -> [f32; 3] {
+    convert(c, Space::Oklab, Space::Encoded)
+}
+
+/// How much a colour (OKLab) is like skin in any light of daily life, 0..1: by hue, and not too colourful.
+///
+/// The ten tones of the Monk scale have hues of 40 to 90 degrees and chromas of 0.01 to 0.11.
+pub fn skin_likeness([lightness, a, b]: [f32; 3]) -> f32 {
+    let hue = b.atan2(a).to_degrees();
+    let ramp = |v: f32, from: f32, to: f32| ((v - from) / (to - from)).clamp(0.0, 1.0);
+    let by_hue = ramp(hue, 15.0, 30.0) * ramp(-hue, -112.0, -100.0);
+    by_hue * ramp(-a.hypot(b), -0.22, -0.17) * ramp(lightness, 0.05, 0.15)
+}
+
+/// The colour with just as much less chroma that all channels lie in `low..=high`.
+fn within(lab: [f32; 3], low: f32, high: f32) -> [f32; 3] {
+    let fits = |c: [f32; 3]| c.iter().all(|v| (low..=high).contains(v));
+    let at = |k: f32| oklab_to_srgb([lab[0], lab[1] * k, lab[2] * k]);
+    let full = at(1.0);
+    if fits(full) {
+        return full;
+    }
+    let (mut inside, mut outside) = (0.0, 1.0);
+    for _ in 0..16 {
+        let k = (inside + outside) / 2.0;
+        *(if fits(at(k)) { &mut inside } else { &mut outside }) = k;
+    }
+    at(inside).map(|v| v.clamp(low, high))
+}
+
+/// The rising curve from the luma of `given` to that of `wanted`, both with weights that sum to 1.
+fn tone(given: &[(f32, [f32; 3])], wanted: &[(f32, [f32; 3])]) -> [f32; TONES] {
+    /// Equal shares of the pixels, each of which counts with its mean.
+    const SHARES: usize = 24;
+    let (x, y) = (shares(given, SHARES), shares(wanted, SHARES));
+    let knots: Vec<(f32, f32)> = std::iter::once((0.0, 0.0)).chain(x.into_iter().zip(y)).chain(std::iter::once((1.0, 1.0))).collect();
+    let straight: [f32; TONES] = std::array::from_fn(|i| {
+        let at = i as f32 / (TONES - 1) as f32;
+        let k = knots.partition_point(|(x, _)| *x < at).clamp(1, knots.len() - 1);
+        let ((x0, y0), (x1, y1)) = (knots[k - 1], knots[k]);
+        if x1 - x0 > 1e-5 { y0 + (y1 - y0) * ((at - x0) / (x1 - x0)) } else { (y0 + y1) / 2.0 }
+    });
+    // Smooth the slopes, hold them in their range, and scale them so that white stays white.
+    let mut slopes: Vec<f32> = straight.windows(2).map(|w| (w[1] - w[0]) * (TONES - 1) as f32).collect();
+    for _ in 0..6 {
+        let last = slopes.len() - 1;
+        slopes = (0..=last).map(|i| slopes[i.saturating_sub(1)] / 4.0 + slopes[i] / 2.0 + slopes[(i + 1).min(last)] / 4.0).collect();
+    }
+    for _ in 0..20 {
+        slopes.iter_mut().for_each(|s| *s = s.clamp(*SLOPES.start(), *SLOPES.end()));
+        let mean = slopes.iter().sum::<f32>() / slopes.len() as f32;
+        slopes.iter_mut().for_each(|s| *s /= mean);
+    }
+    let mut sum = 0.0;
+    let mut curve = [0.0; TONES];
+    for (to, s) in curve[1..].iter_mut().zip(&slopes) {
+        sum += s / (TONES - 1) as f32;
+        *to = sum;
+    }
+    curve[TONES - 1] = 1.0;
+    curve
+}
+
+/// Mean luma of `n` equal shares of the pixels, dark to light. Each colour counts as spread a little, so that the result
+/// changes smoothly with the pixels.
+fn shares(points: &[(f32, [f32; 3])], n: usize) -> Vec<f32> {
+    let mut luma: Vec<(f32, f32)> = points.iter().map(|(w, c)| (luma(*c).clamp(0.0, 1.0), *w)).collect();
+    luma.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let total: f32 = luma.iter().map(|(_, w)| w).sum();
+    let mut means = vec![0.0; n];
+    let mut done = 0.0;
+    for (y, w) in luma {
+        let (mut from, to) = (done, done + w / total * n as f32);
+        done = to;
+        while from < to {
+            let share = (from as usize).min(n - 1);
+            let until = if share == n - 1 { to } else { to.min((share + 1) as f32) };
+            if until <= from {
+                break;
+            }
+            means[share] += y * (until - from);
+            from = until;
+        }
+    }
+    // Rounding must not make them fall.
+    for i in 1..n {
+        means[i] = means[i].max(means[i - 1]);
+    }
+    means
+}
+
+/// Rec. 709 weights on encoded values.
+fn luma([r, g, b]: [f32; 3]) -> f32 {
+    0.2126 * r + 0.7152 * g + 0.0722 * b
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,243 @@
+//! Where grey lies in pictures with a colour cast.
+//!
+//! Grey things are what most pictures have in common, so the densest place in the plane of (R - Y) / Y against (B - Y) / Y
+//! (Y is luma of encoded values) not far from its centre is taken for grey. It is looked for once over all levels, which gives
+//! a gain per channel, and then again around that place level by level, which gives an offset as well.
+
+use super::luma;
+
+/// Width of the kernel that the density is taken with.
+const KERNEL: f32 = 0.045;
+/// How far a cast is likely to be.
+const PRIOR: f32 = 0.16;
+/// Gains and offsets that can be undone.
+const GAINS: std::ops::RangeInclusive<f32> = 0.6..=1.6;
+const OFFSETS: f32 = 0.09;
+/// Share of the pixels near grey from which a balance begins to be trusted, and from which it is wholly.
+const TRUST: [f32; 2] = [0.01, 0.04];
+
+/// A line through RGB that greys lie on: channel = gain x grey + offset.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Neutral {
+    gain: [f32; 3],
+    offset: [f32; 3],
+    /// 0..1: how far the line was believed.
+    pub trust: f32,
+}
+
+impl Default for Neutral {
+    fn default() -> Self {
+        Self { gain: [1.0; 3], offset: [0.0; 3], trust: 0.0 }
+    }
+}
+
+struct Point {
+    weight: f32,
+    rgb: [f32; 3],
+    luma: f32,
+    /// (R - Y) / Y, (B - Y) / Y
+    chroma: [f32; 2],
+}
+
+impl Neutral {
+    /// Finds the greys among colours with weights that sum to 1.
+    pub fn of(colours: &[(f32, [f32; 3])]) -> Self {
+        let ramp = |v: f32, from: f32, to: f32| ((v - from) / (to - from)).clamp(0.0, 1.0);
+        let points: Vec<Point> = colours
+            .iter()
+            .map(|&(weight, rgb)| {
+                let y = luma(rgb);
+                // Ratios mean little in the dark, and nothing where a channel has run into its end.
+                let usable = ramp(y, 0.04, 0.2) * ramp(-rgb.iter().fold(0.0f32, |m, v| m.max(*v)), -0.995, -0.96);
+                let chroma = [(rgb[0] - y) / y.max(0.02), (rgb[2] - y) / y.max(0.02)];
+                Point { weight: weight * usable, rgb, luma: y, chroma }
+            })
+            .filter(|p| p.weight > 0.0)
+            .collect();
+        let Some(centre) = densest(&points) else { return Self::default() };
+        let centre = shifted(&points, centre, |p| p.weight).unwrap_or(centre);
+        let near: f32 = points.iter().map(|p| p.weight * kernel(p.chroma, centre)).sum();
+        let trust = ramp(near, TRUST[0], TRUST[1]);
+        if trust == 0.0 {
+            return Self::default();
+        }
+        let greys = levels(&points, centre);
+        let green = |[r, b]: [f32; 2]| -(0.2126 * r + 0.0722 * b) / 0.7152;
+        let flat = [1.0 + centre[0], 1.0 + green(centre), 1.0 + centre[1]];
+        let mut this = Self { trust, ..Self::default() };
+        for (c, flat) in flat.into_iter().enumerate() {
+            let (gain, offset) = line(&greys, c, flat);
+            this.gain[c] = 1.0 + (gain.clamp(*GAINS.start(), *GAINS.end()) - 1.0) * trust;
+            this.offset[c] = offset.clamp(-OFFSETS, OFFSETS) * trust;
+        }
+        this
+    }
+
+    /// Gain per channel that the balance applies.
+    pub fn gains(&self) -> [f32; 3] {
+        self.gain.map(|g| 1.0 / g)
+    }
+
+    /// The colour with its cast taken out. Black and pure white stay what they are.
+    pub fn balance(&self, c: [f32; 3]) -> [f32; 3] {
+        let low = c.iter().fold(f32::MAX, |m, v| m.min(*v));
+        let high = c.iter().fold(f32::MIN, |m, v| m.max(*v));
+        // Paper stays paper under a picture whose greys are tinted; black has nothing to be balanced.
+        let white = ((low - 0.96) / 0.04).clamp(0.0, 1.0);
+        let black = ((0.05 - high) / 0.05).clamp(0.0, 1.0);
+        let keep = white * white * (3.0 - 2.0 * white) + black * black * (3.0 - 2.0 * black);
+        [0, 1, 2].map(|k| {
+            let balanced = (c[k] - self.offset[k]) / self.gain[k];
+            balanced + (c[k] - balanced) * keep
+        })
+    }
+}
+
+fn kernel(at: [f32; 2], centre: [f32; 2]) -> f32 {
+    let d = ((at[0] - centre[0]).powi(2) + (at[1] - centre[1]).powi(2)) / (KERNEL * KERNEL);
+    // exp(-d / 2), cut off where it no longer matters.
+    if d > 16.0 { 0.0 } else { (-0.5 * d).exp() }
+}
+
+/// The densest place by a coarse search, places far from the centre counting less.
+fn densest(points: &[Point]) -> Option<[f32; 2]> {
+    const STEPS: usize = 49;
+    const STEP: f32 = 0.02;
+    let half = (STEPS / 2) as f32;
+    let mut grid = vec![0f32; STEPS * STEPS];
+    for p in points {
+        let [x, y] = p.chroma.map(|v| (v / STEP + half).round());
+        if (0.0..STEPS as f32).contains(&x) && (0.0..STEPS as f32).contains(&y) {
+            grid[y as usize * STEPS + x as usize] += p.weight;
+        }
+    }
+    let place = |i: usize| [((i % STEPS) as f32 - half) * STEP, ((i / STEPS) as f32 - half) * STEP];
+    let mut best = (0.0, None);
+    for i in 0..STEPS * STEPS {
+        let at = place(i);
+        let mut density = 0.0;
+        for (j, weight) in grid.iter().enumerate().filter(|(_, w)| **w > 0.0) {
+            density += weight * kernel(place(j), at);
+        }
+        density *= (-(at[0] * at[0] + at[1] * at[1]) / (2.0 * PRIOR * PRIOR)).exp();
+        if density > best.0 {
+            best = (density, Some(at));
+        }
+    }
+    best.1
+}
+
+/// Mean shift: the mean under the kernel, again and again.
+fn shifted(points: &[Point], from: [f32; 2], weight: impl Fn(&Point) -> f32) -> Option<[f32; 2]> {
+    let mut at = from;
+    for _ in 0..20 {
+        let mut sum = [0f32; 3];
+        for p in points {
+            let w = weight(p) * kernel(p.chroma, at);
+            sum[0] += w * p.chroma[0];
+            sum[1] += w * p.chroma[1];
+            sum[2] += w;
+        }
+        if sum[2] <= 1e-9 {
+            return None;
+        }
+        let next = [sum[0] / sum[2], sum[1] / sum[2]];
+        let moved = (next[0] - at[0]).abs() + (next[1] - at[1]).abs();
+        at = next;
+        if moved < 1e-5 {
+            break;
+        }
+    }
+    Some(at)
+}
+
+/// Weight, mean colour and luma of the greys at several levels.
+fn levels(points: &[Point], centre: [f32; 2]) -> Vec<(f32, [f32; 3], f32)> {
+    const LEVELS: usize = 9;
+    let mut found = Vec::new();
+    for i in 1..=LEVELS {
+        let level = i as f32 / (LEVELS + 1) as f32;
+        let near = |p: &Point| p.weight * (1.0 - (p.luma - level).abs() * (LEVELS + 1) as f32).max(0.0);
+        let Some(at) = shifted(points, centre, near) else { continue };
+        // Another colour's peak is no grey.
+        if (at[0] - centre[0]).hypot(at[1] - centre[1]) > 2.0 * KERNEL {
+            continue;
+        }
+        let mut sum = [0f32; 5];
+        for p in points {
+            let w = near(p) * kernel(p.chroma, at);
+            sum[0] += w;
+            (0..3).for_each(|c| sum[c + 1] += w * p.rgb[c]);
+            sum[4] += w * p.luma;
+        }
+        if sum[0] > 1e-6 {
+            found.push((sum[0], [sum[1] / sum[0], sum[2] / sum[0], sum[3] / sum[0]], sum[4] / sum[0]));
+        }
+    }
+    found
+}
+
+/// The line channel = gain x luma + offset by least squares, an offset of 0 and a gain of `flat` being what is expected.
+fn line(greys: &[(f32, [f32; 3], f32)], c: usize, flat: f32) -> (f32, f32) {
+    /// How much the expectation weighs, in shares of the pixels.
+    const EXPECT: f32 = 0.01;
+    // Unknowns: gain - flat, and offset.
+    let (mut xx, mut x1, mut xy, mut y1, mut n) = (EXPECT * 0.1, 0.0, 0.0, 0.0, EXPECT);
+    for (w, rgb, y) in greys {
+        let rest = rgb[c] - flat * y;
+        xx += w * y * y;
+        x1 += w * y;
+        xy += w * y * rest;
+        y1 += w * rest;
+        n += w;
+    }
+    let d = xx * n - x1 * x1;
+    if d <= 1e-9 {
+        return (flat, 0.0);
+    }
+    (flat + (xy * n - x1 * y1) / d, (xx * y1 - x1 * xy) / d)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Greys, a blue sky, green leaves and skin, through a cast.
+    fn scene(cast: impl Fn([f32; 3]) -> [f32; 3]) -> Vec<(f32, [f32; 3])> {
+        let mut points = Vec::new();
+        for i in 0..200 {
+            let v = 0.1 + 0.8 * i as f32 / 200.0;
+            let wobble = 0.02 * ((i * 7 % 11) as f32 / 5.0 - 1.0);
+            points.push((0.0015, [v + wobble, v, v - wobble]));
+            points.push((0.0015, [v * 0.6, v * 0.8, (v * 1.2).min(1.0)]));
+            points.push((0.0010, [v * 0.7, v, v * 0.4]));
+            points.push((0.0010, [v, v * 0.78, v * 0.65]));
+        }
+        points.iter().map(|(w, c)| (*w, cast(*c))).collect()
+    }
+
+    #[test]
+    fn casts_are_found_and_taken_out() {
+        let plain = Neutral::of(&scene(|c| c));
+        assert!(plain.trust > 0.9, "{plain:?}");
+        for (gain, offset) in [([1.0, 0.9, 0.75], [0.0; 3]), ([0.85, 0.95, 1.0], [0.0; 3]), ([0.95, 0.95, 0.85], [0.03, 0.0, -0.02])] {
+            let cast = |c: [f32; 3]| [0, 1, 2].map(|k| (c[k] * gain[k] + offset[k]).clamp(0.0, 1.0));
+            let found = Neutral::of(&scene(cast));
+            for v in [0.25, 0.5, 0.75] {
+                let c = found.balance(cast([v; 3]));
+                let (low, high) = (c.iter().copied().fold(f32::MAX, f32::min), c.iter().copied().fold(f32::MIN, f32::max));
+                assert!(high - low < 0.022, "{gain:?} {offset:?}: grey {v} became {c:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn ends_stay_and_nothing_is_made_up() {
+        let found = Neutral::of(&scene(|c| [c[0], c[1] * 0.9, c[2] * 0.7]));
+        assert_eq!(found.balance([1.0; 3]), [1.0; 3]);
+        assert_eq!(found.balance([0.0; 3]), [0.0; 3]);
+        let all_green: Vec<_> = (0..100).map(|i| (0.01, [0.1, 0.3 + 0.006 * i as f32, 0.1])).collect();
+        assert_eq!(Neutral::of(&all_green), Neutral::default());
+        assert_eq!(Neutral::of(&[]), Neutral::default());
+    }
+}

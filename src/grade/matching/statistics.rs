@@ -1,0 +1,278 @@
+//! What a picture's colours are, as a small histogram that can be summed over rows, pictures and groups.
+
+use std::collections::BTreeMap;
+
+use crate::band::Band;
+use crate::color::Profile;
+use crate::error::Result;
+use crate::image::{Image, Samples};
+
+/// Cells per channel.
+const EDGE: usize = 32;
+/// No block of 2 x 2 x 2 cells counts for more than this share of a picture: a plain backdrop is not what a picture is about.
+const MOST_OF_ONE: f64 = 0.06;
+/// Channels at or above this in all three are paper, at or below [`INK`] a mat; neither says anything about colours.
+const PAPER: f64 = 0.97;
+const INK: f64 = 0.012;
+
+/// Counts pixels row by row. Two of them may be summed, so that rows of one picture can be counted apart.
+#[derive(Debug, Clone)]
+pub struct Collector {
+    /// Weight, and weighted sums of R, G and B, of every cell; red slowest.
+    cells: Vec<[f64; 4]>,
+}
+
+impl Default for Collector {
+    fn default() -> Self {
+        Self { cells: vec![[0.0; 4]; EDGE * EDGE * EDGE] }
+    }
+}
+
+impl Collector {
+    /// Counts the pixels of a band of encoded sRGB with 1 to 4 channels, each weighted by its alpha. Values are clamped to
+    /// 0..=1, NaN counts as 0.
+    pub fn push(&mut self, band: &Band) {
+        let colour = band.channels >= 3;
+        let alpha = band.channels.is_multiple_of(2).then(|| band.plane(band.channels - 1));
+        let planes = if colour { [0, 1, 2] } else { [0, 0, 0] }.map(|c| band.plane(c));
+        for i in 0..band.width * band.rows {
+            let weight = alpha.map_or(1.0, |a| f64::from(unit(a[i])));
+            let c = planes.map(|p| unit(p[i]));
+            let [r, g, b] = c.map(|v| (v * (EDGE as f32 - 0.001)) as usize);
+            let cell = &mut self.cells[(r * EDGE + g) * EDGE + b];
+            cell[0] += weight;
+            for (sum, v) in cell[1..].iter_mut().zip(c) {
+                *sum += weight * f64::from(v);
+            }
+        }
+    }
+
+    /// Adds what another one counted.
+    pub fn add(&mut self, other: &Self) {
+        for (mine, theirs) in self.cells.iter_mut().zip(&other.cells) {
+            mine.iter_mut().zip(theirs).for_each(|(m, t)| *m += t);
+        }
+    }
+
+    /// The statistics of what was counted, as those of one picture.
+    pub fn finish(&self) -> Statistics {
+        let mut cells = BTreeMap::new();
+        let mut plain = BTreeMap::new();
+        for (i, [weight, sums @ ..]) in self.cells.iter().enumerate().filter(|(_, c)| c[0] > 0.0) {
+            let mean = sums.map(|s| s / weight);
+            let blank = mean.iter().all(|v| *v >= PAPER) || mean.iter().all(|v| *v <= INK);
+            let into = if blank { &mut plain } else { &mut cells };
+            into.insert(i as u16, Cell { weight: *weight, mean });
+        }
+        let content: f64 = cells.values().map(|c| c.weight).sum();
+        let blank: f64 = plain.values().map(|c| c.weight).sum();
+        // A drawing on paper is its lines; a sheet with next to nothing on it is nothing but paper.
+        if content < 0.002 * (content + blank) {
+            return Statistics { pictures: 1.0, cells: BTreeMap::new(), all: whole(&plain, &cells) };
+        }
+        let all = whole(&plain, &cells);
+        level(&mut cells);
+        Statistics { pictures: 1.0, cells, all }
+    }
+}
+
+/// Held to 0..=1; NaN becomes 0.
+fn unit(v: f32) -> f32 {
+    if v > 0.0 { v.min(1.0) } else { 0.0 }
+}
+
+/// Every cell with weights that sum to 1.
+fn whole(plain: &BTreeMap<u16, Cell>, cells: &BTreeMap<u16, Cell>) -> BTreeMap<u16, Cell> {
+    let total: f64 = plain.values().chain(cells.values()).map(|c| c.weight).sum();
+    plain.iter().chain(cells).map(|(k, c)| (*k, Cell { weight: c.weight / total, mean: c.mean })).collect()
+}
+
+/// Holds down what one colour can count for, and makes the weights sum to 1.
+fn level(cells: &mut BTreeMap<u16, Cell>) {
+    let block = |i: u16| {
+        let i = usize::from(i);
+        (i / EDGE / EDGE / 2, i / EDGE % EDGE / 2, i % EDGE / 2)
+    };
+    let total: f64 = cells.values().map(|c| c.weight).sum();
+    let mut blocks: BTreeMap<_, f64> = BTreeMap::new();
+    for (i, c) in cells.iter() {
+        *blocks.entry(block(*i)).or_default() += c.weight / total;
+    }
+    let held = |w: f64| w.min(MOST_OF_ONE);
+    let sum: f64 = blocks.values().map(|w| held(*w)).sum();
+    for (i, c) in cells.iter_mut() {
+        let share = blocks[&block(*i)];
+        c.weight *= held(share) / share / total / sum;
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Cell {
+    weight: f64,
+    mean: [f64; 3],
+}
+
+/// The colours of one or several pictures, each picture counting the same. A few thousand numbers at most.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Statistics {
+    pictures: f64,
+    /// Without paper and mats, plain areas held down.
+    cells: BTreeMap<u16, Cell>,
+    /// Everything as it is.
+    all: BTreeMap<u16, Cell>,
+}
+
+impl Statistics {
+    /// Counts a whole picture: any depth, any profile (converted to sRGB), with or without alpha. Float samples without a
+    /// profile are linear light.
+    ///
+    /// # Errors
+    /// [`crate::Error::Input`] for a profile that cannot be converted from.
+    pub fn of(image: &Image) -> Result<Self> {
+        /// Rows counted at once.
+        const ROWS: usize = 64;
+        let srgb = match image.metadata.icc.as_deref() {
+            Some(icc) => Some(Profile::from_icc(icc)?.to_srgb()?),
+            None => None,
+        };
+        let linear = srgb.is_none() && matches!(image.samples, Samples::F32(_));
+        let mut collector = Collector::default();
+        for y in (0..image.height).step_by(ROWS) {
+            let mut band = image.band(y, (y + ROWS).min(image.height), 0..image.channels.count());
+            if let Some(to) = &srgb {
+                band = to.band(&band)?;
+            }
+            if linear {
+                let n = band.width * band.rows * image.channels.colours();
+                crate::color::Transfer::srgb().encoded(&mut band.data[..n]);
+            }
+            collector.push(&band);
+        }
+        Ok(collector.finish())
+    }
+
+    /// Adds the pictures of another one.
+    pub fn merge(&mut self, other: &Self) {
+        let (mine, theirs) = (self.pictures, other.pictures);
+        for (a, b) in [(&mut self.cells, &other.cells), (&mut self.all, &other.all)] {
+            // Pictures without content leave the others' share as it is.
+            let shares = match (a.is_empty(), b.is_empty()) {
+                (_, true) => continue,
+                (true, false) => [0.0, 1.0],
+                _ => [mine / (mine + theirs), theirs / (mine + theirs)],
+            };
+            a.values_mut().for_each(|c| c.weight *= shares[0]);
+            for (i, c) in b {
+                let into = a.entry(*i).or_insert(Cell { weight: 0.0, mean: c.mean });
+                let weight = into.weight + c.weight * shares[1];
+                let part = c.weight * shares[1] / weight;
+                for (m, v) in into.mean.iter_mut().zip(c.mean) {
+                    *m += (v - *m) * part;
+                }
+                into.weight = weight;
+            }
+        }
+        self.pictures += theirs;
+    }
+
+    /// How many pictures were counted.
+    pub fn pictures(&self) -> usize {
+        self.pictures as usize
+    }
+
+    /// Whether there is nothing but paper (or nothing at all).
+    pub fn is_blank(&self) -> bool {
+        self.cells.is_empty()
+    }
+
+    /// Weight and encoded sRGB of what the pictures show: weights sum to 1, paper and mats left out, plain areas held down.
+    pub fn content(&self) -> impl Iterator<Item = (f32, [f32; 3])> + '_ {
+        self.cells.values().map(|c| (c.weight as f32, c.mean.map(|v| v as f32)))
+    }
+
+    /// Weight and encoded sRGB of every pixel; weights sum to 1.
+    pub fn pixels(&self) -> impl Iterator<Item = (f32, [f32; 3])> + '_ {
+        self.all.values().map(|c| (c.weight as f32, c.mean.map(|v| v as f32)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noise(n: usize, seed: u32, channels: usize) -> Band {
+        let mut band = Band::new(0, n, 1, channels);
+        let mut state = seed;
+        for v in &mut band.data {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            *v = (state >> 8) as f32 / (1 << 24) as f32;
+        }
+        band
+    }
+
+    fn mean(s: &Statistics) -> [f32; 3] {
+        s.content().fold([0.0; 3], |m, (w, c)| [m[0] + w * c[0], m[1] + w * c[1], m[2] + w * c[2]])
+    }
+
+    #[test]
+    fn rows_and_pictures_sum_up() {
+        let whole = noise(4000, 7, 3);
+        let mut at_once = Collector::default();
+        at_once.push(&whole);
+        let (mut one, mut two) = (Collector::default(), Collector::default());
+        let part = |from: usize, to: usize| {
+            let mut b = Band::new(0, to - from, 1, 3);
+            (0..3).for_each(|c| b.plane_mut(c).copy_from_slice(&whole.plane(c)[from..to]));
+            b
+        };
+        one.push(&part(0, 1500));
+        two.push(&part(1500, 4000));
+        one.add(&two);
+        let (a, b) = (at_once.finish(), one.finish());
+        assert!(a.pixels().zip(b.pixels()).all(|((w, c), (v, d))| (w - v).abs() < 1e-6 && c[0] - d[0] < 1e-6));
+        let exact: f32 = whole.plane(0).iter().sum::<f32>() / 4000.0;
+        let got: f32 = a.pixels().map(|(w, c)| w * c[0]).sum();
+        assert!((got - exact).abs() < 1e-4, "{got} {exact}");
+
+        // Each picture counts the same, however many pixels it has.
+        let mut small = Collector::default();
+        small.push(&Band { data: vec![0.5; 30], ..Band::new(0, 10, 1, 3) });
+        let mut both = a.clone();
+        both.merge(&small.finish());
+        assert_eq!(both.pictures(), 2);
+        assert!((mean(&both)[1] - (mean(&a)[1] + 0.5) / 2.0).abs() < 1e-3);
+        assert!((both.content().map(|(w, _)| w).sum::<f32>() - 1.0).abs() < 1e-4);
+    }
+
+    #[test]
+    fn paper_backdrops_and_clear_pixels_do_not_count() {
+        let mut picture = noise(3000, 3, 4);
+        picture.plane_mut(3).fill(1.0);
+        let alone = {
+            let mut c = Collector::default();
+            c.push(&picture);
+            c.finish()
+        };
+        let with = |colour: [f32; 3], alpha: f32| {
+            let mut c = Collector::default();
+            c.push(&picture);
+            let mut area = Band::new(0, 9000, 1, 4);
+            colour.iter().enumerate().for_each(|(k, v)| area.plane_mut(k).fill(*v));
+            area.plane_mut(3).fill(alpha);
+            c.push(&area);
+            c.finish()
+        };
+        let near = |a: [f32; 3], b: [f32; 3], by: f32| a.iter().zip(b).all(|(a, b)| (a - b).abs() < by);
+        assert!(near(mean(&with([1.0; 3], 1.0)), mean(&alone), 1e-5), "white paper");
+        assert!(near(mean(&with([0.9, 0.1, 0.3], 0.0)), mean(&alone), 1e-5), "clear");
+        let backdrop = mean(&with([0.1, 0.8, 0.2], 1.0));
+        assert!(near(backdrop, mean(&alone), 0.1), "a backdrop of three quarters moves the mean little: {backdrop:?}");
+        let mut blank = Collector::default();
+        blank.push(&Band { data: vec![1.0; 300], ..Band::new(0, 100, 1, 3) });
+        assert!(blank.finish().is_blank() && blank.finish().pixels().count() == 1);
+        assert!(Collector::default().finish().is_blank());
+        let mut odd = Collector::default();
+        odd.push(&Band { data: vec![f32::NAN, -3.0, 7.0], ..Band::new(0, 1, 1, 3) });
+        assert_eq!(odd.finish().pixels().next(), Some((1.0, [0.0, 0.0, 1.0])));
+    }
+}

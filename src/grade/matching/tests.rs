@@ -1,0 +1,152 @@
+use super::*;
+use proptest::prelude::*;
+
+use crate::band::Band;
+
+/// A picture of grey things, foliage, sky and skin with soft shades.
+fn picture(change: impl Fn([f32; 3]) -> [f32; 3]) -> Statistics {
+    let base: [[f32; 3]; 6] = [[0.8, 0.8, 0.8], [0.8, 0.8, 0.8], [0.45, 0.6, 0.3], [0.5, 0.65, 0.85], [0.85, 0.65, 0.53], [0.7, 0.25, 0.2]];
+    let mut band = Band::new(0, 600, 64, 3);
+    for y in 0..64 {
+        for x in 0..600 {
+            let shade = 0.12 + 0.88 * (y as f32 + 0.5) / 64.0;
+            let wobble = ((x * 13 + y * 7) % 29) as f32 / 29.0 * 0.04 - 0.02;
+            let c = base[x / 100].map(|v| (v * shade + wobble).clamp(0.0, 1.0));
+            let c = change(c);
+            (0..3).for_each(|k| band.row_mut(k, y)[x] = c[k].clamp(0.0, 1.0));
+        }
+    }
+    let mut collector = Collector::default();
+    collector.push(&band);
+    collector.finish()
+}
+
+fn cast(c: [f32; 3]) -> [f32; 3] {
+    let y = luma(c);
+    let c = [c[0], c[1] * 0.93, c[2] * 0.8];
+    c.map(|v| (y + (v - y) * 0.8).max(0.0).powf(1.2) * 0.95)
+}
+
+fn difference(a: [f32; 3], b: [f32; 3]) -> f32 {
+    let (a, b) = (srgb_to_oklab(a), srgb_to_oklab(b));
+    a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt()
+}
+
+fn hue_turn(a: [f32; 3], b: [f32; 3]) -> f32 {
+    let ([_, a1, b1], [_, a2, b2]) = (srgb_to_oklab(a), srgb_to_oklab(b));
+    (a1 * b2 - b1 * a2).atan2(a1 * a2 + b1 * b2).to_degrees().abs()
+}
+
+#[test]
+fn equal_statistics_change_nothing() {
+    let plain = picture(|c| c);
+    let m = Match::between(&plain, &plain);
+    let mut worst = 0.0f32;
+    for i in 0..=10 {
+        let v = i as f32 / 10.0;
+        worst = worst.max((m.tone(v) - v).abs());
+    }
+    assert!(worst < 1e-4, "{worst}");
+    assert!((m.saturation() - 1.0).abs() < 1e-3);
+}
+
+#[test]
+fn a_cast_is_undone() {
+    let (plain, other) = (picture(|c| c), picture(cast));
+    let m = Match::between(&other, &plain);
+    let same = Match::between(&plain, &plain);
+    for c in [[0.5, 0.5, 0.5], [0.25, 0.25, 0.25], [0.75, 0.75, 0.75], [0.7, 0.5, 0.4], [0.4, 0.5, 0.7], [0.35, 0.5, 0.25]] {
+        let (before, after) = (difference(cast(c), same.eval(c)), difference(m.eval(cast(c)), same.eval(c)));
+        assert!(after < 0.35 * before, "{c:?}: {before} -> {after}");
+    }
+}
+
+#[test]
+fn monochrome_and_blank_pictures_keep_their_colours() {
+    let plain = picture(|c| c);
+    let grey = picture(|c| [luma(c); 3]);
+    let sepia = picture(|c| [luma(c).powf(0.9), luma(c), luma(c).powf(1.2)]);
+    for other in [&grey, &sepia] {
+        for m in [Match::between(other, &plain), Match::between(&plain, other)] {
+            assert_eq!((m.balance(), m.saturation()), ((0.0, [1.0, 1.0]), 1.0));
+            let c = m.eval([0.5; 3]);
+            assert!((c[0] - c[1]).abs() < 1e-4 && (c[2] - c[1]).abs() < 1e-4, "{c:?}");
+        }
+    }
+    let blank = picture(|_| [1.0; 3]);
+    assert_eq!(Match::between(&blank, &plain), Match::identity());
+    assert_eq!(Match::between(&plain, &blank), Match::identity());
+}
+
+#[test]
+fn strength_blends_and_nothing_is_the_identity() {
+    let m = Match::between(&picture(cast), &picture(|c| c));
+    let (none, half, full) = (m.lut(9, 0.0).unwrap(), m.lut(9, 0.5).unwrap(), m.lut(9, 1.0).unwrap());
+    for ((n, h), f) in none.colours().zip(half.colours()).zip(full.colours()) {
+        (0..3).for_each(|k| assert!((h[k] - (n[k] + f[k]) / 2.0).abs() < 1e-6));
+    }
+    assert_eq!(none, Lut3d::from_fn(9, |c| c).unwrap());
+}
+
+fn matches() -> Vec<Match> {
+    let plain = picture(|c| c);
+    let others = [
+        picture(cast),
+        picture(|c| c.map(|v| v * v)),
+        picture(|c| c.map(|v| v.sqrt())),
+        picture(|c| c.map(|v| ((v - 0.5) * 2.5 + 0.5).clamp(0.0, 1.0))),
+        picture(|c| {
+            let y = luma(c);
+            c.map(|v| (y + (v - y) * 2.5).clamp(0.0, 1.0))
+        }),
+    ];
+    others.iter().flat_map(|o| [Match::between(o, &plain), Match::between(&plain, o)]).collect()
+}
+
+#[test]
+fn greys_keep_their_order_and_nothing_new_is_clipped() {
+    for m in matches() {
+        let mut last = -1.0;
+        for i in 0..=255 {
+            let v = i as f32 / 255.0;
+            let y = luma(m.eval([v; 3]));
+            assert!(y > last, "{v}: {y} after {last}");
+            last = y;
+        }
+        for i in 0..4096u32 {
+            let c = [i % 16, i / 16 % 16, i / 256].map(|v| 0.02 + 0.96 * v as f32 / 15.0);
+            let out = m.eval(c);
+            assert!(out.iter().all(|v| (1.0 / 255.0..254.0 / 255.0).contains(v)), "{c:?} became {out:?}");
+        }
+        for end in [[0.0; 3], [1.0; 3]] {
+            assert!(difference(m.eval(end), end) < 1e-3, "{end:?}: {:?}", m.eval(end));
+        }
+    }
+}
+
+/// The ten tones of the Monk scale (Google, 2022) under three lights, and the hue they have after balancing.
+#[test]
+fn skin_keeps_its_hue() {
+    const MONK: [u32; 10] = [0xf6ede4, 0xf3e7db, 0xf7ead0, 0xeadaba, 0xd7bd96, 0xa07e56, 0x825c43, 0x604134, 0x3a312a, 0x292420];
+    for m in matches() {
+        for tone in MONK {
+            let tone = [16, 8, 0].map(|s| (tone >> s & 255) as f32 / 255.0);
+            for light in [[1.0, 1.0, 1.0], [1.0, 0.97, 0.93], [0.94, 0.97, 1.0]] {
+                let lit = [0, 1, 2].map(|k| tone[k] * light[k]);
+                let balanced = m.neutral.balance(lit);
+                let turn = hue_turn(balanced, m.eval(lit));
+                let [_, a, b] = srgb_to_oklab(balanced);
+                // What has become grey has no hue.
+                assert!(turn < 4.0 || a.hypot(b) < 0.006, "{tone:?} in {light:?}: {turn} degrees");
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn finite_in_finite_out(c in [0f32..=1.0, 0f32..=1.0, 0f32..=1.0]) {
+        let m = Match::between(&picture(cast), &picture(|c| c.map(|v| v * v)));
+        prop_assert!(m.eval(c).iter().all(|v| (-1e-4..=1.0001).contains(v)));
+    }
+}
