@@ -20,6 +20,7 @@ use crate::color::{ColourSpace, Conversion, Profile, Transfer};
 use crate::error::{Error, Result};
 use crate::flow::{Chain, Fork, stack};
 use crate::grade::Grading;
+use crate::grade::spatial::Frame;
 use crate::grade::stage::Grade;
 use crate::image::{Channels, Image, Samples};
 use crate::resample::{Crop, Filter, Light, Resize, Scaler};
@@ -169,6 +170,7 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
         return Ok(Done { width: target.width, height: target.height, bytes: bytes.len() as u64, plan, notes: vec![note], c2pa: None });
     }
 
+    let seed = settings.grading.as_ref().map_or(0, |_| fingerprint(&bytes));
     let mut image = codec::decode(source, &bytes, &limits)?;
     drop(bytes);
     let mut notes = std::mem::take(&mut image.notes);
@@ -184,7 +186,8 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
 
     let (mut icc, mut channels, mut finish) = (image.metadata.icc.clone(), image.channels, Chain::new());
     if let Some(grading) = &settings.grading {
-        let grade = Grade::new(Arc::clone(grading.program()), icc.as_deref(), channels.colours()).map_err(|e| of(source, e))?;
+        let frame = Frame { width: target.width, height: target.height, bits: image.bits(), seed };
+        let grade = Grade::new(grading, icc.as_deref(), channels.colours(), channels.has_alpha(), frame).map_err(|e| of(source, e))?;
         channels = Channels::of(grade.colours(), channels.has_alpha());
         if grade.replaces_profile() && icc.take().is_some() {
             notes.push("graded in sRGB and written as sRGB: there is no way back into its own colour profile".into());
@@ -282,6 +285,11 @@ fn run(image: &Image, chain: &mut Chain<'_>, write: &mut Sink<'_>) -> Result<()>
         y = end;
     }
     chain.finish(write)
+}
+
+/// A number that stands for these bytes: FNV-1a, 64 bits (Fowler, Noll, Vo).
+fn fingerprint(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 /// Names the picture in an error that only names its profile.

@@ -212,6 +212,10 @@ fn export(name: &str, cube: Option<usize>, strength: f32, output: PathBuf, overw
     }
     let look = Look::find(name)?;
     let program = Program::new(std::slice::from_ref(&look), strength)?;
+    let left_out = look.spatial();
+    if !left_out.is_empty() {
+        say(format_args!("note: left out, because it is no function of colour alone: {}", left_out.join(", ")));
+    }
     let (text, told) = match cube {
         Some(points) => {
             let cube = Lut3d::from_fn(points, |c| program.colour(c))?;

@@ -7,7 +7,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
-use super::look::Look;
+use super::look::{Look, Step};
 use super::op::{Cdl, CubeFile, LutFile, Op};
 use super::program::Program;
 use crate::error::Result;
@@ -41,13 +41,22 @@ impl Source {
     }
 }
 
+/// Operations that run together.
+pub enum Piece {
+    /// Functions of colour.
+    Colour(Program),
+    /// A spatial operation.
+    Spatial(Step),
+}
+
 /// Looks one after the other. Two are equal if they do the same, wherever they come from.
 ///
 /// Written out, it holds the looks in full and names LUT files by their absolute paths; read back, it is ready to run, or an
 /// error if a LUT is gone or has changed since.
 #[derive(Clone)]
 pub struct Grading {
-    program: Arc<Program>,
+    pieces: Arc<[Piece]>,
+    strength: f32,
     written: Written,
     /// SHA-256 of everything that decides the colours.
     identity: String,
@@ -59,8 +68,28 @@ impl Grading {
     /// # Errors
     /// [`crate::Error::Usage`] if parameters of an operation do not fit together.
     pub fn new(looks: &[Look], strength: f32) -> Result<Option<Self>> {
-        let program = Program::new(looks, strength)?;
-        if program.is_noop() {
+        let mut pieces = Vec::new();
+        // What lies between two spatial operations is one program.
+        let mut run: Vec<Step> = Vec::new();
+        let flush = |run: &mut Vec<Step>, pieces: &mut Vec<Piece>| -> Result<()> {
+            let steps = std::mem::take(run);
+            let name = looks.first().map_or("look", |l| &l.name).to_owned();
+            let program = Program::new(&[Look { title: name.clone(), name, description: String::new(), steps }], 1.0)?;
+            if !program.is_noop() {
+                pieces.push(Piece::Colour(program));
+            }
+            Ok(())
+        };
+        for step in looks.iter().flat_map(|l| &l.steps).filter(|s| strength > 0.0 && !s.is_noop()) {
+            if step.op.spatial().is_some() {
+                flush(&mut run, &mut pieces)?;
+                pieces.push(Piece::Spatial(step.clone()));
+            } else {
+                run.push(step.clone());
+            }
+        }
+        flush(&mut run, &mut pieces)?;
+        if pieces.is_empty() {
             return Ok(None);
         }
         let mut hash = Sha256::new();
@@ -71,7 +100,7 @@ impl Grading {
         }
         let identity: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
         let written = Written { looks: looks.iter().map(Look::to_string).collect(), strength, sha256: identity.clone() };
-        Ok(Some(Self { program: Arc::new(program), written, identity }))
+        Ok(Some(Self { pieces: pieces.into(), strength, written, identity }))
     }
 
     /// SHA-256 of everything that decides the colours, in hexadecimal.
@@ -79,9 +108,14 @@ impl Grading {
         &self.identity
     }
 
-    /// The looks as formulas.
-    pub fn program(&self) -> &Arc<Program> {
-        &self.program
+    /// What is done, in order.
+    pub fn pieces(&self) -> &Arc<[Piece]> {
+        &self.pieces
+    }
+
+    /// How much of it, 0..=1.
+    pub fn strength(&self) -> f32 {
+        self.strength
     }
 }
 
@@ -155,7 +189,9 @@ mod tests {
         let of = |n: &str| Grading::new(&[Source::Lut(at(n)).open().unwrap()], 1.0).unwrap().unwrap();
         assert_eq!(of("a.cube"), of("b.cube"));
         assert_ne!(of("a.cube"), of("c.cube"));
-        let got = of("a.cube").program().colour([0.5, 1.0, 0.25]);
+        let grading = of("a.cube");
+        let [Piece::Colour(program)] = &grading.pieces()[..] else { panic!("one piece") };
+        let got = program.colour([0.5, 1.0, 0.25]);
         assert!(got.iter().zip([0.25, 0.5, 0.125]).all(|(g, w)| (g - w).abs() < 1e-6));
         assert!(Source::Lut(at("none.cube")).open().is_err());
         let text = serde_json::to_string(&of("a.cube")).unwrap();

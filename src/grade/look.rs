@@ -92,11 +92,11 @@ impl Step {
         self.place.opacity == 0.0 || self.op.is_noop()
     }
 
-    /// Its formula; `look` is for messages.
+    /// Its formula, `None` for spatial operations; `look` is for messages.
     ///
     /// # Errors
     /// [`Error::Usage`] if its parameters do not fit together.
-    pub fn kernel(&self, look: &str) -> Result<AnyKernel> {
+    pub fn kernel(&self, look: &str) -> Result<Option<AnyKernel>> {
         self.op.kernel().map_err(|e| Error::usage(look, format!("operation \"{}\": {e}", self.op.name()), ""))
     }
 }
@@ -249,6 +249,11 @@ impl Look {
             None => self.steps.push(step),
         }
         Ok(())
+    }
+
+    /// The names of its operations that are more than a function of colour, and so fit in no LUT.
+    pub fn spatial(&self) -> Vec<&'static str> {
+        self.steps.iter().filter(|s| !s.is_noop() && s.op.spatial().is_some()).map(|s| s.op.name()).collect()
     }
 
     /// A look of one operation, as `--lut` and `--cdl` make it.

@@ -16,6 +16,7 @@ pub mod op;
 pub mod param;
 pub mod program;
 pub mod space;
+pub mod spatial;
 pub mod stage;
 
 pub use grading::Grading;

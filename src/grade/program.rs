@@ -17,7 +17,7 @@ pub struct Program {
 
 impl Program {
     /// Prepares `looks` to run one after the other, mixed with the ungraded colours by `strength`, from 0 (changes nothing) to 1.
-    /// What changes nothing is left out.
+    /// What changes nothing is left out, and so are spatial operations (see [`Look::spatial`]).
     ///
     /// # Errors
     /// [`crate::Error::Usage`] if parameters of an operation do not fit together.
@@ -25,7 +25,7 @@ impl Program {
         let mut steps = Vec::new();
         for look in looks {
             for step in look.steps.iter().filter(|s| strength > 0.0 && !s.is_noop()) {
-                steps.push((step.op.space(), step.place.mask(), step.kernel(&look.name)?));
+                steps.extend(step.kernel(&look.name)?.map(|k| (step.op.space(), step.place.mask(), k)));
             }
         }
         Ok(Self { steps, strength })

@@ -50,7 +50,7 @@ fn wide() -> Vec<[f32; 3]> {
 fn every_operation_is_tried() {
     let tried: Vec<&str> = samples().iter().map(|(n, _)| *n).collect();
     for name in Op::NAMES {
-        assert!(tried.contains(name) || *name == "lut", "{name} has no sample here");
+        assert!(tried.contains(name) || *name == "lut" || Op::named(name).unwrap().spatial().is_some(), "{name} has no sample here");
     }
 }
 
@@ -61,7 +61,7 @@ fn defaults_change_nothing_and_are_left_out() {
         assert!(op.is_noop(), "{name}");
         assert!(Program::new(&[Look::of("test", op.clone())], 1.0).unwrap().is_noop(), "{name}");
         // Not left out, it would still be the identity.
-        let kernel = op.kernel().unwrap();
+        let Some(kernel) = op.kernel().unwrap() else { continue };
         for c in wide() {
             let c = crate::grade::space::convert(c, Space::Encoded, op.space());
             let (mut r, mut g, mut b) = ([c[0]], [c[1]], [c[2]]);
