@@ -40,14 +40,10 @@ pub fn settings(options: &Options, item: &Item) -> Result<(Settings, String)> {
         settings.max_kb = None;
     }
     let e = &mut settings.encoding;
-    e.quality = match (e.format, e.quality) {
-        (Format::Jpeg, 0) => 95,
-        (Format::WebP, 0) => 92,
-        (Format::Avif, 0) => 85,
-        (Format::Jpeg | Format::Avif, q) => q,
-        (Format::WebP, q) if !e.lossless => q,
-        _ => 100,
-    };
+    // 95 is the same job whether it was typed or not.
+    if !e.is_lossy() || e.quality == e.format.default_quality() {
+        e.quality = 0;
+    }
     let json = settings.canonical().map_err(|e| Error::Internal(format!("settings: {e}")))?;
     let hash = journal::sha256(&json);
     Ok((settings, hash))

@@ -2,6 +2,8 @@
 //!
 //! [`Review`] knows the pictures, their reports and the verdicts; [`picture`] cuts tiles out of them; [`server`] shows them in
 //! a browser on this machine. Nothing here changes a picture.
+//!
+//! Over 500 lines because a review is one set of facts and everything that may be asked of it.
 
 pub mod approve;
 pub mod export;
