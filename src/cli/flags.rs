@@ -58,7 +58,7 @@ pub struct Flags {
     #[arg(long, value_name = "on|off", value_parser = switch(), help_heading = "Picture")]
     colour_lock: Option<String>,
 
-    /// Container [default: keep; GIF, BMP, PNM and QOI become PNG]
+    /// Container [default: keep; GIF, BMP, PNM, QOI and JPEG XL become PNG]
     #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(keys::words(&FORMATS)), help_heading = "File")]
     format: Option<String>,
     /// JPEG, WebP and AVIF quality, 1 to 100 [default: 95 for JPEG, 92 for WebP, 85 for AVIF]
