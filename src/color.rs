@@ -1,16 +1,14 @@
-//! Colour: transfer functions, ICC profiles, conversion to sRGB, CIEDE2000 and OKLab.
+//! Colour: transfer functions, ICC profiles, conversion to sRGB and CIEDE2000.
 //!
 //! Values are nominal 0..1 and may leave that range; "encoded" is what a file holds, "linear" is proportional to light.
 
 mod convert;
 mod difference;
 mod icc;
-mod oklab;
 
 pub use convert::{ColourSpace, Conversion};
 pub use difference::{White, delta_e_2000, luma_601, srgb_to_lab};
 pub use icc::{Kind, Profile, ToSrgb, profile_bytes};
-pub use oklab::{oklab_to_srgb, srgb_to_oklab};
 
 use crate::lane::Lane;
 

@@ -3,6 +3,7 @@
 pub mod alpha;
 pub mod band;
 pub mod batch;
+pub mod brand;
 pub mod cli;
 pub mod codec;
 pub mod color;

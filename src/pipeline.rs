@@ -19,6 +19,9 @@ use crate::codec::{self, Changes, Encoding, Format, Header, Keep, Limits, Policy
 use crate::color::{ColourSpace, Conversion, Profile, Transfer};
 use crate::error::{Error, Result};
 use crate::flow::{Chain, Fork, stack};
+use crate::grade::Grading;
+use crate::grade::spatial::Frame;
+use crate::grade::stage::Grade;
 use crate::image::{Channels, Image, Samples};
 use crate::resample::{Crop, Filter, Light, Resize, Scaler};
 use crate::upscale::engine::{Engine, PassRecord};
@@ -47,6 +50,21 @@ pub struct Settings {
     pub metadata: Policy,
     /// The time that the history states, seconds since 1970 UTC; `None` is the source file's modification time.
     pub epoch: Option<i64>,
+    /// What is done to the colours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grading: Option<Grading>,
+}
+
+impl Settings {
+    /// What is hashed: looks are named by what they do, so that it does not matter where their files lie.
+    ///
+    /// # Errors
+    /// None that occurs; it is what serde says.
+    pub fn canonical(&self) -> serde_json::Result<Vec<u8>> {
+        let mut json = serde_json::to_vec(&Self { grading: None, ..self.clone() })?;
+        json.extend(self.grading.iter().flat_map(|g| g.identity().bytes()));
+        Ok(json)
+    }
 }
 
 impl Default for Settings {
@@ -63,6 +81,7 @@ impl Default for Settings {
             convert_to: None,
             metadata: Policy::default(),
             epoch: None,
+            grading: None,
         }
     }
 }
@@ -96,7 +115,7 @@ pub struct Hooks<'a> {
 pub trait Observer: Send {
     /// The decoded source and how it will be enlarged.
     fn begin(&mut self, source: &Image, plan: &Plan) -> Result<()>;
-    /// The next rows of the result, before dither and encoding.
+    /// The next rows of the result, before grading, dither and encoding.
     fn band(&mut self, band: &Band) -> Result<()>;
 }
 
@@ -151,6 +170,7 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
         return Ok(Done { width: target.width, height: target.height, bytes: bytes.len() as u64, plan, notes: vec![note], c2pa: None });
     }
 
+    let seed = settings.grading.as_ref().map_or(0, |_| fingerprint(&bytes));
     let mut image = codec::decode(source, &bytes, &limits)?;
     drop(bytes);
     let mut notes = std::mem::take(&mut image.notes);
@@ -164,18 +184,30 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
     let (mut chain, plan, more) = build.chain()?;
     notes.extend(more);
 
+    let (mut icc, mut channels, mut finish) = (image.metadata.icc.clone(), image.channels, Chain::new());
+    if let Some(grading) = &settings.grading {
+        let frame = Frame { width: target.width, height: target.height, bits: image.bits(), seed };
+        let grade = Grade::new(grading, icc.as_deref(), channels.colours(), channels.has_alpha(), frame).map_err(|e| of(source, e))?;
+        channels = Channels::of(grade.colours(), channels.has_alpha());
+        if grade.replaces_profile() && icc.take().is_some() {
+            notes.push("graded in sRGB and written as sRGB: there is no way back into its own colour profile".into());
+        }
+        finish.then(grade);
+    }
     let convert_to = settings.convert_to.clone().or_else(|| {
-        let homeless = image.metadata.icc.is_some() && image.channels.colours() == 1 && !encoding.format.supports_grey();
+        let homeless = icc.is_some() && channels.colours() == 1 && !encoding.format.supports_grey();
         homeless.then(|| {
             notes.push(format!("{} knows no grey profiles: converted to sRGB", encoding.format.name()));
             ColourSpace::Srgb
         })
     });
     let conversion = match &convert_to {
-        Some(to) => Conversion::new(image.metadata.icc.as_deref(), to)?,
+        Some(to) => Conversion::new(icc.as_deref(), to)?,
         None => None,
     };
-    let channels = if conversion.is_some() { Channels::of(3, image.channels.has_alpha()) } else { image.channels };
+    if conversion.is_some() {
+        channels = Channels::of(3, channels.has_alpha());
+    }
     let (mut metadata, more) = image.metadata.changed(&Changes {
         width: target.width,
         height: target.height,
@@ -187,6 +219,7 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
         history: vec![history::event(source, &image, &target, &plan, &encoding, settings)],
     });
     notes.extend(more);
+    metadata.icc = icc;
     if let Some(to) = convert_to.as_ref().filter(|_| channels.colours() == 3) {
         metadata.icc = Some(to.icc()?);
     }
@@ -196,15 +229,10 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
     }
 
     let mut goal = Goal::new(output, encoding, &target, channels, metadata, settings.max_kb)?;
-    let dither = settings.dither && image.bits() > 8 && goal.encoding.bits == 8 && !goal.encoding.is_lossy();
+    let dither =
+        settings.dither && (image.bits() > 8 || settings.grading.is_some()) && goal.encoding.bits == 8 && !goal.encoding.is_lossy();
     let mut clipped = 0;
-    let mut write = |mut band: Band| {
-        if hooks.stop.load(Ordering::Relaxed) {
-            return Err(Error::Interrupted);
-        }
-        if let Some(o) = hooks.observer.as_deref_mut() {
-            o.band(&band)?;
-        }
+    let mut deliver = |mut band: Band| {
         if let Some(c) = &conversion {
             band = c.band(&band)?;
             clipped += outside(&band);
@@ -216,7 +244,17 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
         (hooks.progress)(band.end() as f64 / target.height as f64);
         Ok(())
     };
-    run(&image, &mut chain, &mut write).map_err(|e| about(source, e))?;
+    let mut made = |band: Band| {
+        if hooks.stop.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        if let Some(o) = hooks.observer.as_deref_mut() {
+            o.band(&band)?;
+        }
+        finish.push(band, &mut deliver)
+    };
+    run(&image, &mut chain, &mut made).map_err(|e| about(source, e))?;
+    finish.finish(&mut deliver)?;
     drop(chain);
     let bytes = goal.finish(hooks.stop, &mut notes)?;
     if clipped > 0 {
@@ -247,6 +285,19 @@ fn run(image: &Image, chain: &mut Chain<'_>, write: &mut Sink<'_>) -> Result<()>
         y = end;
     }
     chain.finish(write)
+}
+
+/// A number that stands for these bytes: FNV-1a, 64 bits (Fowler, Noll, Vo).
+fn fingerprint(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
+/// Names the picture in an error that only names its profile.
+fn of(source: &Path, e: Error) -> Error {
+    match e {
+        Error::Input { path, what, hint } => Error::input(source, format_args!("{}: {what}", path.display()), hint),
+        e => e,
+    }
 }
 
 /// Names the picture in an error that only names the model.
@@ -366,7 +417,8 @@ impl<'a> Build<'a, '_> {
         let mut notes = Vec::new();
         let factor = target.factor();
         let passes = engine.passes(factor)?;
-        if passes.is_empty() {
+        // To grade is reason enough to write a picture of its own size again.
+        if passes.is_empty() && (settings.grading.is_none() || (factor - 1.0).abs() > 1e-9) {
             notes.push(self.why_no_network(factor));
         }
         let colours = image.channels.colours();

@@ -24,6 +24,7 @@ pub use schema::{blank, schema};
 
 use crate::codec::{Format, Keep, Policy, SourceType, Strip};
 use crate::error::{Error, Result};
+use crate::grade::grading::Source;
 use crate::upscale::catalogue::distance;
 use crate::upscale::device::{Device, Precision};
 use crate::upscale::size::{Fit, Size};
@@ -50,6 +51,7 @@ pub struct Recipe {
     /// For people: what it is for.
     pub about: String,
     pub upscale: Upscale,
+    pub look: Look,
     pub output: Output,
     pub run: Run,
     pub price: Price,
@@ -69,6 +71,14 @@ pub struct Upscale {
     /// 0..=1.
     pub faithful: f32,
     pub colour_lock: bool,
+}
+
+/// How colours are graded: each of these in turn, then mixed with the ungraded colours.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Look {
+    pub sources: Vec<Source>,
+    /// 0..=1.
+    pub strength: f32,
 }
 
 /// The files that are written.
@@ -151,6 +161,7 @@ impl Default for Recipe {
         Self {
             about: String::new(),
             upscale: Upscale { model: None, size: Size::Model, fit: Fit::Inside, faithful: 0.0, colour_lock: true },
+            look: Look { sources: Vec::new(), strength: 1.0 },
             output: Output {
                 format: None,
                 quality: None,
@@ -323,9 +334,15 @@ impl Recipe {
         Ok(())
     }
 
+    /// A file that a recipe names, seen from where the program runs.
+    fn beside(&self, file: &str) -> String {
+        self.base.join(file).to_string_lossy().into_owned()
+    }
+
     /// A path in the file, seen from where the program runs; ids stay as they are.
     fn path(&self, spec: &str) -> String {
-        let is_path = spec.contains(['/', '\\']) || [".onnx", ".icc", ".icm"].iter().any(|e| spec.to_ascii_lowercase().ends_with(e));
+        let is_path =
+            spec.contains(['/', '\\']) || [".onnx", ".icc", ".icm", ".toml"].iter().any(|e| spec.to_ascii_lowercase().ends_with(e));
         if is_path { self.base.join(spec).to_string_lossy().into_owned() } else { spec.into() }
     }
 }

@@ -381,3 +381,24 @@ fn failures_of_parts_are_listed_and_retried() {
     let left: Vec<_> = std::fs::read_dir(w.path("out/.lastmile")).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert!(!left.iter().any(|n| ["txt", "json"].iter().any(|x| Path::new(n).extension() == Some(x.as_ref()))), "{left:?}");
 }
+
+#[test]
+fn a_source_that_changes_while_it_is_worked_on_is_made_again() {
+    let w = World::new(&["a.png", "b.png"]);
+    let process = |job: Job<'_>, _: Hooks<'_>| {
+        if job.source.ends_with("a.png") && w.calls.load(Ordering::Relaxed) == 0 {
+            w.write("in/a.png", "a, saved again meanwhile");
+        }
+        w.make(&job)
+    };
+    let mut one = w.options.clone();
+    one.jobs = 1;
+    let batch = Batch::open(w.planned(), one).unwrap();
+    let s = batch.run(Start::default(), &process, &|_, _| 1, &Heard::default(), &AtomicBool::new(false)).unwrap();
+    assert_eq!((s.done, s.failed), (2, 0));
+    assert!(w.tree()["a.png"].starts_with("a.png made"), "what was read is what was made");
+    w.calls();
+    let (s, _) = w.run().unwrap();
+    assert_eq!((s.done, s.skipped, w.calls()), (1, 1, 1));
+    assert!(w.tree()["a.png"].starts_with("a, saved again"));
+}

@@ -562,6 +562,34 @@ mod tests {
         assert_eq!(text.matches("colour_lock").count(), 1 + 2, "once, and in two plans");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn damage_costs_lines_and_never_a_panic(cuts in proptest::collection::vec((0usize..4000, 0usize..40, proptest::collection::vec(0u8..=255, 0..20)), 1..6)) {
+            let dir = tempfile::tempdir().unwrap();
+            let mut j = Journal::open(dir.path(), None).unwrap();
+            for n in 0..6 {
+                j.intend("t", &record(&format!("{n}.png"), "1")).unwrap();
+                j.finish(&[(format!("{n}.png"), "1".into())]).unwrap();
+            }
+            drop(j);
+            let whole = std::fs::read(dir.path().join(STATE).join("journal.jsonl")).unwrap();
+            let first = whole.iter().position(|b| *b == b'\n').unwrap() + 1;
+            let mut bytes = whole[first..].to_vec();
+            for (at, gone, new) in cuts {
+                let at = at.min(bytes.len());
+                bytes.splice(at..(at + gone).min(bytes.len()), new);
+            }
+            let state = State::parse(Path::new("j"), &[&whole[..first], &bytes].concat()).unwrap();
+            for n in 0..6 {
+                let name = format!("{n}.png");
+                for known in state.get(&name) {
+                    proptest::prop_assert!(known.done.is_some() || known.pending.is_some());
+                }
+            }
+            let _ = State::parse(Path::new("j"), &bytes);
+        }
+    }
+
     #[test]
     fn paths() {
         assert_eq!(encode(Path::new("a/b 100%.png")), "a/b 100%25.png");

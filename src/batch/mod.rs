@@ -79,6 +79,9 @@ pub struct Summary {
     /// Outputs whose source had a C2PA manifest, which is kept beside them.
     pub c2pa: usize,
     pub failures: Vec<Failure>,
+    /// Outputs of this run that were inspected, and those of them with findings.
+    pub inspected: usize,
+    pub flagged: usize,
     pub interrupted: bool,
     /// What stopped the run, if not the user: a device, the runtime, a model, the journal.
     pub fatal: Option<Error>,
@@ -201,6 +204,11 @@ impl Batch {
         self.todo.iter().map(|i| &self.planned.items[*i])
     }
 
+    /// The device that the latest of the outputs that are there already was made on, if a network ran.
+    pub fn earlier_device(&self) -> Option<&str> {
+        self.skipped.iter().rev().find_map(|(_, r)| r.plan.passes.first()).map(|p| p.device.as_str())
+    }
+
     /// How many outputs are there already, made from the same source with the same settings.
     pub fn skipped(&self) -> usize {
         self.skipped.len()
@@ -279,7 +287,10 @@ impl Batch {
         sweep(&self.planned)?;
         // Failures of earlier runs stay listed until their file came out well or failed again.
         settled.extend(self.skipped.iter().map(|(_, r)| r.output.clone()));
-        events::write_failed(&self.planned, &summary.failures, &settled)?;
+        if let Err(e) = events::write_failed(&self.planned, &summary.failures, &settled) {
+            // On a full disk the list cannot be written either; the summary still tells.
+            summary.fatal.get_or_insert(e);
+        }
         let end =
             End { done: summary.done, skipped: summary.skipped, failed: summary.failed, held: 0, flagged: 0, seconds: summary.seconds };
         listener.event(&Event::End(end));
@@ -330,6 +341,7 @@ impl Run<'_> {
             self.listener.begin(item);
             let temp = tmp(&self.batch.planned).join(format!("{}", item.job));
             let made = catch_unwind(AssertUnwindSafe(|| self.make(index, item, &temp, commits))).unwrap_or_else(|p| Err(panicked(&*p)));
+            let made = made.map_err(|e| self.full(e));
             if made.is_err() {
                 let _ = std::fs::remove_file(&temp);
             }
@@ -400,6 +412,24 @@ impl Run<'_> {
         Ok(record)
     }
 
+    /// What every further file would fail with as well, as an error that says so and stops the run.
+    fn full(&self, error: Error) -> Error {
+        let Error::Io { path, source } = &error else { return error };
+        let (what, hint) = match source.kind() {
+            std::io::ErrorKind::StorageFull => ("the disk is full", "free some space; the same command goes on"),
+            std::io::ErrorKind::QuotaExceeded => ("the quota of this disk is used up", "free some space; the same command goes on"),
+            std::io::ErrorKind::ReadOnlyFilesystem => ("this disk can only be read", "another folder after -o"),
+            _ => return error,
+        };
+        // A source on a full disk is read all the same.
+        if !path.starts_with(&self.batch.planned.root) {
+            return error;
+        }
+        let root = self.batch.planned.root.display();
+        self.abort(Error::output(&self.batch.planned.root, what, hint));
+        Error::output(path, format!("{what} ({root})"), hint)
+    }
+
     /// Keeps a source's C2PA manifest store beside the output that cannot carry it. It is there before the output is, so that a
     /// run that ends in between makes both again.
     fn keep_c2pa(&self, index: usize, output: &Path, store: &[u8]) -> Result<PathBuf> {
@@ -442,6 +472,7 @@ impl Run<'_> {
         lock(&self.settled).insert(failure.output.clone());
         self.listener.event(&Event::File(Box::new(event)));
         if let Err(e) = lock(self.journal).fail(&failure.output, &error) {
+            let e = self.full(e);
             self.abort(e);
         }
         let mut summary = lock(&self.summary);

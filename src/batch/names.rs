@@ -43,6 +43,11 @@ pub struct Wish {
 }
 
 impl Wish {
+    /// The path it would have if nobody else wanted it.
+    pub fn wanted(&self) -> PathBuf {
+        self.path(OsStr::new(""))
+    }
+
     fn path(&self, mark: &OsStr) -> PathBuf {
         let room = LONGEST.saturating_sub(mark.len() + 1 + self.ext.len());
         let mut name = shorten(&self.stem, room);
@@ -78,7 +83,7 @@ pub fn fold(path: &Path) -> String {
 /// `_ext` of their source (`hero_jpg.png`), else `_folder`, else `_2`, `_3`, ... A name that somebody wanted is never given to
 /// somebody else. The result depends on the list alone.
 pub fn settle(wishes: &[Wish]) -> Vec<PathBuf> {
-    let wanted: Vec<PathBuf> = wishes.iter().map(|w| w.path(OsStr::new(""))).collect();
+    let wanted: Vec<PathBuf> = wishes.iter().map(Wish::wanted).collect();
     let keys: Vec<String> = wanted.iter().map(|p| fold(p)).collect();
     let mut winner: HashMap<&str, usize> = HashMap::new();
     for (i, key) in keys.iter().enumerate() {

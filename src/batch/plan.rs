@@ -44,6 +44,8 @@ pub struct Item {
     /// Relative to [`Planned::root`].
     pub output: PathBuf,
     pub format: Format,
+    /// Whether another source has the name that this one would have had.
+    pub renamed: bool,
 }
 
 /// All jobs of a run.
@@ -150,6 +152,7 @@ pub fn plan(request: &Request, size: &dyn Fn(&Path) -> Result<(usize, usize)>) -
             source: std::mem::take(&mut found[0].source),
             output: request.output.file_name().unwrap_or_default().into(),
             format,
+            renamed: false,
         });
         refuse_sources(&planned, &found)?;
         if let Some(shard) = &request.shard {
@@ -158,14 +161,15 @@ pub fn plan(request: &Request, size: &dyn Fn(&Path) -> Result<(usize, usize)>) -
         return Ok(planned);
     } else {
         let wishes: Vec<Wish> = found.iter().zip(&formats).map(|(f, format)| wish(f, *format, request, size)).collect();
-        names::settle(&wishes)
+        let settled = names::settle(&wishes);
+        settled.into_iter().zip(wishes).map(|(output, wish)| (output != wish.wanted(), output)).collect::<Vec<_>>()
     };
     planned.items = found
         .iter()
         .zip(outputs)
         .zip(formats)
         .enumerate()
-        .map(|(i, ((f, output), format))| Item { job: i + 1, source: f.source.clone(), output, format })
+        .map(|(i, ((f, (renamed, output)), format))| Item { job: i + 1, source: f.source.clone(), output, format, renamed })
         .collect();
     refuse_sources(&planned, &found)?;
     if let Some(shard) = &request.shard {

@@ -48,7 +48,7 @@ pub fn settings(options: &Options, item: &Item) -> Result<(Settings, String)> {
         (Format::WebP, q) if !e.lossless => q,
         _ => 100,
     };
-    let json = serde_json::to_vec(&settings).map_err(|e| Error::Internal(format!("settings: {e}")))?;
+    let json = settings.canonical().map_err(|e| Error::Internal(format!("settings: {e}")))?;
     let hash = journal::sha256(&json);
     Ok((settings, hash))
 }

@@ -21,7 +21,7 @@ use crate::review::{APPROVED, Options, Review, ledger};
 use crate::upscale::device::Device;
 use crate::upscale::model::Model;
 
-/// Carry out what was decided: approved pictures are put aside, rejected ones are made again
+/// Carry out a review: approved pictures are put aside, rejected ones made again
 #[derive(clap::Args, Debug, Clone)]
 #[command(after_help = "\
 Examples:
@@ -202,7 +202,7 @@ fn make_again(args: &Args, review: &Review, again: &Again, globals: &Globals) ->
         let format = settings.encoding.format;
         let shared = shared(settings);
         let key = serde_json::to_string(&shared).map_err(|e| Error::Internal(format!("settings: {e}")))?;
-        let item = Item { job: n + 1, source, output: journal::decode(&p.name), format };
+        let item = Item { job: n + 1, source, output: journal::decode(&p.name), format, renamed: false };
         groups.entry((*remedy, key)).or_insert_with(|| (shared, Vec::new())).1.push(item);
     }
     if groups.is_empty() {
@@ -210,7 +210,15 @@ fn make_again(args: &Args, review: &Review, again: &Again, globals: &Globals) ->
     }
     let listener = Progress::new(globals, Default::default())?;
     let stop = stop_on_signals()?;
-    let work = Work { include: Vec::new(), exclude: Vec::new(), jobs: args.jobs, memory: args.memory, overwrite: false };
+    let work = Work {
+        include: Vec::new(),
+        exclude: Vec::new(),
+        jobs: args.jobs,
+        memory: args.memory,
+        overwrite: false,
+        inspect: false,
+        no_inspect: true,
+    };
     let mut all = Summary::default();
     for ((remedy, _), (mut settings, items)) in groups {
         let mut recipe = Recipe::default();

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 
+use super::grade::Grading;
 use crate::batch::shard::Shard;
 use crate::codec::SourceType;
 use crate::recipe::keys::{self, CHROMAS, DEPTHS, FITS, FORMATS, FRAMES, METADATA, PNGS, TILE_MODES};
@@ -58,6 +59,29 @@ pub struct Flags {
     #[arg(long, value_name = "on|off", value_parser = switch(), help_heading = "Picture")]
     colour_lock: Option<String>,
 
+    #[command(flatten)]
+    grading: Grading,
+    #[command(flatten)]
+    files: Files,
+
+    /// Processor or graphics card: auto, cpu, cuda, tensorrt, directml, coreml, openvino or webgpu, with :N for the Nth
+    /// [default: auto]
+    #[arg(long, value_name = "DEVICE[:N]", help_heading = "Run")]
+    device: Option<Device>,
+    /// Tile without its border, in input pixels [default: auto]
+    #[arg(long, value_name = "auto|PX", value_parser = text::tile, help_heading = "Run")]
+    tile: Option<Tile>,
+    /// Join tiles exactly, or blend their overlaps [default: auto]
+    #[arg(long, value_name = "MODE", value_parser = PossibleValuesParser::new(keys::words(&TILE_MODES)), help_heading = "Run")]
+    tile_mode: Option<String>,
+    /// Number format of the network: auto, fp32 or fp16 [default: auto]
+    #[arg(long, value_name = "FORMAT", help_heading = "Run")]
+    precision: Option<Precision>,
+}
+
+/// The files that are read and written.
+#[derive(clap::Args, Debug, Clone)]
+pub struct Files {
     /// Container [default: keep; GIF, BMP, PNM, QOI and JPEG XL become PNG]
     #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(keys::words(&FORMATS)), help_heading = "File")]
     format: Option<String>,
@@ -82,7 +106,7 @@ pub struct Flags {
     /// Bits per sample [default: keep]
     #[arg(long, value_name = "8|16|keep", value_parser = PossibleValuesParser::new(keys::words(&DEPTHS)), help_heading = "File")]
     depth: Option<String>,
-    /// Dither where 16 bits become 8 in a lossless file [default: on]
+    /// Dither lossless 8-bit files that were graded or had more bits [default: on]
     #[arg(long, value_name = "on|off", value_parser = switch(), help_heading = "File")]
     dither: Option<String>,
     /// Convert colours: srgb, p3 or an RGB profile [default: keep the source's profile]
@@ -104,20 +128,6 @@ pub struct Flags {
     /// Set the IPTC digital source type, for example trainedAlgorithmicMedia [default: the source's]
     #[arg(long, value_name = "TERM", value_parser = text::source_type, help_heading = "Metadata")]
     source_type: Option<SourceType>,
-
-    /// Processor or graphics card: auto, cpu, cuda, tensorrt, directml, coreml, openvino or webgpu, with :N for the Nth
-    /// [default: auto]
-    #[arg(long, value_name = "DEVICE[:N]", help_heading = "Run")]
-    device: Option<Device>,
-    /// Tile without its border, in input pixels [default: auto]
-    #[arg(long, value_name = "auto|PX", value_parser = text::tile, help_heading = "Run")]
-    tile: Option<Tile>,
-    /// Join tiles exactly, or blend their overlaps [default: auto]
-    #[arg(long, value_name = "MODE", value_parser = PossibleValuesParser::new(keys::words(&TILE_MODES)), help_heading = "Run")]
-    tile_mode: Option<String>,
-    /// Number format of the network: auto, fp32 or fp16 [default: auto]
-    #[arg(long, value_name = "FORMAT", help_heading = "Run")]
-    precision: Option<Precision>,
     /// Refuse larger sources, in pixels [default: 1G]
     #[arg(long, value_name = "N", value_parser = text::max_pixels, help_heading = "Run")]
     max_pixels: Option<u64>,
@@ -142,6 +152,12 @@ pub struct Work {
     /// Replace files that lastmile did not make
     #[arg(long)]
     pub overwrite: bool,
+    /// Look for what the network invented in every result, into .lastmile/report.jsonl [default: for perceptual networks]
+    #[arg(long, conflicts_with = "no_inspect")]
+    pub inspect: bool,
+    /// Do not inspect results
+    #[arg(long)]
+    pub no_inspect: bool,
 }
 
 /// What concerns a run that ends.
@@ -163,26 +179,32 @@ fn switch() -> PossibleValuesParser {
     PossibleValuesParser::new(["on", "off"])
 }
 
+/// A recipe's keys: the flag of each, its value, and where the value goes.
+macro_rules! put {
+    ($recipe:ident: $($key:literal $flag:literal $value:expr => $place:expr),+ $(,)?) => {
+        $(if let Some(v) = $value {
+            $place = v;
+            $recipe.flag($key, $flag);
+        })+
+    };
+}
+
+fn word<T: Copy>(list: &[(&str, T)], word: &Option<String>) -> Option<T> {
+    word.as_deref().and_then(|w| keys::of(list, w))
+}
+
+fn on(word: &Option<String>) -> Option<bool> {
+    word.as_deref().map(|v| v == "on")
+}
+
 impl Flags {
     /// Puts what was given into the recipe, and checks what came of it.
     ///
     /// # Errors
     /// Combinations that make no sense, naming the flag or the recipe's line.
     pub fn apply(&self, recipe: &mut Recipe) -> crate::Result<()> {
-        /// A key's flag, its value, and where the value goes.
-        macro_rules! put {
-            ($($key:literal $flag:literal $value:expr => $place:expr),+ $(,)?) => {
-                $(if let Some(v) = $value {
-                    $place = v;
-                    recipe.flag($key, $flag);
-                })+
-            };
-        }
-        fn word<T: Copy>(list: &[(&str, T)], word: &Option<String>) -> Option<T> {
-            word.as_deref().and_then(|w| keys::of(list, w))
-        }
-        let on = |v: &Option<String>| v.as_deref().map(|v| v == "on");
         put! {
+            recipe:
             "upscale.model" "--model" self.model.clone().map(Some) => recipe.upscale.model,
             "upscale.scale" "--scale" self.scale => recipe.upscale.size,
             "upscale.long_edge" "--long-edge" self.long_edge => recipe.upscale.size,
@@ -192,6 +214,24 @@ impl Flags {
             "upscale.fit" "--fit" word(&FITS, &self.fit) => recipe.upscale.fit,
             "upscale.faithful" "--faithful" self.faithful => recipe.upscale.faithful,
             "upscale.colour_lock" "--colour-lock" on(&self.colour_lock) => recipe.upscale.colour_lock,
+            "run.device" "--device" self.device => recipe.run.device,
+            "run.tile" "--tile" self.tile => recipe.run.tile,
+            "run.tile_mode" "--tile-mode" word(&TILE_MODES, &self.tile_mode) => recipe.run.tile_mode,
+            "run.precision" "--precision" self.precision => recipe.run.precision,
+        }
+        self.grading.apply(recipe);
+        self.files.apply(recipe)
+    }
+}
+
+impl Files {
+    /// Puts what was given into the recipe, and checks what came of it.
+    ///
+    /// # Errors
+    /// Combinations that make no sense, naming the flag or the recipe's line.
+    pub fn apply(&self, recipe: &mut Recipe) -> crate::Result<()> {
+        put! {
+            recipe:
             "output.format" "--format" word(&FORMATS, &self.format) => recipe.output.format,
             "output.quality" "--quality" self.quality.map(Some) => recipe.output.quality,
             "output.lossless" "--lossless" self.lossless.then_some(true) => recipe.output.lossless,
@@ -207,10 +247,6 @@ impl Flags {
             "output.strip" "--strip" self.strip.clone() => recipe.output.strip,
             "output.source_type" "--source-type" self.source_type.clone().map(Some) => recipe.output.source_type,
             "output.name" "--name" self.name.clone().map(Some) => recipe.output.name,
-            "run.device" "--device" self.device => recipe.run.device,
-            "run.tile" "--tile" self.tile => recipe.run.tile,
-            "run.tile_mode" "--tile-mode" word(&TILE_MODES, &self.tile_mode) => recipe.run.tile_mode,
-            "run.precision" "--precision" self.precision => recipe.run.precision,
             "run.max_pixels" "--max-pixels" self.max_pixels => recipe.run.max_pixels,
         }
         recipe.check()
@@ -234,9 +270,9 @@ mod tests {
     }
 
     #[test]
-    fn every_key_of_the_first_three_sections_has_its_flag() {
+    fn every_key_but_prices_has_its_flag() {
         let line = "--model m --fit cover --size 10x10 --faithful 0.5 --colour-lock off --format webp --quality 80 --depth 8 --dither off \
-            --name {stem} --device cpu --tile 64 --tile-mode blend --precision fp32 --max-pixels 1M";
+            --name {stem} --look clean --lut a.cube --cdl a.cc --strength 0.5 --device cpu --tile 64 --tile-mode blend --precision fp32 --max-pixels 1M";
         let mut recipe = Recipe::default();
         flags(line).apply(&mut recipe).unwrap();
         assert_eq!(recipe.output.format, Some(Format::WebP));

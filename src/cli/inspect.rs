@@ -24,7 +24,7 @@ use crate::resample::Filter;
 use crate::upscale::engine::Engine;
 use crate::upscale::machine;
 
-/// Find what an enlargement got wrong: where, how sure, and whether the source had it already
+/// Find what an enlargement got wrong, where, and how sure that is
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -1,14 +1,16 @@
 //! A job as every verb runs it: recipe and paths in, files and a summary out.
 
-use std::collections::HashMap;
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use super::estimate::Effort;
+use super::estimate::{self, Effort, Table, Where};
 use super::flags::{Once, Paths, Work};
+use super::inspecting::Inspecting;
 use super::progress::{self, Progress};
-use super::{Globals, out, say};
+use super::{Globals, say};
 use crate::batch::events::{Event, Listener, Start};
 use crate::batch::plan::{Item, Planned, Request, plan};
 use crate::batch::shard::Shard;
@@ -16,20 +18,23 @@ use crate::batch::{Batch, Options, Summary};
 use crate::codec::{self, Encoding, Format, Header, Limits};
 use crate::color::ColourSpace;
 use crate::error::{Error, Exit};
+use crate::grade::Grading;
+use crate::grade::grading::Source;
 use crate::pipeline::{self, Hooks, Job, Settings};
 use crate::recipe::{Recipe, keys};
+use crate::upscale::bench::Rates;
 use crate::upscale::catalogue;
-use crate::upscale::device::Device;
+use crate::upscale::device::{Device, Precision};
 use crate::upscale::engine::{self, Backend, Engine, Networks};
 use crate::upscale::home::Home;
 use crate::upscale::machine;
-use crate::upscale::model::Model;
+use crate::upscale::model::{Kind, Model};
 use crate::upscale::size::Target;
 
 /// The settings that a recipe comes to.
 ///
 /// # Errors
-/// A colour profile that cannot be used.
+/// A colour profile that cannot be used; whatever is wrong with the looks and LUTs that it names.
 pub fn settings(recipe: &Recipe, globals: &Globals) -> crate::Result<Settings> {
     let o = &recipe.output;
     let encoding = Encoding {
@@ -53,6 +58,7 @@ pub fn settings(recipe: &Recipe, globals: &Globals) -> crate::Result<Settings> {
         convert_to: o.convert_to.as_deref().map(|to| space(recipe, to)).transpose()?,
         metadata: o.policy(),
         epoch: globals.epoch,
+        grading: Grading::new(&recipe.look.sources.iter().map(Source::open).collect::<crate::Result<Vec<_>>>()?, recipe.look.strength)?,
     })
 }
 
@@ -86,18 +92,19 @@ fn open(recipe: &Recipe, dry_run: bool, globals: &Globals, memory: u64) -> crate
         memory,
         cores: machine::cores(),
     };
-    Engine::new(backend(recipe, dry_run, globals), networks, options)
+    Engine::new(backend(recipe.run.device, recipe.run.precision, dry_run, globals), networks, options)
 }
 
 /// The embedded faithful networks on the processor, for comparing.
-pub fn faithful_engine(globals: &Globals, memory: u64) -> crate::Result<Engine> {
-    let mut recipe = Recipe::default();
-    recipe.run.device = Device::Cpu;
-    open(&recipe, false, globals, memory)
+pub(super) fn faithful_engine(globals: &Globals, memory: u64) -> crate::Result<Engine> {
+    let networks = Networks { main: Some(Model::embedded_default()?), named: false, faithful: Model::faithful_family()? };
+    let options =
+        engine::Options { tile: None, tile_mode: engine::TileMode::Auto, precision: Precision::Auto, memory, cores: machine::cores() };
+    Engine::new(backend(Device::Cpu, Precision::Auto, false, globals), networks, options)
 }
 
 #[cfg(feature = "onnx")]
-fn backend(recipe: &Recipe, dry_run: bool, globals: &Globals) -> Box<dyn Backend> {
+fn backend(device: Device, precision: Precision, dry_run: bool, globals: &Globals) -> Box<dyn Backend> {
     use crate::upscale::runtime::Install;
     let mut runtime = super::runtime::options(globals);
     // Saying what would be done must not download anything.
@@ -105,11 +112,11 @@ fn backend(recipe: &Recipe, dry_run: bool, globals: &Globals) -> Box<dyn Backend
         runtime.install = Install::Forbidden;
     }
     let say = Box::new(|line: &str| say(line));
-    Box::new(crate::upscale::backend::OnnxRuntime { runtime, device: recipe.run.device, precision: recipe.run.precision, say })
+    Box::new(crate::upscale::backend::OnnxRuntime { runtime, device, precision, say })
 }
 
 #[cfg(not(feature = "onnx"))]
-fn backend(_: &Recipe, _: bool, _: &Globals) -> Box<dyn Backend> {
+fn backend(_: Device, _: Precision, _: bool, _: &Globals) -> Box<dyn Backend> {
     struct Without;
     impl Backend for Without {
         fn start(&self) -> crate::Result<crate::upscale::device::Choice> {
@@ -217,8 +224,19 @@ impl<'a> Maker<'a> {
     }
 
     /// How much a batch has to do.
-    pub fn effort(&self, batch: &Batch) -> Effort {
-        Effort::of(batch.todo(), &self.limits, &self.engine, &|h: &Header| self.target(h))
+    fn effort(&self, todo: &[&Item], patience: Duration) -> Effort {
+        Effort::of(todo, &self.limits, &self.settings.encoding, &self.engine, &|h: &Header| self.target(h), self.jobs, patience)
+    }
+
+    fn on(&self, device: Device) -> Where {
+        Where { device, precision: self.recipe.run.precision, cores: self.cores }
+    }
+
+    /// The size of the tiles that the largest picture is cut into, once a device is known.
+    fn tile(&self, effort: &Effort) -> Option<[u32; 2]> {
+        let (w, h) = effort.largest;
+        let first = self.engine.passes(effort.factor).ok()?.first().copied()?;
+        Some(self.engine.grid(first, w, h, 3, 1).ok()?.tile())
     }
 
     /// The first event of a batch, before a device is known.
@@ -245,13 +263,23 @@ impl<'a> Maker<'a> {
     /// # Errors
     /// What concerns the run as a whole before work.
     pub fn make(&self, batch: Batch, start: Start, listener: &dyn Listener, stop: &AtomicBool) -> crate::Result<Summary> {
-        let process = |job: Job<'_>, hooks: Hooks<'_>| pipeline::process(job, &self.engine, hooks);
+        let inspecting = Inspecting::new(listener, batch.root(), self.inspects());
+        let process = |job: Job<'_>, hooks: Hooks<'_>| inspecting.process(job, &self.engine, hooks);
         let estimate = |item: &Item, bytes: &[u8]| {
             let known = codec::header(&item.source, bytes, &self.limits).and_then(|h| Ok((self.target(&h)?, h)));
             let encoding = Encoding { format: item.format, ..self.settings.encoding.clone() };
             known.map_or(0, |(t, h)| pipeline::memory(&h, &t, &encoding, bytes.len() as u64))
         };
-        batch.run(start, &process, &estimate, listener, stop)
+        let mut summary = batch.run(start, &process, &estimate, &inspecting, stop)?;
+        summary.flagged = inspecting.flagged();
+        summary.inspected = inspecting.inspected();
+        Ok(summary)
+    }
+
+    /// Whether results are inspected: as asked, else if the network may invent.
+    fn inspects(&self) -> bool {
+        let invents = self.engine.main().is_some_and(|m| m.manifest.kind == Kind::Perceptual);
+        self.work.inspect || (invents && !self.work.no_inspect)
     }
 }
 
@@ -280,17 +308,45 @@ pub fn run(recipe: &Recipe, paths: &Paths, work: &Work, once: &Once, globals: &G
 
     let options = Options { retry_failed: once.retry_failed, ..maker.options() };
     let batch = if once.dry_run { Batch::preview(planned, options)? } else { Batch::open(planned, options)? };
-    let effort = maker.effort(&batch);
+    let pinned;
+    let maker = match batch.earlier_device().and_then(|d| d.parse::<Device>().ok()) {
+        // One folder, one device: results of two differ in the last bit.
+        Some(earlier) if recipe.run.device == Device::Auto && batch.todo().len() > 0 => {
+            if globals.verbosity > 0 || (earlier == Device::Cpu && !machine::gpus().is_empty()) {
+                say(format_args!("device: {earlier}, as for what is done already; --device chooses another"));
+            }
+            let mut same = recipe.clone();
+            same.run.device = earlier;
+            pinned = same;
+            Maker::new(&pinned, work, once.dry_run, globals)?
+        }
+        _ => maker,
+    };
+
+    let todo: Vec<&Item> = batch.todo().collect();
+    let effort = maker.effort(&todo, Duration::from_secs(if once.dry_run { 60 } else { 1 }));
+    let home = Home::new(&globals.home);
+    let rates = Rates::load(&home).unwrap_or_else(|e| {
+        // Estimates are no reason to stop.
+        if globals.verbosity > 0 {
+            say(format_args!("note: {e}"));
+        }
+        Rates::default()
+    });
     let mut start = maker.start(&batch);
-    start.megapixels = (batch.todo().len() > 0).then_some(effort.megapixels);
+    start.megapixels = (!todo.is_empty()).then_some(effort.megapixels);
+    let mut on = maker.on(Device::Cpu);
+    let mut tile = None;
     if effort.work > 0.0 {
         match maker.engine.start() {
             Ok(choice) => {
+                on.device = choice.device;
                 start.device = choice.device.to_string();
-                start.seconds = Some(effort.seconds(maker.engine.rate()?, maker.cores));
+                start.seconds = Some(estimate::predict(&effort, &maker.engine, &on, &rates, &|| maker.engine.rate())?);
                 if globals.verbosity > 0 {
                     say(format_args!("device: {}", choice.reason));
                 }
+                tile = if once.dry_run { maker.tile(&effort) } else { None };
             }
             // A preview installs nothing; what is missing then is told by the run.
             Err(Error::Runtime { .. }) if once.dry_run => {
@@ -299,18 +355,51 @@ pub fn run(recipe: &Recipe, paths: &Paths, work: &Work, once: &Once, globals: &G
             }
             Err(e) => return Err(e.into()),
         }
+    } else if effort.pixels() > 0.0 {
+        start.seconds = Some(estimate::predict(&effort, &maker.engine, &on, &rates, &|| Ok(1.0))?);
     }
     let opening = progress::opening(&start, maker.cores);
+    let table = Table {
+        effort: &effort,
+        items: &todo,
+        done: batch.skipped(),
+        renamed: todo.iter().filter(|i| i.renamed).count(),
+        tile,
+        seconds: start.seconds,
+        measured: estimate::measured(&effort, &maker.engine, &on, &rates),
+        tiles_bytes: if effort.work > 0.0 { maker.engine.tiles_bytes() } else { 0 },
+        memory: maker.options().memory,
+        disk: effort.disk(&rates),
+        free: machine::free_disk(batch.root()),
+        price: &recipe.price,
+    };
+    let faster = start.seconds.and_then(|s| estimate::faster(&maker.engine, &on, &rates, &home, s));
     if once.dry_run {
-        return preview(&batch, &start, &opening, effort.weights, globals);
+        preview(&batch, &start, &table, &opening, globals)?;
+        if let Some(faster) = faster {
+            say(format_args!("faster   {faster}"));
+        }
+        say("Nothing was written.");
+        return Ok(Exit::Done);
     }
     if globals.verbosity >= 0 {
         say(&opening);
+        if let Some(faster) = faster {
+            say(format_args!("  {faster}"));
+        }
     }
-    let listener = Progress::new(globals, effort.weights)?;
-    let stop = stop_on_signals()?;
+    if let Some(short) = table.short_of_disk() {
+        say(format_args!("note: {short}"));
+    }
     let root = batch.root().to_path_buf();
+    drop(todo);
+    let listener = Progress::new(globals, effort.weights.clone())?;
+    let stop = stop_on_signals()?;
     let summary = maker.make(batch, start, &listener, &stop)?;
+    if let Some(pace) = estimate::learned(&effort, &maker.engine, &on, &summary) {
+        // That the next estimate is a guess again is no reason to call this run a failure.
+        let _ = Rates::of_run(pace).save(&home);
+    }
     if let Some(e) = &summary.fatal {
         say(format_args!("error: {e}"));
     }
@@ -319,18 +408,24 @@ pub fn run(recipe: &Recipe, paths: &Paths, work: &Work, once: &Once, globals: &G
 }
 
 /// Says what a run would do: the list on standard output, the rest on standard error.
-fn preview(batch: &Batch, start: &Start, opening: &str, weights: HashMap<usize, f64>, globals: &Globals) -> anyhow::Result<Exit> {
-    if globals.json.is_some() {
-        Progress::new(globals, weights)?.event(&Event::Start(start.clone()));
+fn preview(batch: &Batch, start: &Start, table: &Table<'_>, opening: &str, globals: &Globals) -> anyhow::Result<()> {
+    if let Some(target) = &globals.json {
+        let mut to = target.open()?;
+        serde_json::to_writer(&mut to, &Event::Start(start.clone()))?;
+        writeln!(to)?;
+        writeln!(to, "{}", table.json(batch.root()))?;
+        to.flush()?;
     }
-    if globals.json != Some(super::JsonTarget::Stdout) {
-        for item in batch.todo() {
-            out(format_args!("{} -> {}", item.source.display(), batch.root().join(&item.output).display()))?;
+    if !super::models::json_only(globals) {
+        let mut list = std::io::BufWriter::new(std::io::stdout().lock());
+        for item in table.items {
+            writeln!(list, "{} -> {}", item.source.display(), batch.root().join(&item.output).display())?;
         }
+        list.flush()?;
     }
     say(opening);
-    say("Nothing was written.");
-    Ok(Exit::Done)
+    say(table.lines());
+    Ok(())
 }
 
 /// Ctrl-C: the first stops the run, the second ends the program at once.

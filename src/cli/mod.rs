@@ -8,13 +8,18 @@ pub mod apply;
 #[cfg(feature = "onnx")]
 pub mod bench;
 pub mod compare;
+pub mod completions;
 #[cfg(feature = "onnx")]
 pub mod doctor;
 mod estimate;
 mod flags;
+pub mod grade;
 pub mod import;
 pub mod inspect;
+mod inspecting;
 mod job;
+pub mod looks;
+pub mod man;
 pub mod meta;
 pub mod models;
 pub mod plan;
@@ -71,40 +76,48 @@ command goes on where it stopped.
 #[derive(Subcommand)]
 enum Verb {
     Upscale(Box<upscale::Args>),
+    Grade(Box<grade::Args>),
     Run(Box<run::Args>),
     Plan(plan::Args),
+    Inspect(inspect::Args),
     Watch(Box<watch::Args>),
     Recipe(recipe::Args),
     Review(review::Args),
     Apply(apply::Args),
     Compare(compare::Args),
-    Inspect(inspect::Args),
+    Looks(looks::Args),
     Meta(meta::Args),
     Models(models::Args),
     #[cfg(feature = "onnx")]
     Runtime(runtime::Args),
     #[cfg(feature = "onnx")]
     Doctor(doctor::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 impl Verb {
     fn run(self, globals: &Globals) -> anyhow::Result<Exit> {
         match self {
             Self::Upscale(args) => upscale::run(*args, globals),
+            Self::Grade(args) => grade::run(*args, globals),
             Self::Run(args) => run::run(*args, globals),
             Self::Plan(args) => plan::run(args, globals),
+            Self::Inspect(args) => inspect::run(&args, globals),
             Self::Watch(args) => watch::run(*args, globals),
             Self::Recipe(args) => recipe::run(args, globals),
             Self::Review(args) => review::run(args, globals),
             Self::Apply(args) => apply::run(args, globals),
             Self::Compare(args) => compare::run(args, globals),
-            Self::Inspect(args) => inspect::run(&args, globals),
+            Self::Looks(args) => looks::run(args, globals),
             Self::Meta(args) => meta::run(args, globals),
             Self::Models(args) => models::run(args, globals),
             #[cfg(feature = "onnx")]
             Self::Runtime(args) => runtime::run(args, globals),
             #[cfg(feature = "onnx")]
             Self::Doctor(args) => doctor::run(args, globals),
+            Self::Completions(args) => completions::run(&args),
+            Self::Man(args) => man::run(&args),
         }
     }
 }
@@ -233,6 +246,11 @@ pub fn out(line: impl fmt::Display) -> io::Result<()> {
 /// Writes one line for a person to standard error. A closed standard error is no reason to stop working.
 pub fn say(line: impl fmt::Display) {
     let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Whether there is such a verb in this build, for messages that name one.
+pub fn has_verb(name: &str) -> bool {
+    <Cli as clap::CommandFactory>::command().find_subcommand(name).is_some()
 }
 
 /// The command as it was typed, quoted for a shell.

@@ -1,6 +1,6 @@
 //! `lastmile plan`: what a job would do, with nothing written.
 
-use super::{Globals, run, upscale};
+use super::{Globals, grade, run, upscale};
 use crate::error::Exit;
 
 /// Say what a job would do; nothing is written
@@ -17,6 +17,7 @@ pub struct Args {
 #[derive(clap::Subcommand, Debug)]
 enum Job {
     Upscale(Box<upscale::Args>),
+    Grade(Box<grade::Args>),
     Run(Box<run::Args>),
 }
 
@@ -26,6 +27,10 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
         Job::Upscale(mut args) => {
             args.once.dry_run = true;
             upscale::run(*args, globals)
+        }
+        Job::Grade(mut args) => {
+            args.once.dry_run = true;
+            grade::run(*args, globals)
         }
         Job::Run(mut args) => {
             args.once.dry_run = true;

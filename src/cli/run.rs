@@ -14,6 +14,7 @@ Examples:
   lastmile run poster art/ -o print/ --fit cover
   lastmile run shop.recipe.toml renders/ -o shop/ --quality 85
 
+What a flag's default says holds where the recipe says nothing.
 `lastmile recipe list` shows the built-in ones, `lastmile recipe new` writes one.")]
 pub struct Args {
     /// A built-in recipe, or a .recipe.toml file

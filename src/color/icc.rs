@@ -121,6 +121,25 @@ impl Profile {
         self.transfer().cloned().unwrap_or_else(Transfer::srgb)
     }
 
+    /// The curve of each channel and the matrix from its linear light to linear sRGB, if the profile is of the matrix kind.
+    pub fn matrix_shaper(&self) -> Option<(&[Transfer], &[[f32; 3]; 3])> {
+        self.curves.as_deref().zip(self.matrix.as_ref())
+    }
+
+    /// Whether values mean what they mean in sRGB, to within a quarter of an 8-bit code.
+    pub fn is_srgb(&self) -> bool {
+        let Some((curves, matrix)) = self.matrix_shaper() else { return false };
+        let identity = (0..9).all(|i| (matrix[i / 3][i % 3] - f32::from(u8::from(i / 3 == i % 3))).abs() < 2e-3);
+        let ramp: Vec<f32> = (0..=64).map(|i| i as f32 / 64.0).collect();
+        let alike = |curve: &Transfer| {
+            let mut row = ramp.clone();
+            curve.linear(&mut row);
+            Transfer::srgb().encoded(&mut row);
+            row.iter().zip(&ramp).all(|(a, b)| (a - b).abs() < 1e-3)
+        };
+        identity && curves.iter().all(alike)
+    }
+
     /// Prepares conversion to sRGB.
     ///
     /// Matrix and grey profiles are converted by their formula and keep what lies outside sRGB as values outside 0..1.

@@ -1,7 +1,12 @@
 //! ASC colour decision lists: `.cc`, `.ccc` and `.cdl` files in, `.cdl` and `.cc` text out (ASC CDL 1.2).
 
+mod fit;
+
 use std::path::Path;
 
+pub use fit::nearest;
+
+use super::unreadable;
 use crate::error::{Error, Result};
 
 /// One colour correction of the American Society of Cinematographers: `out = (in * slope + offset) ^ power` per channel, then
@@ -28,9 +33,9 @@ impl Default for Correction {
 /// Reads every correction of a `.cc`, `.ccc` or `.cdl` file, in order; there is at least one.
 ///
 /// # Errors
-/// [`Error::Io`] if it cannot be read, [`Error::Usage`] with file and line for whatever is wrong in it.
+/// [`Error::Usage`] with file and line for whatever is wrong with it.
 pub fn read(path: &Path) -> Result<Vec<Correction>> {
-    let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+    let bytes = std::fs::read(path).map_err(|e| unreadable(path, &e))?;
     parse(&path.display().to_string(), &bytes)
 }
 
@@ -116,6 +121,17 @@ fn numbers<const N: usize>(at: &str, node: roxmltree::Node<'_, '_>, allowed: std
 }
 
 impl Correction {
+    /// A colour corrected, without limiting it to 0..1; values below 0 are left unpowered.
+    pub fn apply(&self, c: [f32; 3]) -> [f32; 3] {
+        let one = |k: usize| {
+            let v = c[k] * self.slope[k] + self.offset[k];
+            if v < 0.0 { v } else { v.powf(self.power[k]) }
+        };
+        let c = [one(0), one(1), one(2)];
+        let y = super::space::luma(c);
+        c.map(|v| y + (v - y) * self.saturation)
+    }
+
     /// The text of a `.cc` file.
     pub fn to_cc(&self) -> String {
         let three = |v: [f32; 3]| format!("{:.6} {:.6} {:.6}", v[0], v[1], v[2]);

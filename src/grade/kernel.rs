@@ -3,6 +3,7 @@
 use multiversion::multiversion;
 
 use super::space::{Space, convert, luma};
+use crate::band::Band;
 use crate::lane::{Lane, Rgb};
 
 /// A formula with all its constants worked out: a colour in, a colour out, both in the space of its operation.
@@ -100,6 +101,19 @@ impl<K: Kernel> Kernel for Masked<'_, K> {
         let done = self.kernel.eval(c);
         let w = self.mask.weight(c, self.space);
         [c[0].mix(done[0], w), c[1].mix(done[1], w), c[2].mix(done[2], w)]
+    }
+}
+
+/// Mixes what an operation made of colours with what they were, by the mask; encoded values, the first three channels.
+pub fn weigh(mask: &Mask, before: &Band, after: &mut Band) {
+    if *mask == Mask::ALL {
+        return;
+    }
+    let n = after.rows * after.width;
+    for i in 0..n {
+        let was = [before.data[i], before.data[n + i], before.data[2 * n + i]];
+        let w = mask.weight(was, Space::Encoded);
+        (0..3).for_each(|c| after.data[c * n + i] = was[c].mix(after.data[c * n + i], w));
     }
 }
 

@@ -28,6 +28,7 @@ use super::builtin;
 use super::kernel::{Hue, Mask};
 use super::op::{AnyKernel, Op};
 use super::param::{Rule, kind, nearest, params};
+use super::unreadable;
 use crate::error::{Error, Result};
 
 /// Grading operations in their order.
@@ -91,11 +92,11 @@ impl Step {
         self.place.opacity == 0.0 || self.op.is_noop()
     }
 
-    /// Its formula; `look` is for messages.
+    /// Its formula, `None` for spatial operations; `look` is for messages.
     ///
     /// # Errors
     /// [`Error::Usage`] if its parameters do not fit together.
-    pub fn kernel(&self, look: &str) -> Result<AnyKernel> {
+    pub fn kernel(&self, look: &str) -> Result<Option<AnyKernel>> {
         self.op.kernel().map_err(|e| Error::usage(look, format!("operation \"{}\": {e}", self.op.name()), ""))
     }
 }
@@ -133,13 +134,13 @@ impl Look {
     /// Reads a look file, the looks it is based on, and the files that its operations name.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be read; [`Error::Usage`] with file, line and key for whatever is wrong in it.
+    /// [`Error::Usage`] with file, line and key for whatever is wrong with it.
     pub fn read(path: &Path) -> Result<Self> {
         Self::read_from(path, 0)
     }
 
     fn read_from(path: &Path, depth: usize) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+        let text = std::fs::read_to_string(path).map_err(|e| unreadable(path, &e))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         Self::read_text(&path.display().to_string(), &text, folder, depth)
     }
@@ -250,6 +251,11 @@ impl Look {
         Ok(())
     }
 
+    /// The names of its operations that are more than a function of colour, and so fit in no LUT.
+    pub fn spatial(&self) -> Vec<&'static str> {
+        self.steps.iter().filter(|s| !s.is_noop() && s.op.spatial().is_some()).map(|s| s.op.name()).collect()
+    }
+
     /// A look of one operation, as `--lut` and `--cdl` make it.
     pub fn of(name: &str, op: Op) -> Self {
         Self { name: name.to_owned(), title: name.to_owned(), description: String::new(), steps: vec![Step::new(op)] }
@@ -313,9 +319,6 @@ impl Source<'_> {
     fn within(&self, span: Range<usize>, key: &str, e: Error) -> Error {
         match e {
             Error::Usage { subject, what, hint } => self.error(Some(span), format!("`{key}`: {subject}: {what}"), hint),
-            Error::Io { path, source } => {
-                self.error(Some(span), format!("`{key}`: {}: {source}", path.display()), "a path relative to this file")
-            }
             e => e,
         }
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 pub use crate::lane::{Lut3d, Table};
 
+use super::unreadable;
 use crate::error::{Error, Result};
 
 /// A LUT file: a curve per channel, a colour cube, or a curve in front of a cube (the shaper).
@@ -25,7 +26,7 @@ impl Lut {
     /// Reads a `.cube` file.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be read, [`Error::Usage`] with file and line for whatever is wrong in it.
+    /// [`Error::Usage`] with file and line for whatever is wrong with it.
     pub fn read(path: &Path) -> Result<Self> {
         Self::read_with_bytes(path).map(|(lut, _)| lut)
     }
@@ -37,11 +38,11 @@ impl Lut {
     pub fn read_with_bytes(path: &Path) -> Result<(Self, Vec<u8>)> {
         // The largest cube there may be, written with plenty of digits.
         const MOST_BYTES: u64 = 1 << 30;
-        let size = std::fs::metadata(path).map_err(|e| Error::io(path, e))?.len();
+        let size = std::fs::metadata(path).map_err(|e| unreadable(path, &e))?.len();
         if size > MOST_BYTES {
             return Err(Error::usage(path.display(), format!("is no LUT: {size} bytes"), "a .cube file"));
         }
-        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+        let bytes = std::fs::read(path).map_err(|e| unreadable(path, &e))?;
         Ok((Self::parse(&path.display().to_string(), &bytes)?, bytes))
     }
 

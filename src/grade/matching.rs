@@ -18,8 +18,8 @@ mod transport;
 
 pub use statistics::{Collector, Statistics};
 
-use crate::color::{oklab_to_srgb, srgb_to_oklab};
 use crate::error::Result;
+use crate::grade::space::{Space, convert};
 use crate::lane::Lut3d;
 use neutral::Neutral;
 use transport::{IDENTITY, Matrix};
@@ -88,10 +88,15 @@ impl Match {
 
     /// The tone curve at encoded `v`.
     pub fn tone(&self, v: f32) -> f32 {
-        let p = v.max(0.0).min(1.0) * (TONES - 1) as f32;
+        let p = v.clamp(0.0, 1.0) * (TONES - 1) as f32;
         let i = (p as usize).min(TONES - 2);
         // Beyond black and white the curve goes on with slope 1.
-        self.tone[i] + (self.tone[i + 1] - self.tone[i]) * (p - i as f32) + (v - v.max(0.0).min(1.0))
+        self.tone[i] + (self.tone[i + 1] - self.tone[i]) * (p - i as f32) + (v - v.clamp(0.0, 1.0))
+    }
+
+    /// `c` (encoded sRGB) after white balance alone.
+    pub fn balanced(&self, c: [f32; 3]) -> [f32; 3] {
+        self.neutral.balance(c)
     }
 
     fn toned(&self, c: [f32; 3]) -> [f32; 3] {
@@ -134,12 +139,22 @@ impl Match {
     }
 }
 
+/// Encoded sRGB to OKLab: L 0..1, a and b about -0.4..0.4.
+pub fn srgb_to_oklab(c: [f32; 3]) -> [f32; 3] {
+    convert(c, Space::Encoded, Space::Oklab)
+}
+
+/// The way back; what lies outside sRGB comes out below 0 or above 1.
+fn oklab_to_srgb(c: [f32; 3]) -> [f32; 3] {
+    convert(c, Space::Oklab, Space::Encoded)
+}
+
 /// How much a colour (OKLab) is like skin in any light of daily life, 0..1: by hue, and not too colourful.
 ///
 /// The ten tones of the Monk scale have hues of 40 to 90 degrees and chromas of 0.01 to 0.11.
 pub fn skin_likeness([lightness, a, b]: [f32; 3]) -> f32 {
     let hue = b.atan2(a).to_degrees();
-    let ramp = |v: f32, from: f32, to: f32| ((v - from) / (to - from)).max(0.0).min(1.0);
+    let ramp = |v: f32, from: f32, to: f32| ((v - from) / (to - from)).clamp(0.0, 1.0);
     let by_hue = ramp(hue, 15.0, 30.0) * ramp(-hue, -112.0, -100.0);
     by_hue * ramp(-a.hypot(b), -0.22, -0.17) * ramp(lightness, 0.05, 0.15)
 }
@@ -157,7 +172,7 @@ fn within(lab: [f32; 3], low: f32, high: f32) -> [f32; 3] {
         let k = (inside + outside) / 2.0;
         *(if fits(at(k)) { &mut inside } else { &mut outside }) = k;
     }
-    at(inside).map(|v| v.max(low).min(high))
+    at(inside).map(|v| v.clamp(low, high))
 }
 
 /// The rising curve from the luma of `given` to that of `wanted`, both with weights that sum to 1.
@@ -179,7 +194,7 @@ fn tone(given: &[(f32, [f32; 3])], wanted: &[(f32, [f32; 3])]) -> [f32; TONES] {
         slopes = (0..=last).map(|i| slopes[i.saturating_sub(1)] / 4.0 + slopes[i] / 2.0 + slopes[(i + 1).min(last)] / 4.0).collect();
     }
     for _ in 0..20 {
-        slopes.iter_mut().for_each(|s| *s = s.max(*SLOPES.start()).min(*SLOPES.end()));
+        slopes.iter_mut().for_each(|s| *s = s.clamp(*SLOPES.start(), *SLOPES.end()));
         let mean = slopes.iter().sum::<f32>() / slopes.len() as f32;
         slopes.iter_mut().for_each(|s| *s /= mean);
     }
@@ -196,7 +211,7 @@ fn tone(given: &[(f32, [f32; 3])], wanted: &[(f32, [f32; 3])]) -> [f32; TONES] {
 /// Mean luma of `n` equal shares of the pixels, dark to light. Each colour counts as spread a little, so that the result
 /// changes smoothly with the pixels.
 fn shares(points: &[(f32, [f32; 3])], n: usize) -> Vec<f32> {
-    let mut luma: Vec<(f32, f32)> = points.iter().map(|(w, c)| (luma(*c).max(0.0).min(1.0), *w)).collect();
+    let mut luma: Vec<(f32, f32)> = points.iter().map(|(w, c)| (luma(*c).clamp(0.0, 1.0), *w)).collect();
     luma.sort_by(|a, b| a.0.total_cmp(&b.0));
     let total: f32 = luma.iter().map(|(_, w)| w).sum();
     let mut means = vec![0.0; n];

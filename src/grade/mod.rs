@@ -7,6 +7,7 @@
 
 pub mod builtin;
 pub mod cdl;
+pub mod grading;
 pub mod kernel;
 pub mod look;
 pub mod lut;
@@ -15,6 +16,14 @@ pub mod op;
 pub mod param;
 pub mod program;
 pub mod space;
+pub mod spatial;
+pub mod stage;
 
+pub use grading::Grading;
 pub use look::Look;
 pub use program::Program;
+
+/// A look, LUT or CDL that the operating system does not give out: a mistake in what was asked for, not of a picture.
+fn unreadable(path: &std::path::Path, e: &std::io::Error) -> crate::Error {
+    crate::Error::usage(path.display(), format!("cannot be read: {e}"), "a file that is there; names in a look file count from its folder")
+}

@@ -11,37 +11,29 @@ const CHUNK: usize = 1024;
 
 /// Looks one after the other as formulas with all constants worked out.
 pub struct Program {
-    parts: Vec<Part>,
-}
-
-/// One look.
-struct Part {
     steps: Vec<(Space, Mask, AnyKernel)>,
     strength: f32,
 }
 
 impl Program {
-    /// Prepares `looks`, each with its strength from 0 (changes nothing) to 1. What changes nothing is left out.
+    /// Prepares `looks` to run one after the other, mixed with the ungraded colours by `strength`, from 0 (changes nothing) to 1.
+    /// What changes nothing is left out, and so are spatial operations (see [`Look::spatial`]).
     ///
     /// # Errors
     /// [`crate::Error::Usage`] if parameters of an operation do not fit together.
-    pub fn new(looks: &[(Look, f32)]) -> Result<Self> {
-        let mut parts = Vec::new();
-        for (look, strength) in looks.iter().filter(|(_, s)| *s > 0.0) {
-            let mut steps = Vec::new();
-            for step in look.steps.iter().filter(|s| !s.is_noop()) {
-                steps.push((step.op.space(), step.place.mask(), step.kernel(&look.name)?));
-            }
-            if !steps.is_empty() {
-                parts.push(Part { steps, strength: *strength });
+    pub fn new(looks: &[Look], strength: f32) -> Result<Self> {
+        let mut steps = Vec::new();
+        for look in looks {
+            for step in look.steps.iter().filter(|s| strength > 0.0 && !s.is_noop()) {
+                steps.extend(step.kernel(&look.name)?.map(|k| (step.op.space(), step.place.mask(), k)));
             }
         }
-        Ok(Self { parts })
+        Ok(Self { steps, strength })
     }
 
     /// Whether nothing is changed.
     pub fn is_noop(&self) -> bool {
-        self.parts.is_empty()
+        self.steps.is_empty()
     }
 
     /// Grades encoded sRGB values (extended range) in place; the planes have the same length.
@@ -50,17 +42,20 @@ impl Program {
         for ((r, g), b) in r.chunks_mut(CHUNK).zip(g.chunks_mut(CHUNK)).zip(b.chunks_mut(CHUNK)) {
             let n = r.len();
             let mut planes = Planes { r, g, b };
-            for part in &self.parts {
-                if part.strength < 1.0 {
-                    for (kept, plane) in before.iter_mut().zip([&planes.r, &planes.g, &planes.b]) {
-                        kept[..n].copy_from_slice(plane);
-                    }
+            if self.strength < 1.0 {
+                for (kept, plane) in before.iter_mut().zip([&planes.r, &planes.g, &planes.b]) {
+                    kept[..n].copy_from_slice(plane);
                 }
-                part.run(&mut planes);
-                if part.strength < 1.0 {
-                    for (kept, plane) in before.iter().zip([&mut planes.r, &mut planes.g, &mut planes.b]) {
-                        plane.iter_mut().zip(kept).for_each(|(v, k)| *v = k + (*v - k) * part.strength);
-                    }
+            }
+            let mut now = Space::Encoded;
+            for (space, mask, kernel) in &self.steps {
+                go(&mut now, *space, &mut planes);
+                kernel.run(*space, mask, &mut planes);
+            }
+            go(&mut now, Space::Encoded, &mut planes);
+            if self.strength < 1.0 {
+                for (kept, plane) in before.iter().zip([&mut planes.r, &mut planes.g, &mut planes.b]) {
+                    plane.iter_mut().zip(kept).for_each(|(v, k)| *v = k + (*v - k) * self.strength);
                 }
             }
         }
@@ -79,17 +74,6 @@ impl Program {
         let [mut r, mut g, mut b] = [greys.clone(), greys.clone(), greys];
         self.run(&mut r, &mut g, &mut b);
         r.iter().zip(&g).zip(&b).all(|((r, g), b)| (r - g).abs().max((b - g).abs()) < 0.5 / 65535.0 * 4.0)
-    }
-}
-
-impl Part {
-    fn run(&self, planes: &mut Planes<'_>) {
-        let mut now = Space::Encoded;
-        for (space, mask, kernel) in &self.steps {
-            go(&mut now, *space, planes);
-            kernel.run(*space, mask, planes);
-        }
-        go(&mut now, Space::Encoded, planes);
     }
 }
 

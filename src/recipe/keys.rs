@@ -5,18 +5,20 @@
 use super::text::{self, Tile};
 use super::{Recipe, Tiles};
 use crate::codec::Format;
+use crate::grade::grading::Source;
 use crate::upscale::size::{Fit, Size};
 
 /// Sections in the order in which they are written, each with what it is about.
-pub const SECTIONS: [(&str, &str); 4] = [
+pub const SECTIONS: [(&str, &str); 5] = [
     ("upscale", "How pictures are enlarged."),
+    ("look", "How colours are graded: the correction, then the LUT, then the look."),
     ("output", "The files that are written."),
     ("run", "How the machine is used; the pixels do not depend on it unless `tile_mode` or `precision` is given."),
     ("price", "What results cost; `lastmile plan` adds it up. Nothing is charged."),
 ];
 
 /// Stages that recipes will hold and this version does not have, each with what it would do.
-pub const LATER: [(&str, &str); 3] = [("inspect", "finding defects"), ("look", "grading colours"), ("kit", "putting a brand on pictures")];
+pub const LATER: [(&str, &str); 2] = [("inspect", "finding defects"), ("kit", "putting a brand on pictures")];
 
 /// One key.
 pub struct Key {
@@ -126,8 +128,17 @@ fn size(recipe: &mut Recipe, found: Result<Size, String>) -> Result<(), String> 
     Ok(())
 }
 
+/// The order in which a recipe's keys are applied, whatever their order in the file.
+fn order(source: &Source) -> u8 {
+    match source {
+        Source::Cdl(_) => 0,
+        Source::Lut(_) => 1,
+        Source::Look(_) => 2,
+    }
+}
+
 /// Every key, in the order in which they are written.
-pub static KEYS: [Key; 34] = [
+pub static KEYS: [Key; 38] = [
     Key {
         section: "",
         name: "about",
@@ -199,6 +210,46 @@ pub static KEYS: [Key; 34] = [
         value: Value::Switch(|r, v| r.upscale.colour_lock = v),
     },
     Key {
+        section: "look",
+        name: "cdl",
+        about: "An ASC CDL file (.cc, .ccc, .cdl), FILE#ID for one of several; its path counts from the recipe's folder.",
+        example: "\"shot.cc\"",
+        value: Value::Text(|r, v| {
+            r.look.sources.push(Source::Cdl(r.beside(v)));
+            r.look.sources.sort_by_key(order);
+            Ok(())
+        }),
+    },
+    Key {
+        section: "look",
+        name: "lut",
+        about: "A .cube file for encoded values; its path counts from the recipe's folder.",
+        example: "\"film.cube\"",
+        value: Value::Text(|r, v| {
+            r.look.sources.push(Source::Lut(r.beside(v)));
+            r.look.sources.sort_by_key(order);
+            Ok(())
+        }),
+    },
+    Key {
+        section: "look",
+        name: "look",
+        about: "A look's name, or a look file (its path counts from the recipe's folder).",
+        example: "\"clean\"",
+        value: Value::Text(|r, v| {
+            r.look.sources.push(Source::Look(r.path(v)));
+            r.look.sources.sort_by_key(order);
+            Ok(())
+        }),
+    },
+    Key {
+        section: "look",
+        name: "strength",
+        about: "How much of it: 0 nothing, 1 all.",
+        example: "0.8",
+        value: Value::Number(0.0, 1.0, |r, v| r.look.strength = v as f32),
+    },
+    Key {
         section: "output",
         name: "format",
         about: "The container; keep: the source's, and PNG for GIF, BMP, PNM and QOI.",
@@ -257,7 +308,7 @@ pub static KEYS: [Key; 34] = [
     Key {
         section: "output",
         name: "dither",
-        about: "Dither where 16 bits become 8 in a lossless file.",
+        about: "Dither lossless 8-bit files that were graded or had more bits.",
         example: "true",
         value: Value::Switch(|r, v| r.output.dither = v),
     },

@@ -72,9 +72,18 @@ fn impossible_combinations_name_their_line() {
 
 #[test]
 fn stages_to_come_are_told_from_mistakes() {
-    refused("[look]\nname = \"x\"\n", &[":1: look: this stage (grading colours) is not in this version"]);
     refused("kit = \"acme.brand.toml\"\n", &[":1: kit: this stage"]);
     refused("[inspect]\n", &["not in this version"]);
+}
+
+#[test]
+fn looks_are_applied_in_one_order_whatever_the_order_in_the_file() {
+    let r = parse("[look]\nlook = \"house.toml\"\nstrength = 0.5\ncdl = \"a.ccc#shot 1\"\nlut = \"b.cube\"\n").unwrap();
+    let beside = |f: &str| Path::new("art").join(f).to_string_lossy().into_owned();
+    let want = [Source::Cdl(beside("a.ccc#shot 1")), Source::Lut(beside("b.cube")), Source::Look(beside("house.toml"))];
+    assert_eq!((&r.look.sources[..], r.look.strength), (&want[..], 0.5));
+    assert_eq!(parse("[look]\nlook = \"clean\"\n").unwrap().look.sources, [Source::Look("clean".into())]);
+    refused("[look]\nstrength = 2\n", &[":2: look.strength: expected a number from 0 to 1"]);
 }
 
 #[test]

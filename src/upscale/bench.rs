@@ -40,11 +40,39 @@ pub struct Rate {
     pub runtime: String,
 }
 
+/// How long whole jobs took here: reading, network and writing together. Sums over runs, the latest counting most.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pace {
+    /// SHA-256 of the main network's file, or [`NO_NETWORK`].
+    pub network: String,
+    /// As in [`Rate`].
+    pub device: String,
+    /// As `--precision` took it: `auto`, `fp32` or `fp16`.
+    pub precision: String,
+    /// That the run used.
+    pub cores: usize,
+    /// The container that most results were in.
+    pub format: String,
+    /// Bits per sample of the results, 0 if they were not all of one format and depth.
+    pub bits: u8,
+    pub seconds: f64,
+    /// Millions of pixels of work of the main network; of results, if there was none.
+    pub mpix: f64,
+    /// Millions of pixels of the results, and their files' bytes.
+    pub result_mpix: f64,
+    pub result_bytes: f64,
+}
+
+/// Stands for a network where none ran.
+pub const NO_NETWORK: &str = "none";
+
 /// All rates known on this machine.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rates {
     #[serde(default)]
     rates: Vec<Rate>,
+    #[serde(default)]
+    paces: Vec<Pace>,
 }
 
 impl Rates {
@@ -70,6 +98,7 @@ impl Rates {
     pub fn save(&self, home: &Home) -> Result<()> {
         let mut all = Self::load(home)?;
         self.rates.iter().cloned().for_each(|rate| all.put(rate));
+        self.paces.iter().cloned().for_each(|pace| all.add(pace));
         let path = file(home);
         let failed = |e| Error::output(&path, e, "a writable folder in LASTMILE_HOME");
         let text = serde_json::to_string_pretty(&all).map_err(|e| Error::Internal(format!("rates as JSON: {e}")))?;
@@ -105,6 +134,47 @@ impl Rates {
         let key = |r: &Rate| (r.model_sha256.clone(), r.device.clone(), r.precision.clone());
         self.rates.retain(|r| key(r) != key(&rate));
         self.rates.push(rate);
+    }
+
+    /// What one run told, to be saved.
+    pub fn of_run(pace: Pace) -> Self {
+        Self { rates: Vec::new(), paces: vec![pace] }
+    }
+
+    /// Adds what a run told. What earlier runs of the same kind told counts as ten minutes at most.
+    pub fn add(&mut self, pace: Pace) {
+        const REMEMBERED: f64 = 600.0;
+        let kind = |p: &Pace| (p.network.clone(), p.device.clone(), p.precision.clone(), p.cores, p.format.clone(), p.bits);
+        match self.paces.iter_mut().find(|p| kind(p) == kind(&pace)) {
+            None => self.paces.push(pace),
+            Some(old) => {
+                let share = (REMEMBERED / old.seconds.max(1e-9)).min(1.0);
+                old.seconds = old.seconds * share + pace.seconds;
+                old.mpix = old.mpix * share + pace.mpix;
+                old.result_mpix = old.result_mpix * share + pace.result_mpix;
+                old.result_bytes = old.result_bytes * share + pace.result_bytes;
+            }
+        }
+    }
+
+    /// Seconds that whole jobs took per million pixels ([`Pace::mpix`]), if there were any. Where a network ran, jobs that wrote
+    /// other containers stand in for missing ones: the network is most of the time.
+    pub fn pace(&self, network: &str, device: &str, precision: &str, cores: usize, format: &str) -> Option<f64> {
+        let of = |p: &&Pace| p.network == network && p.device == device && p.precision == precision && p.cores == cores;
+        let sum = |fits: &dyn Fn(&&Pace) -> bool| {
+            let fitting = self.paces.iter().filter(of).filter(fits);
+            let (seconds, mpix) = fitting.fold((0.0, 0.0), |(s, m), p| (s + p.seconds, m + p.mpix));
+            (mpix > 0.0).then(|| seconds / mpix)
+        };
+        let any = || if network == NO_NETWORK { None } else { sum(&|_| true) };
+        sum(&|p| p.format == format).or_else(any)
+    }
+
+    /// Bytes per pixel of result files in this container and depth, as measured on what was made here.
+    pub fn bytes_per_px(&self, format: &str, bits: u8) -> Option<f64> {
+        let fitting = self.paces.iter().filter(|p| p.format == format && p.bits == bits);
+        let (bytes, mpix) = fitting.fold((0.0, 0.0), |(b, m), p| (b + p.result_bytes, m + p.result_mpix));
+        (mpix > 0.0).then(|| bytes / mpix / 1e6)
     }
 
     /// All rates, in the order they were measured.
@@ -249,6 +319,39 @@ mod tests {
         assert_eq!(all.fastest("aaaa").unwrap().device, "cuda:1");
         let names: Vec<_> = fs::read_dir(home.root()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(names, ["bench.json"]);
+    }
+
+    #[test]
+    fn runs_teach_how_long_jobs_take() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::new(dir.path());
+        let pace = |network: &str, format: &str, seconds, mpix| Pace {
+            network: network.into(),
+            device: "cpu".into(),
+            precision: "auto".into(),
+            cores: 2,
+            format: format.into(),
+            bits: 8,
+            seconds,
+            mpix,
+            result_mpix: mpix * 16.0,
+            result_bytes: mpix * 32e6,
+        };
+        let save = |p: Pace| Rates { paces: vec![p], ..Rates::default() }.save(&home).unwrap();
+        save(pace("a", "PNG", 10.0, 2.0));
+        save(pace(NO_NETWORK, "PNG", 1.0, 50.0));
+        let all = Rates::load(&home).unwrap();
+        assert_eq!(all.pace("a", "cpu", "auto", 2, "PNG"), Some(5.0));
+        assert_eq!(all.pace("a", "cpu", "auto", 2, "JPEG"), Some(5.0), "the network is most of it");
+        assert_eq!(all.pace(NO_NETWORK, "cpu", "auto", 2, "JPEG"), None, "without one the container is");
+        assert_eq!(all.pace("a", "cpu", "auto", 4, "PNG"), None);
+        assert_eq!(all.pace("a", "cuda", "auto", 2, "PNG"), None);
+        assert_eq!((all.bytes_per_px("PNG", 8), all.bytes_per_px("PNG", 16)), (Some(2.0), None));
+        // A long history weighs ten minutes.
+        save(pace("b", "PNG", 6000.0, 6000.0));
+        save(pace("b", "PNG", 600.0, 200.0));
+        let s = Rates::load(&home).unwrap().pace("b", "cpu", "auto", 2, "PNG").unwrap();
+        assert!((s - 1200.0 / 800.0).abs() < 1e-9, "{s}");
     }
 
     #[test]

@@ -20,7 +20,7 @@ fn what_is_wrong_is_said_with_line_key_and_nearest_name() {
         ("[[op]]\ntype = \"cdl\"\nslope = [1, 2]", "line 3: `slope` of \"cdl\" has 2 numbers, not three"),
         ("[[op]]\ntype = \"cdl\"\nspace = \"liner\"", "is \"liner\"; allowed are encoded | linear (did you mean `linear`?)"),
         ("[[op]]\ntype = \"lut\"", "operation \"lut\": it needs `file`"),
-        ("[[op]]\ntype = \"lut\"\nfile = \"none.cube\"", "line 1: `file`: none.cube: "),
+        ("[[op]]\ntype = \"lut\"\nfile = \"none.cube\"", "none.cube: cannot be read: "),
         ("[[op]]\ntype = \"levels\"\nblack = 0.9\nwhite = 0.5", "line 1: operation \"levels\": `white` (0.5) must lie"),
         ("base = \"nothing at all\"", "line 1: `base`: look: \"nothing at all\" is neither built in nor a file"),
         ("a = ", "my.toml, line 1: "),
@@ -63,6 +63,6 @@ fn every_built_in_look_reads_and_does_something() {
     for (name, _) in builtin::LOOKS {
         let look = Look::find(name).unwrap();
         assert!(look.title != name && look.description.ends_with('.'), "{name}");
-        assert!(!Program::new(&[(look, 1.0)]).unwrap().is_noop(), "{name}");
+        assert!(!Program::new(&[look], 1.0).unwrap().is_noop(), "{name}");
     }
 }

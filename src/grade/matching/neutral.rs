@@ -7,14 +7,14 @@
 use super::luma;
 
 /// Width of the kernel that the density is taken with.
-const KERNEL: f32 = 0.035;
+const KERNEL: f32 = 0.045;
 /// How far a cast is likely to be.
 const PRIOR: f32 = 0.16;
 /// Gains and offsets that can be undone.
 const GAINS: std::ops::RangeInclusive<f32> = 0.6..=1.6;
 const OFFSETS: f32 = 0.09;
 /// Share of the pixels near grey from which a balance begins to be trusted, and from which it is wholly.
-const TRUST: [f32; 2] = [0.02, 0.10];
+const TRUST: [f32; 2] = [0.01, 0.04];
 
 /// A line through RGB that greys lie on: channel = gain x grey + offset.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,7 +42,7 @@ struct Point {
 impl Neutral {
     /// Finds the greys among colours with weights that sum to 1.
     pub fn of(colours: &[(f32, [f32; 3])]) -> Self {
-        let ramp = |v: f32, from: f32, to: f32| ((v - from) / (to - from)).max(0.0).min(1.0);
+        let ramp = |v: f32, from: f32, to: f32| ((v - from) / (to - from)).clamp(0.0, 1.0);
         let points: Vec<Point> = colours
             .iter()
             .map(|&(weight, rgb)| {
@@ -65,10 +65,10 @@ impl Neutral {
         let green = |[r, b]: [f32; 2]| -(0.2126 * r + 0.0722 * b) / 0.7152;
         let flat = [1.0 + centre[0], 1.0 + green(centre), 1.0 + centre[1]];
         let mut this = Self { trust, ..Self::default() };
-        for c in 0..3 {
-            let (gain, offset) = line(&greys, c, flat[c]);
-            this.gain[c] = 1.0 + (gain.max(*GAINS.start()).min(*GAINS.end()) - 1.0) * trust;
-            this.offset[c] = offset.max(-OFFSETS).min(OFFSETS) * trust;
+        for (c, flat) in flat.into_iter().enumerate() {
+            let (gain, offset) = line(&greys, c, flat);
+            this.gain[c] = 1.0 + (gain.clamp(*GAINS.start(), *GAINS.end()) - 1.0) * trust;
+            this.offset[c] = offset.clamp(-OFFSETS, OFFSETS) * trust;
         }
         this
     }
@@ -83,8 +83,8 @@ impl Neutral {
         let low = c.iter().fold(f32::MAX, |m, v| m.min(*v));
         let high = c.iter().fold(f32::MIN, |m, v| m.max(*v));
         // Paper stays paper under a picture whose greys are tinted; black has nothing to be balanced.
-        let white = ((low - 0.96) / 0.04).max(0.0).min(1.0);
-        let black = ((0.05 - high) / 0.05).max(0.0).min(1.0);
+        let white = ((low - 0.96) / 0.04).clamp(0.0, 1.0);
+        let black = ((0.05 - high) / 0.05).clamp(0.0, 1.0);
         let keep = white * white * (3.0 - 2.0 * white) + black * black * (3.0 - 2.0 * black);
         [0, 1, 2].map(|k| {
             let balanced = (c[k] - self.offset[k]) / self.gain[k];

@@ -36,8 +36,8 @@ impl Collector {
         let alpha = band.channels.is_multiple_of(2).then(|| band.plane(band.channels - 1));
         let planes = if colour { [0, 1, 2] } else { [0, 0, 0] }.map(|c| band.plane(c));
         for i in 0..band.width * band.rows {
-            let weight = alpha.map_or(1.0, |a| f64::from(a[i].max(0.0).min(1.0)));
-            let c = planes.map(|p| p[i].max(0.0).min(1.0));
+            let weight = alpha.map_or(1.0, |a| f64::from(unit(a[i])));
+            let c = planes.map(|p| unit(p[i]));
             let [r, g, b] = c.map(|v| (v * (EDGE as f32 - 0.001)) as usize);
             let cell = &mut self.cells[(r * EDGE + g) * EDGE + b];
             cell[0] += weight;
@@ -74,6 +74,11 @@ impl Collector {
         level(&mut cells);
         Statistics { pictures: 1.0, cells, all }
     }
+}
+
+/// Held to 0..=1; NaN becomes 0.
+fn unit(v: f32) -> f32 {
+    if v > 0.0 { v.min(1.0) } else { 0.0 }
 }
 
 /// Every cell with weights that sum to 1.

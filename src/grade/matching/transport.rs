@@ -1,6 +1,6 @@
 //! The linear optimal transport between two distributions in the OKLab a/b plane, about grey.
 
-use crate::color::srgb_to_oklab;
+use super::srgb_to_oklab;
 
 /// Symmetric, rows.
 pub type Matrix = [[f32; 2]; 2];
@@ -82,7 +82,7 @@ pub fn limited(m: Matrix, turn_degrees: f32) -> Matrix {
     let mean = (m[0][0] + m[1][1]) / 2.0;
     let apart = ((m[0][0] - m[1][1]) / 2.0).hypot(m[0][1]);
     let (p, q) = ((mean + apart).max(1e-6), (mean - apart).max(1e-6));
-    let scale = (p * q).sqrt().max(*SCALES.start()).min(*SCALES.end());
+    let scale = (p * q).sqrt().clamp(*SCALES.start(), *SCALES.end());
     let most = turn_degrees.to_radians().sin();
     let ratio = (p / q).min((1.0 + most) / (1.0 - most)).sqrt();
     let (p, q) = (scale * ratio, scale / ratio);

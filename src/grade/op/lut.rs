@@ -97,8 +97,10 @@ impl ColorOp for LutFile {
         if self.file.loaded.is_some() || self.file.name.is_empty() {
             return Ok(());
         }
-        let path = folder.join(&self.file.name);
+        // Absolute, so that the look can be used from anywhere once it was read.
+        let path = std::path::absolute(folder.join(&self.file.name)).map_err(|e| crate::Error::io(&self.file.name, e))?;
         let (lut, bytes) = Lut::read_with_bytes(&path)?;
+        self.file.name = path.to_string_lossy().into_owned();
         self.file.loaded = Some((hex(&Sha256::digest(bytes)), Arc::new(lut)));
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The operations, one file each.
+//! The operations on single colours, one file each; those that need more than a colour are in `spatial`.
 //!
 //! To add one: a file with `params!`, a [`ColorOp`] and a [`Kernel`], a `mod` line and a line in `ops!`.
 
@@ -27,6 +27,7 @@ pub use self::lut::{CubeFile, LutFile};
 use super::kernel::{Kernel, Mask, Planes, run};
 use super::param::Param;
 use super::space::Space;
+use super::spatial::{self, SpatialOp};
 
 /// What every operation's file needs.
 mod prelude {
@@ -77,57 +78,66 @@ impl Kernel for Matrix {
 }
 
 macro_rules! ops {
-    ($($module:ident :: $name:ident,)*) => {
+    (colour { $($module:ident :: $name:ident,)* } spatial { $($spatial:ident,)* }) => {
         /// Any operation.
         #[derive(Debug, Clone, PartialEq)]
-        pub enum Op { $($name($module::$name),)* }
+        pub enum Op { $($name($module::$name),)* $($spatial(spatial::$spatial),)* }
 
         /// Any operation's formula.
         pub enum AnyKernel { $($name(<$module::$name as ColorOp>::Kernel),)* }
 
         impl Op {
             /// The names that look files use, in the order of this list.
-            pub const NAMES: &'static [&'static str] = &[$($module::$name::NAME,)*];
+            pub const NAMES: &'static [&'static str] = &[$($module::$name::NAME,)* $(spatial::$spatial::NAME,)*];
 
             /// The operation of that name, with its defaults.
             pub fn named(name: &str) -> Option<Self> {
                 $(if name == $module::$name::NAME { return Some(Self::$name(Default::default())); })*
+                $(if name == spatial::$spatial::NAME { return Some(Self::$spatial(Default::default())); })*
                 None
             }
 
             /// Its name in look files.
             pub fn name(&self) -> &'static str {
-                match self { $(Self::$name(_) => $module::$name::NAME,)* }
+                match self { $(Self::$name(_) => $module::$name::NAME,)* $(Self::$spatial(_) => spatial::$spatial::NAME,)* }
             }
 
             /// What it does.
             pub fn about(&self) -> &'static str {
-                match self { $(Self::$name(_) => $module::$name::ABOUT.trim_start(),)* }
+                match self { $(Self::$name(_) => $module::$name::ABOUT.trim_start(),)* $(Self::$spatial(_) => spatial::$spatial::ABOUT.trim_start(),)* }
             }
 
             /// What it can be told.
             pub fn params(&self) -> Vec<Param> {
-                match self { $(Self::$name(_) => $module::$name::params(),)* }
+                match self { $(Self::$name(_) => $module::$name::params(),)* $(Self::$spatial(_) => spatial::$spatial::params(),)* }
             }
 
             /// Sets a parameter; `None` if there is none of that name.
             pub fn set(&mut self, key: &str, value: &DeValue<'_>) -> Option<Result<(), String>> {
-                match self { $(Self::$name(o) => o.set(key, value),)* }
+                match self { $(Self::$name(o) => o.set(key, value),)* $(Self::$spatial(o) => o.set(key, value),)* }
             }
 
             /// The parameters that are not the default, as written in a look file.
             pub fn written(&self) -> Vec<(&'static str, String)> {
-                match self { $(Self::$name(o) => o.written(),)* }
+                match self { $(Self::$name(o) => o.written(),)* $(Self::$spatial(o) => o.written(),)* }
             }
 
-            /// See [`ColorOp::space`].
+            /// See [`ColorOp::space`]; spatial operations work on encoded values.
             pub fn space(&self) -> Space {
-                match self { $(Self::$name(o) => o.space(),)* }
+                match self { $(Self::$name(o) => o.space(),)* $(Self::$spatial(_) => Space::Encoded,)* }
+            }
+
+            /// The operation, if it is one that looks at neighbours or at where a pixel is.
+            pub fn spatial(&self) -> Option<Box<dyn SpatialOp>> {
+                match self {
+                    $(Self::$name(_) => None,)*
+                    $(Self::$spatial(o) => Some(Box::new(o.clone())),)*
+                }
             }
 
             /// See [`ColorOp::is_noop`].
             pub fn is_noop(&self) -> bool {
-                match self { $(Self::$name(o) => o.is_noop(),)* }
+                match self { $(Self::$name(o) => o.is_noop(),)* $(Self::$spatial(o) => o.is_noop(),)* }
             }
 
             /// See [`ColorOp::load`].
@@ -135,15 +145,18 @@ macro_rules! ops {
             /// # Errors
             /// Whatever is wrong with the files.
             pub fn load(&mut self, folder: &Path) -> crate::Result<()> {
-                match self { $(Self::$name(o) => o.load(folder),)* }
+                match self { $(Self::$name(o) => o.load(folder),)* $(Self::$spatial(_) => Ok(()),)* }
             }
 
-            /// See [`ColorOp::kernel`].
+            /// See [`ColorOp::kernel`]; `None` for spatial operations.
             ///
             /// # Errors
             /// What does not fit together.
-            pub fn kernel(&self) -> Result<AnyKernel, String> {
-                Ok(match self { $(Self::$name(o) => AnyKernel::$name(o.kernel()?),)* })
+            pub fn kernel(&self) -> Result<Option<AnyKernel>, String> {
+                Ok(match self {
+                    $(Self::$name(o) => Some(AnyKernel::$name(o.kernel()?)),)*
+                    $(Self::$spatial(_) => None,)*
+                })
             }
         }
 
@@ -157,21 +170,30 @@ macro_rules! ops {
 }
 
 ops! {
-    exposure::Exposure,
-    white_balance::WhiteBalance,
-    contrast::Contrast,
-    cdl::Cdl,
-    lift_gamma_gain::LiftGammaGain,
-    curves::Curves,
-    levels::Levels,
-    saturation::Saturation,
-    vibrance::Vibrance,
-    hsl::Hsl,
-    split_tone::SplitTone,
-    channel_mixer::ChannelMixer,
-    black_and_white::BlackAndWhite,
-    highlight_rolloff::HighlightRolloff,
-    lut::LutFile,
+    colour {
+        exposure::Exposure,
+        white_balance::WhiteBalance,
+        contrast::Contrast,
+        cdl::Cdl,
+        lift_gamma_gain::LiftGammaGain,
+        curves::Curves,
+        levels::Levels,
+        saturation::Saturation,
+        vibrance::Vibrance,
+        hsl::Hsl,
+        split_tone::SplitTone,
+        channel_mixer::ChannelMixer,
+        black_and_white::BlackAndWhite,
+        highlight_rolloff::HighlightRolloff,
+        lut::LutFile,
+    }
+    spatial {
+        Sharpen,
+        Clarity,
+        Deband,
+        Grain,
+        Vignette,
+    }
 }
 
 #[cfg(test)]
