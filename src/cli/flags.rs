@@ -82,7 +82,7 @@ pub struct Flags {
 /// The files that are read and written.
 #[derive(clap::Args, Debug, Clone)]
 pub struct Files {
-    /// Container [default: keep; GIF, BMP, PNM and QOI become PNG]
+    /// Container [default: keep; GIF, BMP, PNM, QOI and JPEG XL become PNG]
     #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(keys::words(&FORMATS)), help_heading = "File")]
     format: Option<String>,
     /// JPEG, WebP and AVIF quality, 1 to 100 [default: 95 for JPEG, 92 for WebP, 85 for AVIF]
