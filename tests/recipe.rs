@@ -123,6 +123,9 @@ fn a_plan_tells_what_it_takes_and_writes_nothing() {
         .sum();
     assert!((plan["price"].as_f64().unwrap() - (3.0 * 2.0 + made)).abs() < 1e-6, "{plan}");
     assert_eq!((plan["unreadable"].as_array().unwrap().len(), plan["renamed"].as_u64()), (1, Some(1)));
+    let (out, _) = succeeds(&mut lastmile(d, "plan upscale in -o out --model none --scale 2 --json -"));
+    let kept: serde_json::Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    assert_eq!(kept["unreadable"].as_array().unwrap().len(), 1, "a JPEG of the default quality can be made: {kept}");
     let peak = plan["memory_bytes"].as_u64().unwrap();
     assert!((10 << 20..2 << 30).contains(&peak), "{peak}");
 }

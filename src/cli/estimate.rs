@@ -74,7 +74,8 @@ impl Effort {
         let look = |item: &Item| -> crate::Result<Looked> {
             let header = codec::probe(&item.source, limits)?;
             let target = target(&header)?;
-            let how = Encoding { format: item.format, bits: 8, ..encoding.clone() };
+            // Quality 0 stands for the format's default, which is filled in later.
+            let how = Encoding { format: item.format, bits: 8, quality: encoding.quality.max(1), ..encoding.clone() };
             Format::check(&item.source, &how, target.width, target.height)?;
             // The bytes of small files do not matter, and asking for those of many takes time.
             let large = header.width * header.height > 1_000_000;
