@@ -353,7 +353,8 @@ fn encoding(asked: &Encoding, header: &Header) -> Encoding {
         0 => 8,
         given => given,
     };
-    Encoding { bits, ..asked.clone() }
+    let quality = if asked.quality == 0 { asked.format.default_quality() } else { asked.quality };
+    Encoding { bits, quality, ..asked.clone() }
 }
 
 /// Whether the source is what was asked for, to the byte.
@@ -366,6 +367,7 @@ fn unchanged(header: &Header, target: &Target, settings: &Settings) -> bool {
         && e.quality == 0
         && !(e.lossless || e.small || e.progressive || e.chroma_420)
         && settings.convert_to.is_none()
+        && settings.grading.is_none()
         && settings.metadata == Policy::default()
         && (e.bits == 0 || e.bits == header.bits)
         && !matches!(settings.size, Size::Print { .. })

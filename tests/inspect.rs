@@ -100,3 +100,34 @@ fn what_is_wrong_is_said() {
     // The others are done all the same.
     assert_eq!(std::fs::read_to_string(dir.path().join("r/report.jsonl")).unwrap().lines().count(), 2);
 }
+
+#[test]
+fn results_are_inspected_as_they_are_made() {
+    let Some(home) = home() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    folders(dir.path());
+    let mut command = lastmile(dir.path(), &home);
+    command.args(["upscale", "in", "-o", "made", "--inspect", "--json", "-"]);
+    let output = command.output().unwrap();
+    let (out, err) = text(&output);
+    assert!(output.status.success(), "{out}{err}");
+    let events = lines(&out);
+    let names: Vec<&str> = events.iter().map(|e| e["event"].as_str().unwrap()).collect();
+    assert_eq!((names[0], names.last(), names.iter().filter(|n| **n == "report").count()), ("start", Some(&"end"), 2), "{names:?}");
+    for report in events.iter().filter(|e| e["event"] == "report") {
+        let name = report["input"].as_str().unwrap();
+        let at = |event: &str, key: &str| events.iter().position(|e| e["event"] == event && e[key] == name).unwrap();
+        assert!(at("file", "output") < at("report", "input"), "the report follows its file");
+        assert_eq!((report["situation"].as_str(), report["model"].as_str()), (Some("own"), Some("lastmile-start-x4")));
+        // Nothing is compared with itself.
+        assert!(
+            report["faithful_model"].is_null() && report["notes"].to_string().contains("network it would be compared with"),
+            "{report}"
+        );
+        assert!(report["findings"].as_array().unwrap().iter().all(|f| f["origin"] == "source" || f["origin"] == "upscale"), "{report}");
+    }
+    let kept = lines(&std::fs::read_to_string(dir.path().join("made/.lastmile/report.jsonl")).unwrap());
+    let mut inputs: Vec<&str> = kept.iter().map(|r| r["input"].as_str().unwrap()).collect();
+    inputs.sort_unstable();
+    assert_eq!(inputs, ["a.png", Path::new("sub").join("b.png").to_str().unwrap()]);
+}

@@ -46,9 +46,9 @@ fn a_recipe_does_what_its_flags_would_and_flags_override_it() {
     }
     let (_, err) = succeeds(&mut lastmile(d, "upscale in -o a --model none --long-edge 200 --format jpeg --quality 80 --name {stem}_web"));
     assert!(err.contains("Nothing to do: 2 files done already"), "the same job, however it was told: {err}");
-    succeeds(&mut lastmile(d, "run web.recipe.toml in -o c --scale 0.5 --format png"));
-    succeeds(&mut lastmile(d, "upscale in -o d --model none --scale 0.5 --format png --name {stem}_web").args(["-q"]));
-    assert!(std::fs::read(d.join("c/street_web.png")).unwrap() == std::fs::read(d.join("d/street_web.png")).unwrap());
+    succeeds(&mut lastmile(d, "run web.recipe.toml in -o c --scale 0.2 --quality 60"));
+    succeeds(&mut lastmile(d, "upscale in -o d --model none --scale 0.2 --format jpeg --quality 60 --name {stem}_web -q"));
+    assert!(std::fs::read(d.join("c/street_web.jpg")).unwrap() == std::fs::read(d.join("d/street_web.jpg")).unwrap());
 }
 
 #[test]
@@ -123,6 +123,9 @@ fn a_plan_tells_what_it_takes_and_writes_nothing() {
         .sum();
     assert!((plan["price"].as_f64().unwrap() - (3.0 * 2.0 + made)).abs() < 1e-6, "{plan}");
     assert_eq!((plan["unreadable"].as_array().unwrap().len(), plan["renamed"].as_u64()), (1, Some(1)));
+    let (out, _) = succeeds(&mut lastmile(d, "plan upscale in -o out --model none --scale 2 --json -"));
+    let kept: serde_json::Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    assert_eq!(kept["unreadable"].as_array().unwrap().len(), 1, "a JPEG of the default quality can be made: {kept}");
     let peak = plan["memory_bytes"].as_u64().unwrap();
     assert!((10 << 20..2 << 30).contains(&peak), "{peak}");
 }
@@ -136,13 +139,17 @@ fn the_readme_s_cluster_jobs_work() {
     let slurm = readme.lines().find(|l| l.starts_with("exec lastmile") && l.contains("SLURM")).unwrap();
     let dir = stage();
     let d = dir.path();
-    succeeds(&mut lastmile(d, "run draft in -o whole"));
+    std::fs::write(d.join("small.recipe.toml"), "[upscale]\nmodel = \"none\"\nlong_edge = 60\n").unwrap();
+    succeeds(&mut lastmile(d, "run small.recipe.toml in -o whole"));
     let bin = Path::new(env!("CARGO_BIN_EXE_lastmile")).parent().unwrap();
     for (n, (line, variable, first)) in [(kubernetes, "JOB_COMPLETION_INDEX", 0), (slurm, "SLURM_ARRAY_TASK_ID", 1)].into_iter().enumerate()
     {
         let out = format!("out{n}");
-        let line =
-            line.replace("hero", "draft").replace("/data/in", "in").replace("/data/out", &out).replace("-o out ", &format!("-o {out} "));
+        let line = line
+            .replace("hero", "small.recipe.toml")
+            .replace("/data/in", "in")
+            .replace("/data/out", &out)
+            .replace("-o out ", &format!("-o {out} "));
         for index in first..first + 8 {
             let mut command = Command::new("/bin/sh");
             command.args(["-c", &line]).current_dir(d).env_clear().env("PATH", bin).env("LASTMILE_HOME", d.join("home"));

@@ -9,6 +9,7 @@ use super::Listed;
 use super::journal::{self, Record, STATE};
 use super::plan::{Item, Planned};
 use crate::error::{Error, Result};
+use crate::inspect::Report;
 use crate::pipeline::Plan;
 
 /// Hears what happens in a run, from several threads.
@@ -26,6 +27,9 @@ pub enum Event {
     Start(Start),
     File(Box<FileEvent>),
     End(End),
+    /// What an inspection found; names its event itself.
+    #[serde(untagged)]
+    Report(Box<Report>),
 }
 
 /// Before the first file.

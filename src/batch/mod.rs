@@ -79,6 +79,9 @@ pub struct Summary {
     /// Outputs whose source had a C2PA manifest, which is kept beside them.
     pub c2pa: usize,
     pub failures: Vec<Failure>,
+    /// Outputs of this run that were inspected, and those of them with findings.
+    pub inspected: usize,
+    pub flagged: usize,
     pub interrupted: bool,
     /// What stopped the run, if not the user: a device, the runtime, a model, the journal.
     pub fatal: Option<Error>,

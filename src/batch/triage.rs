@@ -40,14 +40,10 @@ pub fn settings(options: &Options, item: &Item) -> Result<(Settings, String)> {
         settings.max_kb = None;
     }
     let e = &mut settings.encoding;
-    e.quality = match (e.format, e.quality) {
-        (Format::Jpeg, 0) => 95,
-        (Format::WebP, 0) => 92,
-        (Format::Avif, 0) => 85,
-        (Format::Jpeg | Format::Avif, q) => q,
-        (Format::WebP, q) if !e.lossless => q,
-        _ => 100,
-    };
+    // 95 is the same job whether it was typed or not.
+    if !e.is_lossy() || e.quality == e.format.default_quality() {
+        e.quality = 0;
+    }
     let json = settings.canonical().map_err(|e| Error::Internal(format!("settings: {e}")))?;
     let hash = journal::sha256(&json);
     Ok((settings, hash))
@@ -57,9 +53,11 @@ pub fn settings(options: &Options, item: &Item) -> Result<(Settings, String)> {
 pub fn triage(planned: &Planned, options: &Options, state: &State) -> Result<Vec<Verdict>> {
     let verdicts = Mutex::new(vec![Verdict::New; planned.items.len()]);
     let failed = Mutex::new(None);
-    // Only items whose output exists cost more than a look at the folder.
-    let existing: Vec<usize> =
-        (0..planned.items.len()).filter(|i| planned.root.join(&planned.items[*i].output).symlink_metadata().is_ok()).collect();
+    // Only items whose output exists cost more than a look at the folder; in a new folder there are none.
+    let new = !planned.root.exists();
+    let existing: Vec<usize> = (0..if new { 0 } else { planned.items.len() })
+        .filter(|i| planned.root.join(&planned.items[*i].output).symlink_metadata().is_ok())
+        .collect();
     let next = AtomicUsize::new(0);
     let threads = std::thread::available_parallelism().map_or(2, |n| n.get()).min(existing.len().max(1));
     std::thread::scope(|scope| {

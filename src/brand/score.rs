@@ -1,14 +1,57 @@
 //! How near pictures are to a brand's reference pictures and palette, and to each other.
 
 use crate::brand::palette::{Coverage, Swatch, coverage};
+use crate::error::Result;
 use crate::grade::matching::{Statistics, srgb_to_oklab};
+use crate::image::{Image, Samples};
+use crate::resample::{Filter, Scaler};
 
+/// Areas along the longer side that pictures are scored by.
+const SIDE: usize = 96;
 /// Directions that the colour distributions are looked at from.
 const DIRECTIONS: usize = 24;
 /// Equal shares of the pixels that distributions are compared in.
 const SHARES: usize = 64;
 /// Distance at which a score has fallen to 100 / e.
 const FALL: f64 = 22.0;
+
+/// The statistics that pictures are scored by: of means over areas, the longer side [`SIDE`] of them, so that neither size nor
+/// the noise of compression decides.
+///
+/// # Errors
+/// [`crate::Error::Input`] for a profile that cannot be converted from.
+pub fn statistics(image: &Image) -> Result<Statistics> {
+    let long = image.width.max(image.height);
+    if long <= SIDE {
+        return Statistics::of(image);
+    }
+    let side = |v: usize| (v * SIDE / long).max(1);
+    let scaler = Scaler::new(image.width, image.height, side(image.width), side(image.height), Filter::Box, None)?;
+    let (width, height) = scaler.size();
+    let n = image.channels.count();
+    let mut samples = vec![0f32; width * height * n];
+    for y in 0..height {
+        let needs = scaler.needs(y..y + 1);
+        let row = scaler.rows(&image.band(needs.start, needs.end, 0..n), y..y + 1)?;
+        for c in 0..n {
+            samples[y * width * n..].iter_mut().skip(c).step_by(n).zip(row.row(c, 0)).for_each(|(s, v)| *s = *v);
+        }
+    }
+    // Float samples mean linear light; 16 bits keep what encoded values mean.
+    let samples = match image.samples {
+        Samples::F32(_) => Samples::F32(samples),
+        _ => Samples::U16(samples.into_iter().map(|v| (v.clamp(0.0, 1.0) * 65535.0).round() as u16).collect()),
+    };
+    Statistics::of(&Image {
+        width,
+        height,
+        samples,
+        notes: Vec::new(),
+        channels: image.channels,
+        format: image.format,
+        metadata: image.metadata.clone(),
+    })
+}
 
 /// Colours as the score sees them: the sorted projections of an OKLab cloud, and its luma.
 #[derive(Debug, Clone)]
@@ -134,7 +177,9 @@ pub fn percentile(sorted: &[f64], p: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::band::Band;
+    use crate::codec::{Format, Metadata};
     use crate::grade::matching::Collector;
+    use crate::image::Channels;
 
     fn picture(change: impl Fn([f32; 3]) -> [f32; 3]) -> Statistics {
         let mut band = Band::new(0, 4000, 1, 3);
@@ -174,6 +219,32 @@ mod tests {
         let apart = f64::from(srgb_to_oklab([0.6; 3])[0] - srgb_to_oklab([0.4; 3])[0]) * 100.0;
         assert!((a.tone_distance(&b) - apart).abs() < 1e-3, "{} {apart}", a.tone_distance(&b));
         assert!((a.distance(&b) / apart - 0.87).abs() < 0.05, "{} {apart}", a.distance(&b));
+    }
+
+    /// The same picture in two sizes, and with noise, has the same score within 2 %.
+    #[test]
+    fn size_and_noise_hardly_matter() {
+        let image = |width: usize, height: usize, noise: f32| {
+            let mut samples = Vec::new();
+            for y in 0..height {
+                for x in 0..width {
+                    let (u, v) = ((x as f32 + 0.5) / width as f32, (y as f32 + 0.5) / height as f32);
+                    let grain = ((x * 31 + y * 17) % 11) as f32 / 5.0 - 1.0;
+                    let c = [0.2 + 0.6 * u, 0.3 + 0.4 * v, 0.7 - 0.5 * u * v];
+                    samples.extend(c.map(|c| ((c + noise * grain) * 255.0).round() as u8));
+                }
+            }
+            let samples = Samples::U8(samples);
+            let metadata = Metadata::default();
+            Image { width, height, channels: Channels::Rgb, samples, format: Format::Png, metadata, notes: vec![] }
+        };
+        let reference = Profile::of(&picture(|c| c));
+        let score = |i: &Image| Score::of(&statistics(i).unwrap(), Some(&reference), &[]).score;
+        let whole = score(&image(600, 400, 0.0));
+        assert!(whole < 90.0, "{whole}");
+        for other in [image(333, 222, 0.0), image(600, 400, 0.03), image(1200, 800, 0.06)] {
+            assert!((score(&other) / whole - 1.0).abs() < 0.02, "{whole} {}", score(&other));
+        }
     }
 
     #[test]

@@ -210,7 +210,15 @@ fn make_again(args: &Args, review: &Review, again: &Again, globals: &Globals) ->
     }
     let listener = Progress::new(globals, Default::default())?;
     let stop = stop_on_signals()?;
-    let work = Work { include: Vec::new(), exclude: Vec::new(), jobs: args.jobs, memory: args.memory, overwrite: false };
+    let work = Work {
+        include: Vec::new(),
+        exclude: Vec::new(),
+        jobs: args.jobs,
+        memory: args.memory,
+        overwrite: false,
+        inspect: false,
+        no_inspect: true,
+    };
     let mut all = Summary::default();
     for ((remedy, _), (mut settings, items)) in groups {
         let mut recipe = Recipe::default();
@@ -263,11 +271,9 @@ fn make_again(args: &Args, review: &Review, again: &Again, globals: &Globals) ->
 /// The settings without what follows from a file's format, so that files of several formats run together.
 fn shared(mut settings: Settings) -> Settings {
     let e = &mut settings.encoding;
-    e.quality = match (e.format, e.quality) {
-        (Format::Jpeg, 95) | (Format::WebP, 92) => 0,
-        (Format::Jpeg | Format::WebP, q) if !e.lossless => q,
-        _ => 0,
-    };
+    if !e.is_lossy() {
+        e.quality = 0;
+    }
     e.format = Format::Png;
     settings
 }
@@ -281,7 +287,7 @@ mod tests {
     fn formats_share_what_does_not_concern_them() {
         let of_format =
             |format, quality| shared(Settings { encoding: Encoding { format, quality, ..Encoding::default() }, ..Settings::default() });
-        assert_eq!(of_format(Format::Jpeg, 95), of_format(Format::Png, 100));
+        assert_eq!(of_format(Format::Jpeg, 0), of_format(Format::Png, 100));
         assert_ne!(of_format(Format::Jpeg, 90), of_format(Format::Png, 100));
     }
 }

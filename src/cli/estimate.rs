@@ -74,9 +74,13 @@ impl Effort {
         let look = |item: &Item| -> crate::Result<Looked> {
             let header = codec::probe(&item.source, limits)?;
             let target = target(&header)?;
-            let how = Encoding { format: item.format, bits: 8, ..encoding.clone() };
+            // Quality 0 stands for the format's default, which is filled in later.
+            let how = Encoding { format: item.format, bits: 8, quality: encoding.quality.max(1), ..encoding.clone() };
             Format::check(&item.source, &how, target.width, target.height)?;
-            Ok(Looked { header, target, file_bytes: std::fs::metadata(&item.source).map_or(0, |m| m.len()) })
+            // The bytes of small files do not matter, and asking for those of many takes time.
+            let large = header.width * header.height > 1_000_000;
+            let file_bytes = if large { std::fs::metadata(&item.source).map_or(0, |m| m.len()) } else { 0 };
+            Ok(Looked { header, target, file_bytes })
         };
         let looked: Mutex<Vec<(usize, crate::Result<Looked>)>> = Mutex::new(Vec::with_capacity(items.len()));
         let next = AtomicUsize::new(0);

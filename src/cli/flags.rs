@@ -82,7 +82,7 @@ pub struct Flags {
 /// The files that are read and written.
 #[derive(clap::Args, Debug, Clone)]
 pub struct Files {
-    /// Container [default: keep; GIF, BMP, PNM and QOI become PNG]
+    /// Container [default: keep; GIF, BMP, PNM, QOI and JPEG XL become PNG]
     #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(keys::words(&FORMATS)), help_heading = "File")]
     format: Option<String>,
     /// JPEG, WebP and AVIF quality, 1 to 100 [default: 95 for JPEG, 92 for WebP, 85 for AVIF]
@@ -152,6 +152,12 @@ pub struct Work {
     /// Replace files that lastmile did not make
     #[arg(long)]
     pub overwrite: bool,
+    /// Look for what the network invented in every result, into .lastmile/report.jsonl [default: for perceptual networks]
+    #[arg(long, conflicts_with = "no_inspect")]
+    pub inspect: bool,
+    /// Do not inspect results
+    #[arg(long)]
+    pub no_inspect: bool,
 }
 
 /// What concerns a run that ends.

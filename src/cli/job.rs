@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::estimate::{self, Effort, Table, Where};
 use super::flags::{Once, Paths, Work};
+use super::inspecting::Inspecting;
 use super::progress::{self, Progress};
 use super::{Globals, say};
 use crate::batch::events::{Event, Listener, Start};
@@ -23,11 +24,11 @@ use crate::pipeline::{self, Hooks, Job, Settings};
 use crate::recipe::{Recipe, keys};
 use crate::upscale::bench::Rates;
 use crate::upscale::catalogue;
-use crate::upscale::device::Device;
+use crate::upscale::device::{Device, Precision};
 use crate::upscale::engine::{self, Backend, Engine, Networks};
 use crate::upscale::home::Home;
 use crate::upscale::machine;
-use crate::upscale::model::Model;
+use crate::upscale::model::{Kind, Model};
 use crate::upscale::size::Target;
 
 /// The settings that a recipe comes to.
@@ -91,18 +92,19 @@ fn open(recipe: &Recipe, dry_run: bool, globals: &Globals, memory: u64) -> crate
         memory,
         cores: machine::cores(),
     };
-    Engine::new(backend(recipe, dry_run, globals), networks, options)
+    Engine::new(backend(recipe.run.device, recipe.run.precision, dry_run, globals), networks, options)
 }
 
 /// The embedded faithful networks on the processor, for comparing.
-pub fn faithful_engine(globals: &Globals, memory: u64) -> crate::Result<Engine> {
-    let mut recipe = Recipe::default();
-    recipe.run.device = Device::Cpu;
-    open(&recipe, false, globals, memory)
+pub(super) fn faithful_engine(globals: &Globals, memory: u64) -> crate::Result<Engine> {
+    let networks = Networks { main: Some(Model::embedded_default()?), named: false, faithful: Model::faithful_family()? };
+    let options =
+        engine::Options { tile: None, tile_mode: engine::TileMode::Auto, precision: Precision::Auto, memory, cores: machine::cores() };
+    Engine::new(backend(Device::Cpu, Precision::Auto, false, globals), networks, options)
 }
 
 #[cfg(feature = "onnx")]
-fn backend(recipe: &Recipe, dry_run: bool, globals: &Globals) -> Box<dyn Backend> {
+fn backend(device: Device, precision: Precision, dry_run: bool, globals: &Globals) -> Box<dyn Backend> {
     use crate::upscale::runtime::Install;
     let mut runtime = super::runtime::options(globals);
     // Saying what would be done must not download anything.
@@ -110,11 +112,11 @@ fn backend(recipe: &Recipe, dry_run: bool, globals: &Globals) -> Box<dyn Backend
         runtime.install = Install::Forbidden;
     }
     let say = Box::new(|line: &str| say(line));
-    Box::new(crate::upscale::backend::OnnxRuntime { runtime, device: recipe.run.device, precision: recipe.run.precision, say })
+    Box::new(crate::upscale::backend::OnnxRuntime { runtime, device, precision, say })
 }
 
 #[cfg(not(feature = "onnx"))]
-fn backend(_: &Recipe, _: bool, _: &Globals) -> Box<dyn Backend> {
+fn backend(_: Device, _: Precision, _: bool, _: &Globals) -> Box<dyn Backend> {
     struct Without;
     impl Backend for Without {
         fn start(&self) -> crate::Result<crate::upscale::device::Choice> {
@@ -261,13 +263,23 @@ impl<'a> Maker<'a> {
     /// # Errors
     /// What concerns the run as a whole before work.
     pub fn make(&self, batch: Batch, start: Start, listener: &dyn Listener, stop: &AtomicBool) -> crate::Result<Summary> {
-        let process = |job: Job<'_>, hooks: Hooks<'_>| pipeline::process(job, &self.engine, hooks);
+        let inspecting = Inspecting::new(listener, batch.root(), self.inspects());
+        let process = |job: Job<'_>, hooks: Hooks<'_>| inspecting.process(job, &self.engine, hooks);
         let estimate = |item: &Item, bytes: &[u8]| {
             let known = codec::header(&item.source, bytes, &self.limits).and_then(|h| Ok((self.target(&h)?, h)));
             let encoding = Encoding { format: item.format, ..self.settings.encoding.clone() };
             known.map_or(0, |(t, h)| pipeline::memory(&h, &t, &encoding, bytes.len() as u64))
         };
-        batch.run(start, &process, &estimate, listener, stop)
+        let mut summary = batch.run(start, &process, &estimate, &inspecting, stop)?;
+        summary.flagged = inspecting.flagged();
+        summary.inspected = inspecting.inspected();
+        Ok(summary)
+    }
+
+    /// Whether results are inspected: as asked, else if the network may invent.
+    fn inspects(&self) -> bool {
+        let invents = self.engine.main().is_some_and(|m| m.manifest.kind == Kind::Perceptual);
+        self.work.inspect || (invents && !self.work.no_inspect)
     }
 }
 

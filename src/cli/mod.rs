@@ -16,6 +16,7 @@ mod flags;
 pub mod grade;
 pub mod import;
 pub mod inspect;
+mod inspecting;
 mod job;
 pub mod looks;
 pub mod man;
@@ -78,12 +79,12 @@ enum Verb {
     Grade(Box<grade::Args>),
     Run(Box<run::Args>),
     Plan(plan::Args),
+    Inspect(inspect::Args),
     Watch(Box<watch::Args>),
     Recipe(recipe::Args),
     Review(review::Args),
     Apply(apply::Args),
     Compare(compare::Args),
-    Inspect(inspect::Args),
     Looks(looks::Args),
     Meta(meta::Args),
     Models(models::Args),
@@ -102,12 +103,12 @@ impl Verb {
             Self::Grade(args) => grade::run(*args, globals),
             Self::Run(args) => run::run(*args, globals),
             Self::Plan(args) => plan::run(args, globals),
+            Self::Inspect(args) => inspect::run(&args, globals),
             Self::Watch(args) => watch::run(*args, globals),
             Self::Recipe(args) => recipe::run(args, globals),
             Self::Review(args) => review::run(args, globals),
             Self::Apply(args) => apply::run(args, globals),
             Self::Compare(args) => compare::run(args, globals),
-            Self::Inspect(args) => inspect::run(&args, globals),
             Self::Looks(args) => looks::run(args, globals),
             Self::Meta(args) => meta::run(args, globals),
             Self::Models(args) => models::run(args, globals),
@@ -245,6 +246,11 @@ pub fn out(line: impl fmt::Display) -> io::Result<()> {
 /// Writes one line for a person to standard error. A closed standard error is no reason to stop working.
 pub fn say(line: impl fmt::Display) {
     let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Whether there is such a verb in this build, for messages that name one.
+pub fn has_verb(name: &str) -> bool {
+    <Cli as clap::CommandFactory>::command().find_subcommand(name).is_some()
 }
 
 /// The command as it was typed, quoted for a shell.

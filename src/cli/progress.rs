@@ -161,6 +161,7 @@ impl Listener for Progress {
                 self.file(s, f);
                 self.draw(s);
             }
+            Event::Report(_) => {}
             Event::End(_) => {
                 if let Some(bar) = &s.bar {
                     bar.finish_and_clear();
@@ -230,6 +231,10 @@ pub fn closing(s: &Summary, root: &std::path::Path, command: &str) -> String {
     if s.done > 0 && s.seconds > 0.0 {
         let mp = s.pixels as f64 / 1e6;
         let _ = write!(text, ": {mp:.1} MPix made, {} in {}, {:.2} MPix/s", bytes(s.bytes), root.display(), mp / s.seconds);
+    }
+    if s.flagged > 0 {
+        let _ =
+            write!(text, "\n  {} of {} inspected are flagged: lastmile review {}", s.flagged, s.inspected, super::quoted(root.as_os_str()));
     }
     if s.c2pa > 0 {
         let _ = write!(text, "\n  Content Credentials of {} were lost from the results; each manifest is in *.source.c2pa", files(s.c2pa));

@@ -64,6 +64,12 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
     let mut review = Review::open(&args.dir, &options)?;
     let dir = quoted(args.dir.as_os_str());
     review.next = format!("lastmile apply {dir}");
+    if !review.inspected() {
+        review.notice = match super::has_verb("inspect") {
+            true => format!("Nothing was inspected, so nothing is ranked. `lastmile inspect {dir}` finds what deserves a look first."),
+            false => "Nothing was inspected, so the order is that of the names.".into(),
+        };
+    }
     if let Some(to) = args.export {
         let n = review.pictures.len();
         let every = (n / 10).max(1);

@@ -174,6 +174,9 @@ impl Told {
 
 impl Listener for Told {
     fn event(&self, event: &Event) {
+        if let Event::Report(_) = event {
+            return self.write(event);
+        }
         let Event::File(file) = event else { return };
         let FileEvent { input, output, width, height, status, .. } = &**file;
         self.write(event);

@@ -81,6 +81,16 @@ impl Format {
         path.extension().and_then(|e| e.to_str()).is_some_and(|e| FOREIGN.contains(&e.to_ascii_lowercase().as_str()))
     }
 
+    /// The quality that lossy files have unless told; 0 for formats without one.
+    pub fn default_quality(self) -> u8 {
+        match self {
+            Self::Jpeg => 95,
+            Self::WebP => 92,
+            Self::Avif => 85,
+            _ => 0,
+        }
+    }
+
     /// The format that a picture of this one is written in when none is asked for: its own, or PNG if it cannot be written.
     pub fn kept(self) -> Self {
         if self.writes() { self } else { Self::Png }

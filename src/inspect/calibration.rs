@@ -12,6 +12,9 @@ use sha2::{Digest, Sha256};
 
 use super::report::{Situation, Tier};
 
+/// Pixels of the clean pictures that the tables were fitted on.
+pub const PIXELS: usize = 384 * 384;
+
 const FILE: &str = include_str!("calibration.json");
 
 /// The tables that ship.

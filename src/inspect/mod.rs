@@ -12,13 +12,17 @@ pub mod checkerboard;
 pub mod clipping;
 pub mod colour_shift;
 pub mod fold;
+pub mod gan;
 pub mod hallucination;
+pub mod halo;
 pub mod log;
 pub mod micro_noise;
 pub mod pixel_blob;
 pub mod plane;
 pub mod plastic;
+pub mod print;
 pub mod regions;
+pub mod repetition;
 pub mod report;
 pub mod residual;
 pub mod scene;
@@ -51,6 +55,8 @@ pub struct Detector {
 pub const DETECTORS: &[Detector] = &[
     Detector { name: "hallucination", weight: 3.0, measure: hallucination::measure },
     Detector { name: "micro_noise", weight: 2.0, measure: micro_noise::measure },
+    Detector { name: "halo", weight: 1.0, measure: halo::measure },
+    Detector { name: "repetition", weight: 1.0, measure: repetition::measure },
     Detector { name: "plastic", weight: 1.0, measure: plastic::measure },
     Detector { name: "checkerboard", weight: 1.0, measure: checkerboard::measure },
     Detector { name: "seam", weight: 2.0, measure: seam::measure },
@@ -59,6 +65,7 @@ pub const DETECTORS: &[Detector] = &[
     Detector { name: "pixel_blob", weight: 2.0, measure: pixel_blob::measure },
     Detector { name: "colour_shift", weight: 1.0, measure: colour_shift::measure },
     Detector { name: "clipping", weight: 1.0, measure: clipping::measure },
+    Detector { name: "gan", weight: 1.0, measure: gan::measure },
     Detector { name: "blur", weight: 1.0, measure: blur::measure },
 ];
 
@@ -102,6 +109,8 @@ pub struct About {
     pub tier: Tier,
     pub situation: Situation,
     pub notes: Vec<String>,
+    /// Pixels per inch that the picture's file states.
+    pub dpi: Option<f64>,
 }
 
 /// A report and the calibrated maps behind it.
@@ -129,6 +138,9 @@ pub fn inspect_with(scene: &Scene, about: &About, tables: &Calibration) -> Inspe
     let (mut not_applicable, mut notes) = (Vec::new(), about.notes.clone());
     let (mut heat, mut found) = (Vec::new(), Vec::new());
     let outcomes = measure(scene);
+    // A larger picture has more places to look odd by chance. Places near each other are alike, so their number counts with
+    // its square root (an assumption; the tables' pictures are all of one size).
+    let larger = ((width * height) as f64 / calibration::PIXELS as f64).sqrt().max(1.0);
     let applies = |o: &Outcome| matches!(o, Outcome::Measured(_));
     let weights: f64 = outcomes.iter().filter(|(_, o)| applies(o)).map(|(d, _)| d.weight).sum();
     for (detector, outcome) in outcomes {
@@ -142,7 +154,7 @@ pub fn inspect_with(scene: &Scene, about: &About, tables: &Calibration) -> Inspe
                 continue;
             }
         };
-        let h = |raw: f32| tables.score(name, about.situation, f64::from(raw));
+        let h = |raw: f32| tables.score(name, about.situation, f64::from(raw)).powf(larger);
         let score = h(measured.score);
         let threshold = tables.threshold(about.tier, detector.weight / weights);
         detectors.insert(name.into(), round(score));
@@ -154,6 +166,7 @@ pub fn inspect_with(scene: &Scene, about: &About, tables: &Calibration) -> Inspe
         }
         heat.push((name, map));
     }
+    notes.push(print::preflight(scene, about.dpi));
     let (findings, more) = regions::settle(found, (width, height));
     if more > 0 {
         notes.push(format!("and {more} smaller {}", if more == 1 { "finding" } else { "findings" }));

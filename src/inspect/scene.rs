@@ -143,6 +143,13 @@ impl Scene {
         Self { result, scale: 1.0, ..Self::default() }
     }
 
+    /// Whether places of a result match places of a source: both have about one aspect ratio.
+    pub fn matches(result: &Picture, source: &Picture) -> bool {
+        let (sx, sy) = (result.width as f32 / source.width as f32, result.height as f32 / source.height as f32);
+        let slack = ASPECT.max(1.5 / source.width.min(source.height) as f32);
+        (sx / sy - 1.0).abs() <= slack
+    }
+
     /// A result and its source; a source that is larger is reduced to the result's size.
     ///
     /// # Errors
@@ -150,8 +157,7 @@ impl Scene {
     pub fn new(result: Picture, source: Picture) -> Result<Self> {
         let (w, h) = (result.width, result.height);
         let (sx, sy) = (w as f32 / source.width as f32, h as f32 / source.height as f32);
-        let slack = ASPECT.max(1.5 / source.width.min(source.height) as f32);
-        if (sx / sy - 1.0).abs() > slack {
+        if !Self::matches(&result, &source) {
             return Err(crate::Error::usage(
                 format!("{w}x{h} px"),
                 format!("its source has {}x{} px, another shape: it was cut, so places cannot be compared", source.width, source.height),

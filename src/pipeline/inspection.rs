@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use super::{RINGING, ROWS, display_encode};
+use super::{Observer, Plan, RINGING, ROWS, display_encode};
 use crate::alpha::bleed_alpha;
 use crate::band::{Band, Stage};
 use crate::codec::{self, Limits};
 use crate::error::{Error, Result};
 use crate::flow::Chain;
 use crate::image::Image;
-use crate::inspect::{About, Inspection, Picture, Scene, Situation, Tier, inspect};
+use crate::inspect::{About, Inspection, Joins, Picture, Scene, Situation, Tier, inspect};
 use crate::resample::{Filter, Light, Resize, Scaler};
 use crate::upscale::engine::Engine;
 use crate::upscale::pass::Pass;
@@ -40,6 +40,7 @@ pub const RESAMPLED: &str = "lanczos3";
 pub fn inspect_file(subject: Subject<'_>, engine: &Engine, tier: Tier, limits: &Limits, stop: &AtomicBool) -> Result<Inspection> {
     let result = open(subject.input, limits)?;
     let mut about = About { input: subject.input.display().to_string(), tier, ..About::default() };
+    about.dpi = result.metadata.dpi.map(|d| d.0);
     let Some(path) = subject.source else {
         about.notes.push("no source: only what shows in the picture itself was looked for".into());
         return Ok(inspect(&Scene::alone(Picture::of(&result)), &about));
@@ -49,21 +50,107 @@ pub fn inspect_file(subject: Subject<'_>, engine: &Engine, tier: Tier, limits: &
     if source.metadata.icc != result.metadata.icc {
         about.notes.push("result and source have different colour profiles: colours were compared as they are stored".into());
     }
-    let scene = Scene::new(Picture::of(&result), Picture::of(&source));
-    let mut scene = match scene {
-        Ok(scene) => scene,
-        Err(e) => {
-            about.notes.push(format!("compared with nothing: {}", e.to_string().lines().next().unwrap_or_default()));
-            return Ok(inspect(&Scene::alone(Picture::of(&result)), &about));
-        }
-    };
-    let size = (result.width, result.height);
+    let (picture, source) = (Picture::of(&result), Picture::of(&source));
     drop(result);
+    let size = (picture.width, picture.height);
+    if !Scene::matches(&picture, &source) {
+        let (w, h) = (source.width, source.height);
+        about.notes.push(format!("compared with nothing: its source has {w}x{h} px, another shape, so places do not match"));
+        return Ok(inspect(&Scene::alone(picture), &about));
+    }
+    let mut scene = Scene::new(picture, source.clone())?;
     about.situation = Situation::Source;
-    let faithful = faithful(engine, &Picture::of(&source), size, stop)?;
+    let faithful = faithful(engine, &source, size, stop)?;
     about.faithful_model = Some(faithful.model);
     scene.faithful = Some(faithful.picture);
     Ok(inspect(&scene, &about))
+}
+
+/// The most pixels that are inspected while they are made: the planes of a whole result are held until it is finished.
+const AT_MOST: usize = 100_000_000;
+
+/// Watches a picture being made, and inspects it with everything that is known then: source, tile joins, networks.
+#[derive(Debug, Default)]
+pub struct Watch {
+    source: Picture,
+    result: Picture,
+    plan: Plan,
+    /// Pixels seen, also of a result that is too large to be kept.
+    pixels: usize,
+}
+
+impl Observer for Watch {
+    fn begin(&mut self, source: &Image, plan: &Plan) -> Result<()> {
+        self.source = Picture::of(source);
+        self.plan = plan.clone();
+        Ok(())
+    }
+
+    fn band(&mut self, band: &Band) -> Result<()> {
+        self.pixels += band.width * band.rows;
+        if self.pixels > AT_MOST {
+            self.result = Picture::default();
+        } else {
+            if self.result.width == 0 {
+                self.result = Picture::new(band.width);
+            }
+            self.result.push(band);
+        }
+        Ok(())
+    }
+}
+
+impl Watch {
+    /// Inspects what was seen; none if nothing was made (a source that was copied), or too much for memory.
+    ///
+    /// # Errors
+    /// As [`super::process`], from making the faithful enlargement.
+    pub fn inspect(self, input: &Path, engine: &Engine, tier: Tier, stop: &AtomicBool) -> Result<Option<Inspection>> {
+        let Self { source, result, plan, .. } = self;
+        if result.height == 0 {
+            return Ok(None);
+        }
+        let model = (!plan.passes.is_empty()).then(|| plan.passes.iter().map(|p| p.model.as_str()).collect::<Vec<_>>().join("+"));
+        let mut about = About { source: Some(input.display().to_string()), model, tier, situation: Situation::Own, ..About::default() };
+        let size = (result.width, result.height);
+        let shape = (size.0 as f64 / source.width as f64) / (size.1 as f64 / source.height as f64);
+        let joins = joins(&plan, size);
+        // Cut to fill a box: places no longer match.
+        if !Scene::matches(&result, &source) {
+            about.notes.push(format!("compared with nothing: it was cut to another shape ({shape:.2} of the source's)"));
+            about.situation = Situation::Alone;
+            return Ok(Some(inspect(&Scene::alone(result), &about)));
+        }
+        let mut scene = Scene::new(result, source.clone())?;
+        scene.joins = Some(joins);
+        let factor = size.0 as f64 / source.width as f64;
+        let faithful_passes = if factor > 1.0 { engine.faithful_passes(factor) } else { Vec::new() };
+        let same = |&i: &usize| plan.passes.iter().any(|p| p.sha256 == engine.model(i).sha256);
+        if faithful_passes.iter().any(same) {
+            about.notes.push("made by the network it would be compared with: judged against the source alone".into());
+        } else if !faithful_passes.is_empty() {
+            let faithful = faithful(engine, &source, size, stop)?;
+            about.faithful_model = Some(faithful.model);
+            scene.faithful = Some(faithful.picture);
+        }
+        Ok(Some(inspect(&scene, &about)))
+    }
+}
+
+/// Where the passes of a plan joined their tiles, in output pixels.
+fn joins(plan: &Plan, (width, height): (usize, usize)) -> Joins {
+    let mut joins = Joins::default();
+    for pass in &plan.passes {
+        // Tiles share a picture evenly.
+        let at = |n: u32, of: usize| (1..n as usize).map(move |i| i * of / n as usize);
+        joins.x.extend(at(pass.grid[0], width));
+        joins.y.extend(at(pass.grid[1], height));
+    }
+    for axis in [&mut joins.x, &mut joins.y] {
+        axis.sort_unstable();
+        axis.dedup();
+    }
+    joins
 }
 
 /// Decodes a file as networks see it: upright, display-encoded, colour under clear pixels.
@@ -114,4 +201,18 @@ pub fn faithful(engine: &Engine, source: &Picture, size: (usize, usize), stop: &
     chain.finish(&mut keep)?;
     let model = if ids.is_empty() { RESAMPLED.to_owned() } else { ids.join("+") };
     Ok(Faithful { picture, model })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upscale::engine::PassRecord;
+
+    #[test]
+    fn joins_of_all_passes_lie_where_tiles_meet() {
+        let pass = |grid| PassRecord { grid, ..PassRecord::default() };
+        let plan = Plan { passes: vec![pass([2, 1]), pass([4, 3])], ..Plan::default() };
+        let j = joins(&plan, (400, 300));
+        assert_eq!((j.x, j.y), (vec![100, 200, 300], vec![100, 200]));
+    }
 }

@@ -86,7 +86,11 @@ fn numbers<const N: usize>(at: &At<'_>, n: usize, text: &str) -> Result<[f32; N]
         }
         count += 1;
     }
-    if count == N { Ok(out) } else { Err(at.line(n, format!("{count} numbers where {N} belong"), "")) }
+    if count == N {
+        Ok(out)
+    } else {
+        Err(at.line(n, format!("{count} numbers where {N} belong"), "export it again: lines are missing or cut"))
+    }
 }
 
 /// The beginning of what was found, safe to print.

@@ -89,6 +89,7 @@ class View {
     this.picture = picture;
     this.heat = null;
     this.turn = 0;
+    this.canvas.dataset.settled = false;
     this.go(box);
     const wanted = this.panes().flatMap((pane) => this.covering(picture, pane));
     this.tiles.keepOnly(new Set(wanted.map((p) => p.url)));

@@ -1,0 +1,170 @@
+//! Measures and calibrates the detectors: plants controlled defects in photographs, fits `src/inspect/calibration.json`, writes
+//! `benches/DETECTION.md`.
+//!
+//! ```text
+//! cargo run --release --example detection -- measure ROWS.jsonl PART FOLDER...   PART is tables, tuning or report
+//! cargo run --release --example detection -- fit ROWS.jsonl
+//! cargo run --release --example detection -- report ROWS.jsonl
+//! ```
+//! `measure` appends one line a case and goes on where it was cut short. Every base picture belongs to one part.
+
+// An example may stop where a library must not.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
+
+mod cases;
+mod hard;
+mod host;
+mod random;
+mod results;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use cases::{Case, Colour, each};
+use lastmile::inspect::plane::Plane;
+use lastmile::inspect::{Outcome, Scene, measure};
+use lastmile::resample::Filter;
+use random::Random;
+use serde::{Deserialize, Serialize};
+
+/// Side of the square cut from every photograph.
+const SIDE: usize = 384;
+/// Kinds that show without a source, measured alone, too.
+const ALONE: [&str; 7] = ["micro_noise", "checkerboard", "blocking", "banding", "pixel_blob", "clipping", "blur"];
+
+/// What was measured on one case.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Row {
+    pub part: String,
+    pub base: String,
+    pub kind: String,
+    pub variant: String,
+    pub strength: usize,
+    /// Whether there was a source.
+    pub situation: String,
+    /// Raw score by detector; none where it does not apply.
+    pub raw: BTreeMap<String, Option<f32>>,
+    /// Whether the worst cell of the kind's own detector lies on the defect, if it has a place.
+    pub points: Option<bool>,
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["measure", rows, part @ ("tables" | "tuning" | "report"), folders @ ..] if !folders.is_empty() => {
+            run(Path::new(rows), part, folders)
+        }
+        ["fit", rows] => results::fit(&read(Path::new(rows))),
+        ["report", rows] => results::report(&read(Path::new(rows)), &std::env::var("FAITHFUL").unwrap_or_default()),
+        _ => {
+            eprintln!("measure ROWS.jsonl tables|tuning|report FOLDER..., fit ROWS.jsonl, or report ROWS.jsonl");
+            std::process::exit(2);
+        }
+    }
+}
+
+fn read(path: &Path) -> Vec<Row> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect()
+}
+
+/// Files of the folders, in order of name.
+fn files(folders: &[&str]) -> Vec<PathBuf> {
+    let mut out: Vec<PathBuf> =
+        folders.iter().flat_map(|f| std::fs::read_dir(f).unwrap_or_else(|e| panic!("{f}: {e}"))).map(|e| e.unwrap().path()).collect();
+    out.retain(|p| p.extension().is_some_and(|e| e == "png" || e == "jpg"));
+    out.sort();
+    out
+}
+
+/// A square of a photograph, reduced first so that it is sharp at its pixels; none if it is too small.
+fn base(path: &Path) -> Option<Colour> {
+    let photo = host::open(path)?;
+    let short = photo[0].width.min(photo[0].height);
+    let jpeg = path.extension().is_some_and(|e| e == "jpg");
+    let by = if jpeg { (short as f32 / SIDE as f32).clamp(1.25, 2.0) } else { 1.0 };
+    let (w, h) = ((photo[0].width as f32 / by) as usize, (photo[0].height as f32 / by) as usize);
+    if w < SIDE || h < SIDE {
+        return None;
+    }
+    let photo = if by > 1.0 { each(&photo, |p| p.resize(w, h, Filter::Box).unwrap()) } else { photo };
+    let mut r = Random::new(&path.file_name().unwrap().to_string_lossy(), 7);
+    let (x0, y0) = (r.below(0, w - SIDE + 1), r.below(0, h - SIDE + 1));
+    Some(each(&photo, |p| cases::filled(SIDE, SIDE, |x, y| p.data[(y0 + y as usize) * w + x0 + x as usize])))
+}
+
+fn run(rows: &Path, part: &str, folders: &[&str]) {
+    let done: std::collections::HashSet<String> = read(rows).into_iter().map(|r| r.base).collect();
+    let mut out = std::fs::OpenOptions::new().create(true).append(true).open(rows).unwrap();
+    let mut faithful = host::Faithful::new();
+    eprintln!("compared with {}", faithful.name());
+    // Of a folder given to two parts, tables take the even pictures and tuning the odd ones; the report takes all.
+    let mine = |i: usize| part == "report" || (i % 2 == 0) == (part == "tables");
+    let paths: Vec<PathBuf> = files(folders).into_iter().enumerate().filter(|(i, _)| mine(*i)).map(|(_, p)| p).collect();
+    let limit: usize = std::env::var("BASES").ok().and_then(|v| v.parse().ok()).unwrap_or(usize::MAX);
+    let mut foreign: Option<Colour> = None;
+    let mut used = 0;
+    for path in paths {
+        let Some(photo) = base(&path) else { continue };
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let other = foreign.replace(photo.clone()).unwrap_or_else(|| each(&photo, |p| p.transposed()));
+        used += 1;
+        if used > limit {
+            break;
+        }
+        if done.contains(&name) {
+            continue;
+        }
+        let mut enlarge = |p: &lastmile::inspect::Picture| faithful.run(p);
+        let (hard, defects) = if part == "tables" { (6, false) } else { (4, true) };
+        let mut lines = String::new();
+        for case in cases::of_base(&name, &photo, &other, hard, defects, &mut enlarge) {
+            for row in rows_of(&case, part, &name, &mut faithful) {
+                lines += &(serde_json::to_string(&row).unwrap() + "\n");
+            }
+        }
+        out.write_all(lines.as_bytes()).unwrap();
+        eprintln!("{used} {name}");
+    }
+}
+
+fn rows_of(case: &Case, part: &str, base: &str, faithful: &mut host::Faithful) -> Vec<Row> {
+    let mut scene = Scene::new(case.result.clone(), case.source.clone()).unwrap();
+    // A faithful enlargement compared with itself says nothing: the program leaves it out as well.
+    if case.variant != "faithful" {
+        scene.faithful = Some(faithful.run(&case.source));
+    }
+    let mut rows = vec![row(&scene, case, part, base, "source")];
+    if case.kind == "clean" || ALONE.contains(&case.kind) {
+        rows.push(row(&Scene::alone(case.result.clone()), case, part, base, "alone"));
+    }
+    rows
+}
+
+fn row(scene: &Scene, case: &Case, part: &str, base: &str, situation: &str) -> Row {
+    let (mut raw, mut points) = (BTreeMap::new(), None);
+    for (detector, outcome) in measure(scene) {
+        let score = match outcome {
+            Outcome::NotApplicable(_) => None,
+            Outcome::Measured(m) => {
+                if let (true, Some(mask)) = (detector.name == case.kind, &case.mask) {
+                    points = Some(on(&m.map, mask));
+                }
+                Some(m.score)
+            }
+        };
+        raw.insert(detector.name.to_owned(), score);
+    }
+    let (kind, variant) = (case.kind.to_owned(), case.variant.to_owned());
+    Row { part: part.into(), base: base.into(), kind, variant, strength: case.strength, situation: situation.into(), raw, points }
+}
+
+/// Whether the worst cell of a map touches the mask (a cell's neighbours count: windows overlap).
+fn on(map: &Plane, mask: &Plane) -> bool {
+    let (_, x, y) = map.peak();
+    let (sx, sy) = (mask.width as f32 / map.width as f32, mask.height as f32 / map.height as f32);
+    let range = |c: usize, s: f32, n: usize| ((c as f32 * s - 8.0).max(0.0) as usize)..(((c + 1) as f32 * s + 8.0) as usize).min(n);
+    range(y, sy, mask.height).any(|yy| range(x, sx, mask.width).any(|xx| mask.data[yy * mask.width + xx] > 0.5))
+}

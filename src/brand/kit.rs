@@ -1,0 +1,448 @@
+//! Kit files (`*.brand.toml`).
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::brand::palette::{Swatch, TOLERANCE, hex};
+use crate::error::{Error, Result};
+use crate::grade::Look;
+use crate::grade::matching::Statistics;
+use crate::grade::param::nearest;
+
+/// What the name of a kit file ends with.
+pub const EXTENSION: &str = ".brand.toml";
+
+/// A brand.
+#[derive(Debug, Clone)]
+pub struct Kit {
+    /// The file, for messages.
+    pub file: PathBuf,
+    pub name: String,
+    /// Applied after the match.
+    pub look: Option<Look>,
+    /// How much of match and look is applied at most, 0..=1.
+    pub strength: f32,
+    /// Pictures that show the look; paths from where the program runs.
+    pub references: Vec<PathBuf>,
+    pub group_by: GroupBy,
+    pub palette: Vec<Swatch>,
+    pub protect: Protect,
+    pub logo: Option<Logo>,
+    /// At least one.
+    pub exports: Vec<Export>,
+    pub gate: Gate,
+}
+
+/// Which pictures get one transform together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GroupBy {
+    /// Those that the same generator made, by their metadata; those without go by folder.
+    Generator,
+    /// Those in the same folder.
+    Folder,
+    /// Each picture for itself.
+    Picture,
+}
+
+/// What grading must keep; its strength is reduced until it does.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Protect {
+    /// Hue of skin, in degrees in OKLab, after white balance.
+    pub skin_degrees: f32,
+    /// Colour of greys: CIEDE2000 without lightness, after white balance.
+    pub neutral_de: f64,
+}
+
+impl Default for Protect {
+    fn default() -> Self {
+        Self { skin_degrees: 4.0, neutral_de: 1.5 }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Corner {
+    TopLeft,
+    TopRight,
+    BottomLeft,
+    BottomRight,
+}
+
+/// A logo and its rules.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Logo {
+    pub file: PathBuf,
+    /// The variant for light backgrounds, if `file` is the one for dark ones, or the other way round: the one with more
+    /// contrast to what lies under it is taken.
+    pub variant: Option<PathBuf>,
+    pub corner: Corner,
+    /// Share of the picture's shorter side that the logo's width takes, 0..1.
+    pub width: f64,
+    /// Smaller than this it is not put on.
+    pub min_px: usize,
+    /// Distance from the edges, as a share of the logo's height.
+    pub clear: f64,
+}
+
+/// A file to make of each picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Export {
+    /// The folder below the output folder; empty for its top.
+    pub name: String,
+    /// Pixels of the longer side at most; `None` keeps the size.
+    pub long_edge: Option<usize>,
+    /// A rectangle to fill, cut around `focus`.
+    pub cover: Option<(usize, usize)>,
+    /// Place that a cut keeps in its middle as far as it can, 0..1 from the left and the top.
+    pub focus: [f64; 2],
+    /// `None` keeps the source's.
+    pub format: Option<crate::codec::Format>,
+    /// 1..=100.
+    pub quality: Option<u8>,
+}
+
+/// Files that do not reach this are held.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gate {
+    /// Least score, 0..100.
+    pub score: Option<f64>,
+    /// Most kilobytes (1000 bytes) of a file.
+    pub max_kb: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    name: String,
+    look: Option<Spanned<String>>,
+    strength: Option<Spanned<f32>>,
+    #[serde(default)]
+    references: Vec<Spanned<String>>,
+    #[serde(default = "by_folder")]
+    group_by: GroupBy,
+    #[serde(default)]
+    palette: Vec<FileSwatch>,
+    #[serde(default)]
+    protect: Protect,
+    logo: Option<FileLogo>,
+    #[serde(default)]
+    export: Vec<FileExport>,
+    #[serde(default)]
+    gate: Gate,
+}
+
+fn by_folder() -> GroupBy {
+    GroupBy::Folder
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileSwatch {
+    name: Option<String>,
+    colour: Spanned<String>,
+    tolerance: Option<Spanned<f64>>,
+    #[serde(default)]
+    protected: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileLogo {
+    file: Spanned<String>,
+    variant: Option<Spanned<String>>,
+    corner: Option<Corner>,
+    width: Option<Spanned<f64>>,
+    min_px: Option<usize>,
+    clear: Option<Spanned<f64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileExport {
+    name: Spanned<String>,
+    long_edge: Option<Spanned<usize>>,
+    cover: Option<Spanned<[usize; 2]>>,
+    focus: Option<Spanned<[f64; 2]>>,
+    format: Option<Spanned<String>>,
+    quality: Option<Spanned<u8>>,
+}
+
+/// A kit's text, for messages.
+struct Source<'a> {
+    file: &'a Path,
+    text: &'a str,
+}
+
+impl Source<'_> {
+    fn at(&self, span: std::ops::Range<usize>, what: impl std::fmt::Display, hint: impl std::fmt::Display) -> Error {
+        let line = self.text.bytes().take(span.start).filter(|b| *b == b'\n').count() + 1;
+        Error::usage(format_args!("{}, line {line}", self.file.display()), what, hint)
+    }
+
+    /// What serde said, with the nearest name for one that is not known.
+    fn told(&self, e: &toml::de::Error) -> Error {
+        let message = e.message();
+        let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+        let hint = match (message.starts_with("unknown"), quoted.split_first()) {
+            (true, Some((word, known))) => match nearest(word, known.iter().copied()) {
+                Some(near) => format!("`{near}`"),
+                None => format!("one of {}", known.join(", ")),
+            },
+            _ => "`lastmile brand new` writes a kit with every key".into(),
+        };
+        self.at(e.span().unwrap_or_default(), message.lines().next().unwrap_or_default(), hint)
+    }
+
+    fn within<T: PartialOrd + Copy + std::fmt::Display>(&self, key: &str, v: &Spanned<T>, low: T, high: T) -> Result<T> {
+        let value = *v.get_ref();
+        if (low..=high).contains(&value) {
+            return Ok(value);
+        }
+        Err(self.at(v.span(), format!("`{key}` is {value}"), format!("{low} to {high}")))
+    }
+
+    fn file(&self, key: &str, v: &Spanned<String>) -> Result<PathBuf> {
+        let path = self.file.parent().unwrap_or(Path::new("")).join(v.get_ref());
+        if path.is_file() {
+            return Ok(path);
+        }
+        Err(self.at(v.span(), format!("`{key}`: there is no file {}", path.display()), "a path relative to the kit"))
+    }
+}
+
+impl Kit {
+    /// Reads a kit; every file it names is there afterwards.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be read; [`Error::Usage`] with file, line and key for whatever is wrong in it.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+        Self::parse(path, &text)
+    }
+
+    /// Reads the text of a kit that lies at `file`.
+    ///
+    /// # Errors
+    /// As [`Kit::read`].
+    pub fn parse(file: &Path, text: &str) -> Result<Self> {
+        let source = Source { file, text };
+        let raw: File = toml::from_str(text).map_err(|e| source.told(&e))?;
+        let folder = file.parent().unwrap_or(Path::new(""));
+        let look = raw.look.as_ref().map(|l| {
+            let beside = folder.join(l.get_ref());
+            let found = if beside.is_file() { Look::read(&beside) } else { Look::find(l.get_ref()) };
+            found.map_err(|e| source.at(l.span(), format!("`look`: {e}"), ""))
+        });
+        let palette = raw.palette.iter().map(|s| {
+            let code = s.colour.get_ref();
+            let rgb = hex(code).ok_or_else(|| source.at(s.colour.span(), format!("`colour`: \"{code}\" is no colour"), "\"#d0103a\""))?;
+            let tolerance = s.tolerance.as_ref().map(|t| source.within("tolerance", t, 0.5, 50.0)).transpose()?.unwrap_or(TOLERANCE);
+            Ok(Swatch { name: s.name.clone().unwrap_or_else(|| code.clone()), rgb, tolerance, protected: s.protected })
+        });
+        let mut exports = raw.export.iter().map(|e| export(&source, e)).collect::<Result<Vec<_>>>()?;
+        for (i, e) in raw.export.iter().enumerate() {
+            if raw.export[..i].iter().any(|o| o.name.get_ref().eq_ignore_ascii_case(e.name.get_ref())) {
+                return Err(source.at(e.name.span(), format!("`name`: a second export called \"{}\"", e.name.get_ref()), "another name"));
+            }
+        }
+        if exports.is_empty() {
+            exports.push(Export { name: String::new(), long_edge: None, cover: None, focus: [0.5; 2], format: None, quality: None });
+        }
+        Ok(Self {
+            file: file.to_path_buf(),
+            name: raw.name.clone(),
+            look: look.transpose()?,
+            strength: raw.strength.as_ref().map(|s| source.within("strength", s, 0.0, 1.0)).transpose()?.unwrap_or(1.0),
+            references: raw.references.iter().map(|r| source.file("references", r)).collect::<Result<_>>()?,
+            group_by: raw.group_by,
+            palette: palette.collect::<Result<_>>()?,
+            protect: raw.protect,
+            logo: raw.logo.as_ref().map(|l| logo(&source, l)).transpose()?,
+            exports,
+            gate: raw.gate,
+        })
+    }
+
+    /// The statistics of all reference pictures together; `None` without any.
+    ///
+    /// # Errors
+    /// What is wrong with a picture.
+    pub fn reference(&self) -> Result<Option<Statistics>> {
+        let mut all: Option<Statistics> = None;
+        for path in &self.references {
+            let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+            let one = Statistics::of(&crate::codec::decode(path, &bytes, &crate::codec::Limits::default())?)?;
+            match &mut all {
+                None => all = Some(one),
+                Some(all) => all.merge(&one),
+            }
+        }
+        Ok(all)
+    }
+}
+
+fn logo(source: &Source<'_>, l: &FileLogo) -> Result<Logo> {
+    let file = |key: &str, v: &Spanned<String>| {
+        let path = source.file(key, v)?;
+        match path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase).as_deref() {
+            Some("png") => Ok(path),
+            _ => Err(source.at(
+                v.span(),
+                format!("`{key}`: {} is no PNG", path.display()),
+                "the logo as a PNG with alpha, as large as it is needed",
+            )),
+        }
+    };
+    Ok(Logo {
+        file: file("file", &l.file)?,
+        variant: l.variant.as_ref().map(|v| file("variant", v)).transpose()?,
+        corner: l.corner.unwrap_or(Corner::BottomRight),
+        width: l.width.as_ref().map(|w| source.within("width", w, 0.01, 1.0)).transpose()?.unwrap_or(0.18),
+        min_px: l.min_px.unwrap_or(48),
+        clear: l.clear.as_ref().map(|c| source.within("clear", c, 0.0, 10.0)).transpose()?.unwrap_or(0.5),
+    })
+}
+
+fn export(source: &Source<'_>, e: &FileExport) -> Result<Export> {
+    use crate::codec::Format;
+    let name = e.name.get_ref();
+    let plain = |c: char| c.is_alphanumeric() || "-_ ".contains(c);
+    if name.is_empty() || !name.chars().all(plain) || name.trim() != name || name.eq_ignore_ascii_case("_hold") {
+        return Err(source.at(e.name.span(), format!("`name`: \"{name}\" is no name for a folder"), "letters, digits, - and _"));
+    }
+    const FORMATS: [(&str, Format); 4] = [("png", Format::Png), ("jpeg", Format::Jpeg), ("webp", Format::WebP), ("tiff", Format::Tiff)];
+    let format = e.format.as_ref().map(|f| {
+        let names = || FORMATS.iter().map(|(n, _)| *n);
+        FORMATS.iter().find(|(n, _)| n == f.get_ref()).map(|(_, f)| *f).ok_or_else(|| {
+            let hint = nearest(f.get_ref(), names()).map_or_else(|| names().collect::<Vec<_>>().join(", "), |n| format!("\"{n}\""));
+            source.at(f.span(), format!("`format`: \"{}\" is not written", f.get_ref()), hint)
+        })
+    });
+    if let (Some(_), Some(cover)) = (&e.long_edge, &e.cover) {
+        return Err(source.at(cover.span(), "`cover` beside `long_edge`", "one of them"));
+    }
+    let side = |key: &str, v: usize, span: std::ops::Range<usize>| match v {
+        16..=65_535 => Ok(v),
+        _ => Err(source.at(span, format!("`{key}` is {v}"), "16 to 65535 pixels")),
+    };
+    let focus = e.focus.as_ref().map(|f| match f.get_ref().iter().all(|v| (0.0..=1.0).contains(v)) {
+        true => Ok(*f.get_ref()),
+        false => Err(source.at(f.span(), "`focus` lies outside of the picture", "[0.5, 0.5] is its middle")),
+    });
+    Ok(Export {
+        name: name.clone(),
+        long_edge: e.long_edge.as_ref().map(|v| side("long_edge", *v.get_ref(), v.span())).transpose()?,
+        cover: e
+            .cover
+            .as_ref()
+            .map(|v| Ok((side("cover", v.get_ref()[0], v.span())?, side("cover", v.get_ref()[1], v.span())?)))
+            .transpose()?,
+        focus: focus.transpose()?.unwrap_or([0.5; 2]),
+        format: format.transpose()?,
+        quality: e.quality.as_ref().map(|q| source.within("quality", q, 1, 100)).transpose()?,
+    })
+}
+
+/// The text of a new kit with comments on every key.
+pub fn blank(name: &str, references: &[String], palette: &[Swatch], logo: Option<&str>) -> String {
+    let list = references.iter().map(|r| format!("{r:?}")).collect::<Vec<_>>().join(", ");
+    let mut text = format!(
+        "# A brand kit for lastmile. Paths count from this file.\n\
+         name = {name:?}\n\n\
+         # Pictures that show how everything shall look.\n\
+         references = [{list}]\n\
+         # A look on top of that: a built-in one or a file.\n\
+         # look = \"warm.toml\"\n\
+         # How much of both, 0 to 1.\n\
+         strength = 1.0\n\
+         # One transform for all pictures of a \"folder\", of a \"generator\" (by their metadata), or for each \"picture\".\n\
+         group_by = \"folder\"\n\n\
+         # Grading is weakened until it keeps these.\n\
+         [protect]\n\
+         skin_degrees = 4.0   # how far the hue of skin may turn\n\
+         neutral_de = 1.5     # how far greys may be tinted, CIEDE2000\n"
+    );
+    for s in palette {
+        text += &format!(
+            "\n[[palette]]\nname = {:?}\ncolour = \"{}\"\ntolerance = {:.1}     # CIEDE2000\nprotected = {}  # true: grading leaves it alone\n",
+            s.name,
+            s.code(),
+            s.tolerance,
+            s.protected
+        );
+    }
+    text += &match logo {
+        Some(file) => format!(
+            "\n[logo]\nfile = {file:?}\n# variant = \"logo-dark.png\"   # the one with more contrast is taken\n\
+             corner = \"bottom-right\"       # top-left, top-right, bottom-left\n\
+             width = 0.18                  # of the picture's shorter side\n\
+             min_px = 48                   # narrower than this it is left off\nclear = 0.5                   # distance from the edges, in logo heights\n"
+        ),
+        None => "\n# [logo]\n# file = \"logo.png\"\n".into(),
+    };
+    text += "\n# Files to make of each picture, each in a folder of that name; without any, one file as the source is.\n\
+             # [[export]]\n# name = \"web\"\n# long_edge = 2048\n# format = \"jpeg\"\n# quality = 88\n#\n\
+             # [[export]]\n# name = \"square\"\n# cover = [1080, 1080]\n# focus = [0.5, 0.4]\n\n\
+             # Files that miss one of these go to _hold/.\n\
+             # [gate]\n# score = 40\n# max_kb = 900\n";
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(text: &str) -> String {
+        Kit::parse(Path::new("k/acme.brand.toml"), text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn errors_name_file_line_key_and_what_was_meant() {
+        let cases = [
+            ("name = \"a\"\nstrenght = 1.0", "line 2", "strenght", "`strength`"),
+            ("name = \"a\"\nstrength = 1.5", "line 2", "`strength` is 1.5", "0 to 1"),
+            ("name = \"a\"\n[[palette]]\ncolour = \"red\"", "line 3", "\"red\" is no colour", "#d0103a"),
+            ("name = \"a\"\n[[palette]]\ncolor = \"#000000\"", "line 3", "color", "`colour`"),
+            ("name = \"a\"\n\nreferences = [\"no.png\"]", "line 3", "no.png", "relative to the kit"),
+            ("name = \"a\"\ngroup_by = \"foldr\"", "line 2", "foldr", "`folder`"),
+            ("name = \"a\"\n[[export]]\nname = \"a/b\"", "line 3", "a/b", "letters"),
+            ("name = \"a\"\n[[export]]\nname = \"a\"\nformat = \"jpg\"", "line 4", "jpg", "jpeg"),
+            ("name = \"a\"\n[[export]]\nname = \"a\"\n[[export]]\nname = \"A\"", "line 5", "a second export", "another name"),
+            ("name = \"a\"\n[[export]]\nname = \"a\"\nfocus = [2.0, 0.0]", "line 4", "`focus`", "middle"),
+            ("name = \"a\"\nlook = \"no such look\"", "line 2", "no such look", ""),
+            ("name = \"a\"\n[gate]\nscor = 4", "line 3", "scor", "`score`"),
+            ("name = 3", "line 1", "", "brand new"),
+        ];
+        for (text, line, what, hint) in cases {
+            let said = said(text);
+            assert!(said.starts_with("k/acme.brand.toml, line "), "{said}");
+            for part in [line, what, hint] {
+                assert!(said.contains(part), "{part:?} in {said}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_new_kit_reads_back() {
+        let red = Swatch::parse("red=#d0103a").unwrap();
+        let text = blank("Acme \"&\" Co", &[], &[red.clone()], None);
+        let kit = Kit::parse(Path::new("acme.brand.toml"), &text).unwrap();
+        assert_eq!((kit.name.as_str(), kit.palette.as_slice(), kit.strength), ("Acme \"&\" Co", [red].as_slice(), 1.0));
+        assert_eq!((kit.protect, kit.gate, kit.exports.len()), (Protect::default(), Gate::default(), 1));
+        assert!(kit.reference().unwrap().is_none());
+        // Every key that is only a comment is one that may stand there.
+        let uncommented: String = text
+            .lines()
+            .map(|l| l.strip_prefix("# ").filter(|k| k.starts_with('[') || k.contains(" = ")).unwrap_or(l))
+            .filter(|l| !l.starts_with("look") && !l.starts_with("file") && !l.starts_with("[logo]"))
+            .map(|l| format!("{l}\n"))
+            .collect();
+        let kit = Kit::parse(Path::new("acme.brand.toml"), &uncommented).unwrap();
+        assert_eq!((kit.exports.len(), kit.gate.max_kb), (2, Some(900)));
+    }
+}

@@ -1,0 +1,71 @@
+//! What a print would show: its resolution, that of the source alone, and how much of the finest detail was made up.
+
+use super::Scene;
+use super::scene::AREA;
+use crate::resample::Filter;
+
+/// Pixels per inch where a file says nothing.
+pub const USUAL_DPI: f64 = 300.0;
+
+/// One sentence for the report.
+pub fn preflight(scene: &Scene, dpi: Option<f64>) -> String {
+    let at = dpi.unwrap_or(USUAL_DPI);
+    let inches = |px: usize| px as f64 / at;
+    let (w, h) = (scene.result.width, scene.result.height);
+    let size = format!("print: {:.1} x {:.1} in at {at:.0} dpi", inches(w), inches(h));
+    if scene.source.is_none() || scene.scale < 1.05 {
+        return size;
+    }
+    let own = at / f64::from(scene.scale);
+    match synthesised(scene) {
+        Some(share) => {
+            format!("{size}, of which the source gives {own:.0} dpi; {:.0} % of the fine detail was made by enlarging", share * 100.0)
+        }
+        None => format!("{size}, of which the source gives {own:.0} dpi"),
+    }
+}
+
+/// The share (0..1) of the energy finer than two source pixels that is gone when the result is reduced to the source's size;
+/// none without a source or without detail.
+pub fn synthesised(scene: &Scene) -> Option<f32> {
+    let source = scene.source.as_ref()?;
+    let y = scene.luma();
+    let kept = y.resize(source.width, source.height, AREA).ok()?.resize(y.width, y.height, Filter::CatmullRom).ok()?;
+    let lost = y.zip(&kept, |a, b| (a - b) * (a - b));
+    let all = y.zip(&y.blur(2.0 * scene.scale), |a, b| (a - b) * (a - b));
+    let (lost, all) = (lost.data.iter().sum::<f32>(), all.data.iter().sum::<f32>());
+    let pixels = y.data.len() as f32;
+    (all / pixels > (0.5f32 / 255.0).powi(2)).then(|| (lost / all).clamp(0.0, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inspect::tests::picture;
+    use crate::inspect::{Picture, plane::Plane};
+
+    #[test]
+    fn detail_beyond_the_source_counts_as_made() {
+        let smooth = picture(400, 320);
+        let source = smooth.resize(100, 80, AREA).unwrap();
+        let honest = source.resize(400, 320, Filter::CatmullRom).unwrap();
+        let add = |p: &Plane| {
+            let mut p = p.clone();
+            p.data.iter_mut().enumerate().for_each(|(i, v)| *v += if (i % 400 + i / 400) % 2 == 0 { 0.04 } else { -0.04 });
+            p
+        };
+        let busy = Picture::from_planes(std::array::from_fn(|c| add(honest.channel(c))));
+        let share = |p: Picture| synthesised(&Scene::new(p, source.clone()).unwrap()).unwrap();
+        let (honest, busy) = (share(honest), share(busy));
+        assert!(honest < 0.2 && busy > 0.7, "{honest} {busy}");
+    }
+
+    #[test]
+    fn the_sentence_gives_inches_and_the_source_s_resolution() {
+        let result = picture(600, 300);
+        let source = result.resize(150, 75, AREA).unwrap();
+        let said = preflight(&Scene::new(result.clone(), source).unwrap(), Some(200.0));
+        assert!(said.starts_with("print: 3.0 x 1.5 in at 200 dpi, of which the source gives 50 dpi; "), "{said}");
+        assert_eq!(preflight(&Scene::alone(result), None), "print: 2.0 x 1.0 in at 300 dpi");
+    }
+}
