@@ -232,6 +232,9 @@ struct Av1 {
 impl Av1 {
     fn decode(path: &Path, item: &Item, width: usize, height: usize) -> Result<Self> {
         let broken = |e: &dyn std::fmt::Display| Error::input(path, format!("its AV1 picture data is damaged ({e})"), AGAIN);
+        if item.data.is_empty() {
+            return Err(broken(&"there is none"));
+        }
         let mut settings = Settings::new();
         settings.set_n_threads(1);
         settings.set_max_frame_delay(1);
