@@ -7,6 +7,7 @@
 pub mod apply;
 #[cfg(feature = "onnx")]
 pub mod bench;
+pub mod brand;
 pub mod compare;
 pub mod completions;
 #[cfg(feature = "onnx")]
@@ -77,6 +78,7 @@ enum Verb {
     Upscale(Box<upscale::Args>),
     Grade(Box<grade::Args>),
     Run(Box<run::Args>),
+    Brand(Box<brand::Args>),
     Plan(plan::Args),
     Watch(Box<watch::Args>),
     Recipe(recipe::Args),
@@ -101,6 +103,7 @@ impl Verb {
             Self::Upscale(args) => upscale::run(*args, globals),
             Self::Grade(args) => grade::run(*args, globals),
             Self::Run(args) => run::run(*args, globals),
+            Self::Brand(args) => brand::run(*args, globals),
             Self::Plan(args) => plan::run(args, globals),
             Self::Watch(args) => watch::run(*args, globals),
             Self::Recipe(args) => recipe::run(args, globals),
