@@ -7,7 +7,6 @@
 pub mod apply;
 #[cfg(feature = "onnx")]
 pub mod bench;
-pub mod brand;
 pub mod compare;
 pub mod completions;
 #[cfg(feature = "onnx")]
@@ -78,7 +77,6 @@ enum Verb {
     Upscale(Box<upscale::Args>),
     Grade(Box<grade::Args>),
     Run(Box<run::Args>),
-    Brand(Box<brand::Args>),
     Plan(plan::Args),
     Watch(Box<watch::Args>),
     Recipe(recipe::Args),
@@ -103,7 +101,6 @@ impl Verb {
             Self::Upscale(args) => upscale::run(*args, globals),
             Self::Grade(args) => grade::run(*args, globals),
             Self::Run(args) => run::run(*args, globals),
-            Self::Brand(args) => brand::run(*args, globals),
             Self::Plan(args) => plan::run(args, globals),
             Self::Watch(args) => watch::run(*args, globals),
             Self::Recipe(args) => recipe::run(args, globals),
