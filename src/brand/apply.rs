@@ -337,7 +337,8 @@ fn broken(
     const MOST: f64 = 0.95;
     let lab = |c: [f32; 3]| srgb_to_lab(c.map(f64::from), White::D65);
     let guarded: Vec<(&Swatch, [f64; 3])> = palette.iter().filter(|s| s.protected).map(|s| (s, s.lab())).collect();
-    let (mut skin, mut brand): (Vec<(f64, f64)>, Vec<(f64, f64)>) = (vec![], vec![]);
+    let mut skin: Vec<(f64, f64)> = Vec::new();
+    let mut brand: Vec<(f64, f64)> = Vec::new();
     // Weight, then weighted L, a and b of greys after the grade and a and b before it, by lightness.
     let mut greys = [[0f64; 6]; 4];
     for (weight, c) in from.content() {
