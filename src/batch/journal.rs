@@ -71,7 +71,7 @@ pub struct Record {
 enum Line {
     Settings {
         hash: String,
-        settings: Settings,
+        settings: Box<Settings>,
     },
     Intent {
         temp: String,
@@ -185,7 +185,7 @@ impl State {
                 // A line that power loss damaged costs one file's work, not the journal.
                 (_, Err(_) | Ok(Line::Header { .. } | Line::Failed { .. })) => {}
                 (_, Ok(Line::Settings { hash, settings })) => {
-                    state.settings.insert(hash, settings);
+                    state.settings.insert(hash, *settings);
                 }
                 (_, Ok(Line::Intent { record, .. })) => state.intend(*record),
                 (_, Ok(Line::Done { output, sha256 })) => state.finish(&output, &sha256),
@@ -270,7 +270,7 @@ impl Journal {
         if self.state.settings.contains_key(hash) {
             return Ok(());
         }
-        self.append(&[Line::Settings { hash: hash.into(), settings: settings.clone() }])?;
+        self.append(&[Line::Settings { hash: hash.into(), settings: Box::new(settings.clone()) }])?;
         self.state.settings.insert(hash.into(), settings.clone());
         Ok(())
     }

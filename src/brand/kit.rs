@@ -430,7 +430,7 @@ mod tests {
     #[test]
     fn a_new_kit_reads_back() {
         let red = Swatch::parse("red=#d0103a").unwrap();
-        let text = blank("Acme \"&\" Co", &[], &[red.clone()], None);
+        let text = blank("Acme \"&\" Co", &[], std::slice::from_ref(&red), None);
         let kit = Kit::parse(Path::new("acme.brand.toml"), &text).unwrap();
         assert_eq!((kit.name.as_str(), kit.palette.as_slice(), kit.strength), ("Acme \"&\" Co", [red].as_slice(), 1.0));
         assert_eq!((kit.protect, kit.gate, kit.exports.len()), (Protect::default(), Gate::default(), 1));

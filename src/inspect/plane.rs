@@ -138,8 +138,8 @@ impl Plane {
             let x0 = t * TILE;
             for y0 in (0..h).step_by(TILE) {
                 for (x, out) in out.chunks_mut(h).enumerate() {
-                    for y in y0..(y0 + TILE).min(h) {
-                        out[y] = self.data[y * w + x0 + x];
+                    for (y, v) in out.iter_mut().enumerate().take((y0 + TILE).min(h)).skip(y0) {
+                        *v = self.data[y * w + x0 + x];
                     }
                 }
             }

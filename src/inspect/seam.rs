@@ -32,9 +32,8 @@ pub fn measure(scene: &Scene) -> Outcome {
         let mut kept = vec![0.0; profile.len()];
         for &join in joins {
             let at = (join as f32 / scene.scale).round() as usize;
-            for i in at.saturating_sub(1)..(at + 2).min(profile.len()) {
-                kept[i] = profile[i];
-            }
+            let near = at.saturating_sub(1)..(at + 2).min(profile.len());
+            kept[near.clone()].copy_from_slice(&profile[near]);
         }
         kept
     };

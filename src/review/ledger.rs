@@ -54,9 +54,9 @@ pub fn write(review: &Review, folder: &Path, progress: &dyn Fn(usize)) -> Result
         };
         let looked = if e.opened { "" } else { ", not reviewed" };
         let note = if e.note.is_empty() { String::new() } else { format!("<br>{}", escaped(&e.note)) };
-        let _ = write!(
+        let _ = writeln!(
             cards,
-            "<li class=\"{0}\"><span class=frame>{image}</span><b>{0}</b>{looked}<br>{1}{note}</li>\n",
+            "<li class=\"{0}\"><span class=frame>{image}</span><b>{0}</b>{looked}<br>{1}{note}</li>",
             word(e.decision),
             escaped(&p.name)
         );

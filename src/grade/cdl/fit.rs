@@ -107,10 +107,8 @@ fn solve(mut m: [[f64; N + 1]; N]) -> P {
             continue;
         }
         for k in i + 1..N {
-            let f = m[k][i] / m[i][i];
-            for j in i..=N {
-                m[k][j] -= f * m[i][j];
-            }
+            let (f, row) = (m[k][i] / m[i][i], m[i]);
+            m[k].iter_mut().zip(row).skip(i).for_each(|(v, above)| *v -= f * above);
         }
     }
     let mut x = [0.0; N];
