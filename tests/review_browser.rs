@@ -52,9 +52,9 @@ fn fifty_pictures_by_keyboard() {
         }
     };
     let dir = tempfile::tempdir().unwrap();
-    let out = folder(dir.path(), &ranked(100, 50, 1920, 1280), 1920, 1280);
-    let glow = |x: u32, y: u32| [(255.0 * (-((f64::from(x) - 1500.0).powi(2) + (f64::from(y) - 200.0).powi(2)) / 40_000.0).exp()) as u8; 3];
-    png(&out.join(".lastmile/heat/portraits/000.micro_noise.png"), 1920, 1280, glow);
+    let out = folder(dir.path(), &ranked(100, 50, 960, 640), 960, 640);
+    let glow = |x: u32, y: u32| [(255.0 * (-((f64::from(x) - 750.0).powi(2) + (f64::from(y) - 100.0).powi(2)) / 10_000.0).exp()) as u8; 3];
+    png(&out.join(".lastmile/heat/portraits/000.micro_noise.png"), 960, 640, glow);
 
     let mut command = Command::new(env!("CARGO_BIN_EXE_lastmile"));
     command.args(["review", "--no-open", "--json", "-"]).arg(&out).stdout(Stdio::piped());

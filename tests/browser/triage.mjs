@@ -40,7 +40,7 @@ try {
   measured.firstPaintMs = Math.round(await p.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0].startTime));
   await settled(p);
   measured.firstPictureMs = Math.round(performance.now() - start);
-  assert.match(await text(p, "#position"), /^1 \/ );
+  assert.match(await text(p, "#position"), /^1 \/ /);
   assert.equal(await p.locator("#findings li").count(), 2);
   await shot(p, "1-review-dark");
   await accessible(p, "review, dark");

@@ -409,7 +409,7 @@ function card(id) {
 function approveAll(ids) {
   remember(ids.map((id) => [id, pictures[id].entry.decision]), ids[0]);
   for (const id of ids) pictures[id].entry.decision = "approved";
-  save(ids, { decision: "approved", opened: null });
+  save(ids, { decision: "approved" });
   say(`${plural(ids.length, "picture")} approved.`);
   marks();
   bar();
