@@ -15,7 +15,7 @@ const SHARES: usize = 64;
 /// Distance at which a score has fallen to 100 / e.
 const FALL: f64 = 22.0;
 
-/// The statistics that pictures are scored by: of means over areas, the longer side [`SIDE`] of them, so that neither size nor
+/// The statistics that pictures are scored by: of means over areas, the longer side `SIDE` of them, so that neither size nor
 /// the noise of compression decides.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! What an operation can be told: its parameters, each with a default, what is allowed, a unit and a sentence.
 //!
-//! [`params!`] makes the struct, reads it from TOML and describes it; the description is what `lastmile looks show` prints and what
+//! `params!` makes the struct, reads it from TOML and describes it; the description is what `lastmile looks show` prints and what
 //! error messages quote, so that the three can never disagree.
 
 use toml::de::DeValue;
