@@ -101,7 +101,7 @@ fn run(rows: &Path, part: &str, folders: &[&str]) {
     let mut faithful = host::Faithful::new();
     eprintln!("compared with {}", faithful.name());
     // Of a folder given to two parts, tables take the even pictures and tuning the odd ones; the report takes all.
-    let mine = |i: usize| part == "report" || (i % 2 == 0) == (part == "tables");
+    let mine = |i: usize| part == "report" || i.is_multiple_of(2) == (part == "tables");
     let paths: Vec<PathBuf> = files(folders).into_iter().enumerate().filter(|(i, _)| mine(*i)).map(|(_, p)| p).collect();
     let limit: usize = std::env::var("BASES").ok().and_then(|v| v.parse().ok()).unwrap_or(usize::MAX);
     let mut foreign: Option<Colour> = None;
