@@ -106,7 +106,7 @@ pub fn ranked(n: usize, flagged: usize, width: u32, height: u32) -> Vec<Made> {
         let mut findings = Vec::new();
         if i < flagged {
             findings.push(finding("hallucination", score, 0.12, 0.55, "texture in this patch is not in the source (3.1x its tolerance)"));
-            if i % 2 == 0 {
+            if i.is_multiple_of(2) {
                 findings.push(finding("micro_noise", score * 0.8, 0.7, 0.08, "noise of 2.4 levels in a smooth area; the source has 0.6"));
             }
         }
