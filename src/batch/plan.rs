@@ -89,6 +89,14 @@ pub fn plan(request: &Request, size: &dyn Fn(&Path) -> Result<(usize, usize)>) -
     if request.output.is_file() && !as_file {
         return Err(Error::usage("-o", format!("{} is a file, not a folder", request.output.display()), "another folder"));
     }
+    // A folder named hero.heic is never what was meant, nor one named "-".
+    let odd = (names::kind(&request.output) == Kind::Unreadable && !request.output.is_dir())
+        .then(|| "files of this kind cannot be written")
+        .or((request.output.as_os_str() == "-").then_some("results go to files, not to standard output"));
+    if let Some(what) = odd {
+        let hint = "a folder, or a name that ends in .png, .jpg, .webp or .tiff";
+        return Err(Error::usage("-o", format!("{}: {what}", request.output.display()), hint));
+    }
     let real_root = real(&root)?;
 
     let mut planned = Planned { root, shard: request.shard, ..Planned::default() };
