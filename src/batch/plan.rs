@@ -91,7 +91,7 @@ pub fn plan(request: &Request, size: &dyn Fn(&Path) -> Result<(usize, usize)>) -
     }
     // A folder named hero.heic is never what was meant, nor one named "-".
     let odd = (names::kind(&request.output) == Kind::Unreadable && !request.output.is_dir())
-        .then(|| "files of this kind cannot be written")
+        .then_some("files of this kind cannot be written")
         .or((request.output.as_os_str() == "-").then_some("results go to files, not to standard output"));
     if let Some(what) = odd {
         let hint = "a folder, or a name that ends in .png, .jpg, .webp or .tiff";
