@@ -22,6 +22,7 @@ pub mod plane;
 pub mod plastic;
 pub mod print;
 pub mod regions;
+pub mod repair;
 pub mod repetition;
 pub mod report;
 pub mod residual;
@@ -196,6 +197,7 @@ pub fn inspect_with(scene: &Scene, about: &About, tables: &Calibration) -> Inspe
         faithful_model: about.faithful_model.clone(),
         thresholds,
         notes,
+        repair: None,
     };
     Inspection { report, heat }
 }
