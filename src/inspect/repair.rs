@@ -32,9 +32,9 @@ pub enum Repair {
 }
 
 impl Repair {
-    /// Whether this is [`Repair::Off`].
-    pub fn is_off(&self) -> bool {
-        *self == Self::Off
+    /// Whether the result is written as the networks made it.
+    pub fn leaves_the_result(&self) -> bool {
+        *self != Self::Auto
     }
 }
 
@@ -44,6 +44,9 @@ pub struct Log {
     /// [`Repair::Suggest`]: a mended picture lies beside the result. [`Repair::Auto`]: the result is mended; scores and findings
     /// are those of the mended picture.
     pub mode: Repair,
+    /// The mended picture, if it lies beside the result: from the folder of results.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     /// Every region that was tried.
     pub regions: Vec<Region>,
 }
@@ -76,6 +79,12 @@ pub struct Region {
 pub struct Patches(Vec<Patch>);
 
 impl Patches {
+    /// One value over a window.
+    #[cfg(test)]
+    pub(crate) fn flat(window: Rect, value: f32) -> Self {
+        Self(vec![Patch::flat(window, value)])
+    }
+
     /// Whether there is nothing to mend.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -76,6 +76,13 @@ impl Patch {
         Ok(Self { window, mask, values })
     }
 
+    /// One value over a window, fully.
+    #[cfg(test)]
+    pub(super) fn flat(window: Rect, value: f32) -> Self {
+        let plane = |v: f32| Plane { width: window.w, height: window.h, data: vec![v; window.w * window.h] };
+        Self { window, mask: plane(1.0), values: vec![plane(value)] }
+    }
+
     /// The part of the picture beyond which nothing changes.
     pub fn window(&self) -> Rect {
         self.window
