@@ -41,9 +41,11 @@ impl World {
             model: "m".into(),
             jobs: 3,
             memory: 1 << 30,
+            keep_master: false,
             overwrite: false,
             retry_failed: false,
             hot: false,
+            instead: false,
         };
         let world = Self { dir: tempfile::tempdir().unwrap(), options, calls: AtomicUsize::new(0), shard: None };
         for f in files {

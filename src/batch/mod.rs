@@ -10,6 +10,7 @@ mod commit;
 pub mod events;
 pub mod hot;
 pub mod journal;
+pub mod masks;
 pub mod names;
 pub mod plan;
 pub mod shard;
@@ -26,11 +27,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::Limits;
 use crate::error::{Error, Exit, Result};
+use crate::pipeline::master::Master;
 use crate::pipeline::{Done, Hooks, Job, Settings};
 use events::{End, Event, Failure, FileEvent, Listener, Start, Status};
 use journal::{Journal, Record, STATE};
 use plan::{Item, Planned};
 use triage::Verdict;
+
+/// The folder of masters ([`Master`]) inside [`STATE`].
+pub const MASTERS: &str = "masters";
 
 /// Makes one picture; the pipeline in the program, a fake in tests.
 pub trait Process: Sync {
@@ -55,6 +60,8 @@ pub struct Options {
     pub jobs: usize,
     /// Bytes that the files in flight may take together, by estimate. One file is always let in.
     pub memory: u64,
+    /// Keep what the networks made, in [`MASTERS`], so that another quality, format or look needs none.
+    pub keep_master: bool,
     /// Replace files that are not ours.
     pub overwrite: bool,
     /// Only what failed last time.
@@ -62,6 +69,8 @@ pub struct Options {
     /// A hot folder, where sources come and go: what stands in the way of an output, or was made from a source of another
     /// name, fails that one file.
     pub hot: bool,
+    /// A person rejected what is there: results stand in for it from now on, also when it is asked for again.
+    pub instead: bool,
 }
 
 /// What a run came to.
@@ -366,7 +375,15 @@ impl Run<'_> {
         };
         let (settings, settings_hash) = triage::settings(options, item)?;
         let progress = |share: f64| self.listener.progress(item, share);
-        let job = Job { source: &item.source, bytes, output: temp, settings: &settings, limits: options.limits };
+        let source_name = journal::beside(&self.batch.planned.root, &item.source)?;
+        let enlarging = settings.enlarging().map_err(|e| Error::Internal(format!("settings: {e}")))?;
+        let master = Master {
+            // One for each source, so that those of settings that were tried and dropped do not pile up.
+            path: self.batch.planned.root.join(STATE).join(MASTERS).join(journal::sha256(source_name.as_bytes())),
+            key: journal::key(&source_sha256, &journal::sha256(&enlarging), &options.model),
+            keep: options.keep_master,
+        };
+        let job = Job { source: &item.source, bytes, output: temp, settings: &settings, limits: options.limits, master: Some(master) };
         let waiting = self.batch.todo.len().saturating_sub(self.next.load(Ordering::Relaxed));
         let mut done = self.process.process(job, Hooks { stop: self.stop, progress: &progress, observer: None, waiting })?;
         if let Some(store) = &done.c2pa {
@@ -382,13 +399,14 @@ impl Run<'_> {
             bytes: size,
             width: done.width,
             height: done.height,
-            source: journal::beside(&self.batch.planned.root, &item.source)?,
+            source: source_name,
             source_sha256,
             settings: settings_hash,
             model: options.model.clone(),
             pixels: journal::PIXELS,
             plan: done.plan,
             c2pa: done.c2pa.is_some(),
+            instead_of: self.replaced(&journal::encode(&item.output)),
             notes: done.notes,
         };
         if let Some(dir) = output.parent() {
@@ -410,6 +428,16 @@ impl Run<'_> {
         // The committer lives until every worker is gone.
         let _ = commits.send(commit::Renamed { path: output, output: record.output.clone(), sha256: record.sha256.clone() });
         Ok(record)
+    }
+
+    /// The keys that the result of this name stands in for.
+    fn replaced(&self, output: &str) -> Vec<String> {
+        if !self.batch.options.instead {
+            return Vec::new();
+        }
+        let journal = lock(self.journal);
+        let before = journal.state().get(output).filter_map(|known| known.done.as_ref());
+        before.flat_map(|r| std::iter::once(&r.key).chain(&r.instead_of)).cloned().collect()
     }
 
     /// What every further file would fail with as well, as an error that says so and stops the run.

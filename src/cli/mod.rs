@@ -9,6 +9,7 @@ pub mod apply;
 pub mod bench;
 pub mod compare;
 pub mod completions;
+pub mod demo;
 #[cfg(feature = "onnx")]
 pub mod doctor;
 mod estimate;
@@ -85,6 +86,7 @@ enum Verb {
     Review(review::Args),
     Apply(apply::Args),
     Compare(compare::Args),
+    Demo(demo::Args),
     Looks(looks::Args),
     Meta(meta::Args),
     Models(models::Args),
@@ -109,6 +111,7 @@ impl Verb {
             Self::Review(args) => review::run(args, globals),
             Self::Apply(args) => apply::run(args, globals),
             Self::Compare(args) => compare::run(args, globals),
+            Self::Demo(args) => demo::run(&args, globals),
             Self::Looks(args) => looks::run(args, globals),
             Self::Meta(args) => meta::run(args, globals),
             Self::Models(args) => models::run(args, globals),
