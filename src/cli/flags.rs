@@ -319,6 +319,21 @@ mod tests {
     }
 
     #[test]
+    fn a_format_given_as_a_flag_drops_how_the_recipe_packs_another() {
+        let text = "[output]\nformat = \"jpeg\"\nquality = 80\nprogressive = true\nchroma = \"420\"\n";
+        let apply = |line: &str| {
+            let mut recipe = Recipe::parse(std::path::Path::new("r.toml"), text).unwrap();
+            flags(line).apply(&mut recipe).map(|()| recipe.output)
+        };
+        let png = apply("--format png").unwrap();
+        assert_eq!((png.quality, png.progressive, png.chroma_420), (None, false, false));
+        let webp = apply("--format webp").unwrap();
+        assert_eq!((webp.quality, webp.progressive), (Some(80), false));
+        // What was typed is refused all the same.
+        assert!(apply("--format png --quality 70").unwrap_err().to_string().contains("--quality"));
+    }
+
+    #[test]
     fn without_flags_a_recipe_stays_what_it_is() {
         let mut recipe = Recipe::open("poster").unwrap();
         flags("").apply(&mut recipe).unwrap();

@@ -31,6 +31,8 @@ pub(in crate::codec) struct Writer {
     /// Pixels of the strip that is being filled.
     pixels: Vec<u8>,
     codes: Vec<u8>,
+    /// Room for the largest file that a strip can become.
+    jpeg: Vec<u8>,
     /// Strips that are written.
     done: usize,
     /// Segments to go behind the JFIF header, and the resolution for it.
@@ -58,6 +60,7 @@ impl Writer {
         compressor.set_subsamp(subsampling).map_err(failed)?;
         let across = width.div_ceil(block);
         let down = (usize::from(u16::MAX) / across).clamp(1, BLOCK_ROWS);
+        let largest = compressor.buf_len(width, (down * block).min(height)).map_err(failed)?;
         Ok(Self {
             out,
             rows: Rows::new(width, height, channels),
@@ -67,6 +70,7 @@ impl Writer {
             strip: (down * block, (across * down) as u16),
             pixels: Vec::new(),
             codes: Vec::new(),
+            jpeg: vec![0; largest],
             done: 0,
             insert: segments(channels, metadata),
             dpi: metadata.dpi,
@@ -82,9 +86,10 @@ impl Writer {
         let (pitch, format) = (self.row_bytes(), if self.grey { PixelFormat::GRAY } else { PixelFormat::RGB });
         let height = self.pixels.len() / pitch;
         let image = Image { pixels: self.pixels.as_slice(), width: self.size.0, pitch, height, format };
-        let jpeg = self.compressor.compress_to_vec(image).map_err(failed)?;
+        let mut jpeg = std::mem::take(&mut self.jpeg);
+        let len = self.compressor.compress_to_slice(image, &mut jpeg).map_err(failed)?;
         self.pixels.clear();
-        let (head, data) = split(&jpeg).ok_or_else(|| Error::Internal("libjpeg-turbo wrote a JPEG of another kind".into()))?;
+        let (head, data) = split(&jpeg[..len]).ok_or_else(|| Error::Internal("libjpeg-turbo wrote a JPEG of another kind".into()))?;
         if self.done == 0 {
             let head = self.header(head);
             self.put(&head)?;
@@ -92,7 +97,9 @@ impl Writer {
             self.put(&[0xff, RST0 + ((self.done - 1) % 8) as u8])?;
         }
         self.done += 1;
-        self.put(data)
+        self.put(data)?;
+        self.jpeg = jpeg;
+        Ok(())
     }
 
     /// The first strip's header made that of the whole: its height, the resolution, our segments, the restart interval.
