@@ -1,4 +1,5 @@
-//! Baseline JPEG through libjpeg-turbo (cargo feature `turbojpeg`), in strips, so that memory does not grow with the picture.
+//! JPEG through libjpeg-turbo (cargo feature `turbojpeg`). Baseline is written in strips, so that memory does not grow with the
+//! picture.
 //!
 //! TurboJPEG takes whole pictures only. Each strip of block rows is encoded as a picture of its own; the coded data of all of
 //! them stand one behind the other in one scan, with a restart marker between (ITU-T T.81, B.2.4.4 and E.1.4: at a restart the
@@ -6,12 +7,13 @@
 //! standard's Huffman tables.
 
 use std::io::Write;
+use std::path::Path;
 
-use turbojpeg::{Compressor, Image, PixelFormat, Subsamp};
+use turbojpeg::{Compressor, Decompressor, Image, PixelFormat, Subsamp};
 
 use super::{APP0, DRI, JFIF_END, SOF0, SOF15, SOS, over_white, segments};
 use crate::band::Band;
-use crate::codec::{Encoding, Metadata, Output, Rows, quantise};
+use crate::codec::{Encoding, Metadata, Output, Rows, quantise, zeros};
 use crate::error::{Error, Result};
 use crate::image::Channels;
 
@@ -149,6 +151,17 @@ fn split(jpeg: &[u8]) -> Option<(&[u8], &[u8])> {
     }
 }
 
+/// Pixels of a YCbCr or grey picture, if libjpeg-turbo finds nothing at all to complain of; what it does find is left to be told
+/// by the other decoder, which knows better words for it.
+pub(super) fn decode(path: &Path, jpeg: &[u8], width: usize, height: usize, channels: Channels) -> Result<Option<Vec<u8>>> {
+    let n = channels.count();
+    let mut pixels = zeros::<u8>(path, width * height * n)?;
+    let format = if n == 1 { PixelFormat::GRAY } else { PixelFormat::RGB };
+    let output = Image { pixels: pixels.as_mut_slice(), width, pitch: width * n, height, format };
+    let whole = Decompressor::new().and_then(|mut d| d.decompress(jpeg, output)).is_ok();
+    Ok(whole.then_some(pixels))
+}
+
 fn failed(e: turbojpeg::Error) -> Error {
     Error::Internal(format!("libjpeg-turbo: {e}"))
 }
@@ -183,8 +196,6 @@ impl crate::codec::Encoder for Writer {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::codec::{Encoder, Format, Limits, decode};
     use crate::image::Samples;
