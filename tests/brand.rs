@@ -154,7 +154,7 @@ fn four_generators_come_together() {
     // The same command again finds everything done.
     let kept = std::fs::read(dir.path().join("out/g0/0.png")).unwrap();
     let (_, err) = runs(lastmile(dir.path()).args(&args[..6]));
-    assert!(err.contains("24 skipped"), "{err}");
+    assert!(err.contains("24 files done already"), "{err}");
     assert_eq!(std::fs::read(dir.path().join("out/g0/0.png")).unwrap(), kept);
 
     // And the scores say so.
