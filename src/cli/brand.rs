@@ -321,6 +321,7 @@ fn apply(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
         model: identity(&brand, &grades),
         jobs,
         memory,
+        keep_master: false,
         overwrite: args.work.overwrite,
         retry_failed: false,
         hot: false,
