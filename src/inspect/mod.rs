@@ -17,6 +17,8 @@ pub mod hallucination;
 pub mod halo;
 pub mod log;
 pub mod micro_noise;
+#[cfg(test)]
+mod pinned;
 pub mod pixel_blob;
 pub mod plane;
 pub mod plastic;
