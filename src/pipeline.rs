@@ -6,6 +6,7 @@ mod goal;
 mod history;
 
 pub mod inspection;
+pub mod master;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::upscale::lock::ColourLock;
 use crate::upscale::pass::Pass;
 use crate::upscale::size::{Fit, Size, Target};
 use goal::Goal;
+use master::Master;
 
 /// Everything that decides the pixels of an output, except the source and the model's weights.
 ///
@@ -65,6 +67,14 @@ impl Settings {
         json.extend(self.grading.iter().flat_map(|g| g.identity().bytes()));
         Ok(json)
     }
+
+    /// What of this decides the rows that come out of the networks, as JSON: the part that a [`Master`] depends on.
+    ///
+    /// # Errors
+    /// None that occurs; it is what serde says.
+    pub fn enlarging(&self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(&(self.size, self.fit, self.faithful, self.colour_lock))
+    }
 }
 
 impl Default for Settings {
@@ -97,6 +107,8 @@ pub struct Job<'a> {
     pub output: &'a Path,
     pub settings: &'a Settings,
     pub limits: Limits,
+    /// Rows that an earlier job kept, or that this one shall keep.
+    pub master: Option<Master>,
 }
 
 /// Hooks into a running job.
@@ -155,7 +167,7 @@ const RINGING: f32 = 3.0 / 255.0;
 /// output is left to the caller.
 pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Done> {
     let _working = engine.begin();
-    let Job { source, bytes, output, settings, limits } = job;
+    let Job { source, bytes, output, settings, limits, master } = job;
 
     // What it shall become is known from the header, so that an impossible size is refused before anything is decoded.
     let header = codec::header(source, &bytes, &limits)?;
@@ -181,7 +193,16 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
 
     let parallel = |e: &Engine| if e.main().is_some() { e.parallel(hooks.waiting) } else { Ok(1) };
     let build = Build { engine, image: &image, target: &target, settings, stop: hooks.stop, parallel: &parallel };
-    let (mut chain, plan, more) = build.chain()?;
+    let shape = (target.width, target.height, image.channels.count());
+    let kept = master.as_ref().and_then(|m| m.find(shape));
+    let (mut chain, plan, more) = match &kept {
+        Some(kept) => (Chain::new(), kept.plan.clone(), kept.notes.clone()),
+        None => build.chain()?,
+    };
+    let mut keeping = match &master {
+        Some(m) if m.keep && kept.is_none() && !plan.passes.is_empty() => Some(m.begin(output, shape, &plan, &more)?),
+        _ => None,
+    };
     notes.extend(more);
 
     let (mut icc, mut channels, mut finish) = (image.metadata.icc.clone(), image.channels, Chain::new());
@@ -248,15 +269,25 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
         if hooks.stop.load(Ordering::Relaxed) {
             return Err(Error::Interrupted);
         }
+        if let Some(k) = &mut keeping {
+            k.write(&band)?;
+        }
         if let Some(o) = hooks.observer.as_deref_mut() {
             o.band(&band)?;
         }
         finish.push(band, &mut deliver)
     };
-    run(&image, &mut chain, &mut made).map_err(|e| about(source, e))?;
+    match kept {
+        Some(kept) => kept.run(hooks.stop, &mut made),
+        None => run(&image, &mut chain, &mut made),
+    }
+    .map_err(|e| about(source, e))?;
     finish.finish(&mut deliver)?;
     drop(chain);
     let bytes = goal.finish(hooks.stop, &mut notes)?;
+    if let Some(k) = keeping {
+        k.finish()?;
+    }
     if clipped > 0 {
         let share = clipped as f64 / (target.width * target.height) as f64 * 100.0;
         let share = if share < 0.1 { "less than 0.1".into() } else { format!("{share:.1}") };

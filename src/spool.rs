@@ -121,6 +121,11 @@ impl Spool {
         Ok(Self { file, shape })
     }
 
+    /// Waits until the rows are on the disk for good.
+    pub fn sync(&self) -> Result<()> {
+        self.file.sync_all().map_err(|e| self.shape.failed(e))
+    }
+
     /// How many rows there are.
     pub fn rows(&self) -> usize {
         self.shape.rows

@@ -41,6 +41,7 @@ impl World {
             model: "m".into(),
             jobs: 3,
             memory: 1 << 30,
+            keep_master: false,
             overwrite: false,
             retry_failed: false,
             hot: false,

@@ -346,3 +346,37 @@ fn converted_pictures_look_the_same() {
     let said = done(dir, "loud.png -o out --scale 1 --convert-to srgb -v");
     assert!(said.contains("% of the pixels lie outside the new colour space"), "{said}");
 }
+
+#[test]
+fn with_a_kept_master_another_quality_or_look_needs_no_network() {
+    let Some(home) = program::home() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    write(&dir.path().join("a.png"), &scene(48, 40), &source());
+    let run = |args: &str| {
+        let output = program::lastmile(dir.path(), &home).env("SOURCE_DATE_EPOCH", "86400").args(args.split(' ')).output().unwrap();
+        let (out, err) = program::text(&output);
+        assert_eq!(output.status.code(), Some(0), "{args}: {out}{err}");
+        err
+    };
+    let said = run("upscale a.png -o kept --format jpeg --keep-master");
+    assert!(said.contains("Masters") && said.contains(".lastmile/masters"), "{said}");
+    let masters = dir.path().join("kept/.lastmile/masters");
+    let files: Vec<PathBuf> = std::fs::read_dir(&masters).unwrap().map(|e| e.unwrap().path()).collect();
+    let rows = files.iter().find(|f| f.extension().unwrap() == "rows").unwrap();
+    assert_eq!((files.len(), std::fs::metadata(rows).unwrap().len()), (2, 4 * 48 * 4 * 40 * 3 * 4));
+    for change in ["--quality 70", "--look clean", "--quality 80 --look clean"] {
+        run(&format!("upscale a.png -o kept --format jpeg {change}"));
+        run(&format!("upscale a.png -o fresh --format jpeg {change}"));
+        let [kept, fresh] = ["kept/a.jpg", "fresh/a.jpg"].map(|f| std::fs::read(dir.path().join(f)).unwrap());
+        assert!(kept == fresh, "{change}");
+    }
+    // That it was the master: with another one in its place the picture is another.
+    std::fs::write(rows, vec![0; std::fs::metadata(rows).unwrap().len() as usize]).unwrap();
+    run("upscale a.png -o kept --format jpeg --quality 60");
+    let black = read(&dir.path().join("kept/a.jpg"));
+    let Samples::U8(v) = &black.samples else { panic!("8 bits") };
+    assert!(v.iter().all(|v| *v < 8));
+    // Another size is another master, in the place of the first.
+    run("upscale a.png -o kept --format jpeg --scale 2 --keep-master");
+    assert_eq!(std::fs::metadata(rows).unwrap().len(), 2 * 48 * 2 * 40 * 3 * 4);
+}

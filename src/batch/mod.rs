@@ -26,11 +26,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::Limits;
 use crate::error::{Error, Exit, Result};
+use crate::pipeline::master::Master;
 use crate::pipeline::{Done, Hooks, Job, Settings};
 use events::{End, Event, Failure, FileEvent, Listener, Start, Status};
 use journal::{Journal, Record, STATE};
 use plan::{Item, Planned};
 use triage::Verdict;
+
+/// The folder of masters ([`Master`]) inside [`STATE`].
+pub const MASTERS: &str = "masters";
 
 /// Makes one picture; the pipeline in the program, a fake in tests.
 pub trait Process: Sync {
@@ -55,6 +59,8 @@ pub struct Options {
     pub jobs: usize,
     /// Bytes that the files in flight may take together, by estimate. One file is always let in.
     pub memory: u64,
+    /// Keep what the networks made, in [`MASTERS`], so that another quality, format or look needs none.
+    pub keep_master: bool,
     /// Replace files that are not ours.
     pub overwrite: bool,
     /// Only what failed last time.
@@ -366,7 +372,15 @@ impl Run<'_> {
         };
         let (settings, settings_hash) = triage::settings(options, item)?;
         let progress = |share: f64| self.listener.progress(item, share);
-        let job = Job { source: &item.source, bytes, output: temp, settings: &settings, limits: options.limits };
+        let source_name = journal::beside(&self.batch.planned.root, &item.source)?;
+        let enlarging = settings.enlarging().map_err(|e| Error::Internal(format!("settings: {e}")))?;
+        let master = Master {
+            // One for each source, so that those of settings that were tried and dropped do not pile up.
+            path: self.batch.planned.root.join(STATE).join(MASTERS).join(journal::sha256(source_name.as_bytes())),
+            key: journal::key(&source_sha256, &journal::sha256(&enlarging), &options.model),
+            keep: options.keep_master,
+        };
+        let job = Job { source: &item.source, bytes, output: temp, settings: &settings, limits: options.limits, master: Some(master) };
         let waiting = self.batch.todo.len().saturating_sub(self.next.load(Ordering::Relaxed));
         let mut done = self.process.process(job, Hooks { stop: self.stop, progress: &progress, observer: None, waiting })?;
         if let Some(store) = &done.c2pa {
@@ -382,7 +396,7 @@ impl Run<'_> {
             bytes: size,
             width: done.width,
             height: done.height,
-            source: journal::beside(&self.batch.planned.root, &item.source)?,
+            source: source_name,
             source_sha256,
             settings: settings_hash,
             model: options.model.clone(),

@@ -215,6 +215,7 @@ fn make_again(args: &Args, review: &Review, again: &Again, globals: &Globals) ->
         exclude: Vec::new(),
         jobs: args.jobs,
         memory: args.memory,
+        keep_master: false,
         overwrite: false,
         inspect: false,
         no_inspect: true,

@@ -161,6 +161,11 @@ impl Effort {
         self.output.iter().map(|((format, bits), pixels)| pixels / written_per_s(format, *bits)).sum::<f64>() / cores.max(1) as f64
     }
 
+    /// Bytes of all masters, if they are kept: three channels of 4 bytes.
+    pub fn masters(&self) -> u64 {
+        12 * self.pixels() as u64
+    }
+
     /// Bytes the results will take.
     pub fn disk(&self, rates: &Rates) -> u64 {
         self.output

@@ -152,6 +152,9 @@ pub struct Work {
     /// Replace files that lastmile did not make
     #[arg(long)]
     pub overwrite: bool,
+    /// Keep what the network made (12 bytes a pixel, in .lastmile/masters), so that another quality, format or look needs none
+    #[arg(long)]
+    pub keep_master: bool,
     /// Look for what the network invented in every result, into .lastmile/report.jsonl [default: for perceptual networks]
     #[arg(long, conflicts_with = "no_inspect")]
     pub inspect: bool,

@@ -13,9 +13,10 @@ use super::inspecting::Inspecting;
 use super::progress::{self, Progress};
 use super::{Globals, say};
 use crate::batch::events::{Event, Listener, Start};
+use crate::batch::journal::STATE;
 use crate::batch::plan::{Item, Planned, Request, plan};
 use crate::batch::shard::Shard;
-use crate::batch::{Batch, Options, Summary};
+use crate::batch::{Batch, MASTERS, Options, Summary};
 use crate::codec::{self, Encoding, Format, Header, Limits};
 use crate::color::ColourSpace;
 use crate::error::{Error, Exit};
@@ -220,6 +221,7 @@ impl<'a> Maker<'a> {
             model: self.engine.identity(),
             jobs: self.jobs,
             memory: self.memory - self.engine.tiles_bytes().min(self.memory / 2),
+            keep_master: self.work.keep_master,
             overwrite: self.work.overwrite,
             retry_failed: false,
             hot: false,
@@ -373,7 +375,7 @@ pub fn run(recipe: &Recipe, paths: &Paths, work: &Work, once: &Once, globals: &G
         measured: estimate::measured(&effort, &maker.engine, &on, &rates),
         tiles_bytes: if effort.work > 0.0 { maker.engine.tiles_bytes() } else { 0 },
         memory: maker.options().memory,
-        disk: effort.disk(&rates),
+        disk: effort.disk(&rates) + if work.keep_master { effort.masters() } else { 0 },
         free: machine::free_disk(batch.root()),
         price: &recipe.price,
     };
@@ -408,6 +410,11 @@ pub fn run(recipe: &Recipe, paths: &Paths, work: &Work, once: &Once, globals: &G
         say(format_args!("error: {e}"));
     }
     say(progress::closing(&summary, &root, &super::command_line()));
+    if work.keep_master && globals.verbosity >= 0 {
+        let masters = root.join(STATE).join(MASTERS);
+        let taken = std::fs::read_dir(&masters).into_iter().flatten().flatten().filter_map(|e| e.metadata().ok()).map(|m| m.len()).sum();
+        say(format_args!("Masters  {} in {}; delete the folder when nothing more shall change", progress::bytes(taken), masters.display()));
+    }
     Ok(summary.exit())
 }
 

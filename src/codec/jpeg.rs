@@ -8,6 +8,8 @@
 //! Over 500 lines because one format is one file: reading and writing share the segment layouts.
 
 mod entropy;
+#[cfg(feature = "turbojpeg")]
+mod turbo;
 
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -525,8 +527,24 @@ fn segments(channels: Channels, m: &Metadata) -> Vec<u8> {
     out
 }
 
+/// An encoder: libjpeg-turbo where it was built in, for what it can write in strips.
+pub(super) fn encoder(
+    out: Output,
+    how: &Encoding,
+    width: usize,
+    height: usize,
+    channels: Channels,
+    metadata: &Metadata,
+) -> Result<Box<dyn super::Encoder>> {
+    #[cfg(feature = "turbojpeg")]
+    if !how.progressive {
+        return Ok(Box::new(turbo::Writer::new(out, how, width, height, channels, metadata)?));
+    }
+    Ok(Box::new(Writer::new(out, how, width, height, channels, metadata)?))
+}
+
 /// Streams rows into a JPEG file. The encoder crate pulls rows, so it runs on a thread of its own, a few rows behind.
-pub(super) struct Writer {
+struct Writer {
     out: Output,
     rows: Rows,
     codes: Vec<u8>,
@@ -540,7 +558,7 @@ pub(super) struct Writer {
 const AHEAD: usize = 32;
 
 impl Writer {
-    pub(super) fn new(out: Output, how: &Encoding, width: usize, height: usize, channels: Channels, metadata: &Metadata) -> Result<Self> {
+    fn new(out: Output, how: &Encoding, width: usize, height: usize, channels: Channels, metadata: &Metadata) -> Result<Self> {
         let (send, receive) = sync_channel(AHEAD);
         let stop = Arc::new(AtomicBool::new(false));
         let too_large = |_| Error::Internal(format!("a JPEG of {width}x{height} pixels was not refused beforehand"));

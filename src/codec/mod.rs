@@ -352,7 +352,7 @@ pub fn encoder(
     let metadata = metadata.as_ref();
     Ok(match how.format {
         Format::Png => Box::new(png::Writer::new(out, how, width, height, channels, metadata)?),
-        Format::Jpeg => Box::new(jpeg::Writer::new(out, how, width, height, channels, metadata)?),
+        Format::Jpeg => jpeg::encoder(out, how, width, height, channels, metadata)?,
         Format::Tiff => Box::new(tiff::Writer::new(out, how, width, height, channels, metadata)?),
         Format::WebP => Box::new(webp::Writer::new(out, how, width, height, channels, metadata)?),
         #[cfg(feature = "avif")]

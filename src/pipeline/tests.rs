@@ -40,7 +40,7 @@ fn scene(x: usize, y: usize, c: usize) -> f32 {
 fn make(bytes: Vec<u8>, settings: &Settings, engine: &Engine, observer: Option<&mut dyn Observer>) -> Result<(Done, Image, Vec<u8>)> {
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("o");
-    let job = Job { source: Path::new("a/b.png"), bytes, output: &output, settings, limits: Limits::default() };
+    let job = Job { source: Path::new("a/b.png"), bytes, output: &output, settings, limits: Limits::default(), master: None };
     let seen = std::sync::Mutex::new(0.0);
     let progress = |share: f64| {
         let mut seen = seen.lock().unwrap();
@@ -270,8 +270,39 @@ fn stopping_stops() {
             output: &dir.path().join("o"),
             settings: &s,
             limits: Limits::default(),
+            master: None,
         };
         let e = process(job, &engine, Hooks { stop: &stop, progress: &|_| {}, observer: None, waiting: 0 }).unwrap_err();
         assert!(matches!(e, Error::Interrupted), "{e}");
     }
+}
+
+#[test]
+fn a_kept_master_stands_in_for_the_networks() {
+    let dir = tempfile::tempdir().unwrap();
+    let bytes = png(40, 30, Channels::Rgba, 8, scene);
+    let made = |name: &str, encoding: Encoding, engine: &Engine, master: Option<Master>| {
+        let output = dir.path().join(name);
+        let settings = Settings { encoding, ..settings(Size::Scale(3.0)) };
+        let job = Job {
+            source: Path::new("a.png"),
+            bytes: bytes.clone(),
+            output: &output,
+            settings: &settings,
+            limits: Limits::default(),
+            master,
+        };
+        let done = process(job, engine, Hooks { stop: &AtomicBool::new(false), progress: &|_| {}, observer: None, waiting: 0 }).unwrap();
+        (std::fs::read(&output).unwrap(), done.plan)
+    };
+    let encoding = |small| Encoding { small, ..settings(Size::Model).encoding };
+    let master = |keep| Some(Master { path: dir.path().join("masters/a"), key: "key".into(), keep });
+    let plain = [false, true].map(|small| made("plain", encoding(small), &faithful(), None));
+    assert_ne!(plain[0].0, plain[1].0);
+    assert!(made("first", encoding(false), &faithful(), master(true)) == plain[0]);
+    // An engine without networks would give another picture.
+    assert_ne!(made("none", encoding(true), &Engine::resample_only(), None).0, plain[1].0);
+    let again = made("again", encoding(true), &Engine::resample_only(), master(false));
+    assert_eq!(again.1, plain[1].1, "the same networks");
+    assert!(again.0 == plain[1].0, "the same file");
 }

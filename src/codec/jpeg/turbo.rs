@@ -1,0 +1,242 @@
+//! Baseline JPEG through libjpeg-turbo (cargo feature `turbojpeg`), in strips, so that memory does not grow with the picture.
+//!
+//! TurboJPEG takes whole pictures only. Each strip of block rows is encoded as a picture of its own; the coded data of all of
+//! them stand one behind the other in one scan, with a restart marker between (ITU-T T.81, B.2.4.4 and E.1.4: at a restart the
+//! coder starts anew, as it does at the top of a picture). All strips have the same tables: those of the quality, and the
+//! standard's Huffman tables.
+
+use std::io::Write;
+
+use turbojpeg::{Compressor, Image, PixelFormat, Subsamp};
+
+use super::{APP0, DRI, JFIF_END, SOF0, SOF15, SOS, over_white, segments};
+use crate::band::Band;
+use crate::codec::{Encoding, Metadata, Output, Rows, quantise};
+use crate::error::{Error, Result};
+use crate::image::Channels;
+
+/// Block rows of a strip, if so many fit into a restart interval.
+const BLOCK_ROWS: usize = 16;
+const RST0: u8 = 0xd0;
+
+/// Streams rows into a baseline JPEG file.
+pub(in crate::codec) struct Writer {
+    out: Output,
+    rows: Rows,
+    compressor: Compressor,
+    size: (usize, usize),
+    grey: bool,
+    /// Rows of a strip, and of its restart interval in blocks.
+    strip: (usize, u16),
+    /// Pixels of the strip that is being filled.
+    pixels: Vec<u8>,
+    codes: Vec<u8>,
+    /// Strips that are written.
+    done: usize,
+    /// Segments to go behind the JFIF header, and the resolution for it.
+    insert: Vec<u8>,
+    dpi: Option<(f64, f64)>,
+}
+
+impl Writer {
+    pub(in crate::codec) fn new(
+        out: Output,
+        how: &Encoding,
+        width: usize,
+        height: usize,
+        channels: Channels,
+        metadata: &Metadata,
+    ) -> Result<Self> {
+        let grey = channels.colours() == 1;
+        let (subsampling, block) = match (grey, how.chroma_420) {
+            (true, _) => (Subsamp::Gray, 8),
+            (_, true) => (Subsamp::Sub2x2, 16),
+            _ => (Subsamp::None, 8),
+        };
+        let mut compressor = Compressor::new().map_err(failed)?;
+        compressor.set_quality(i32::from(how.quality)).map_err(failed)?;
+        compressor.set_subsamp(subsampling).map_err(failed)?;
+        let across = width.div_ceil(block);
+        let down = (usize::from(u16::MAX) / across).clamp(1, BLOCK_ROWS);
+        Ok(Self {
+            out,
+            rows: Rows::new(width, height, channels),
+            compressor,
+            size: (width, height),
+            grey,
+            strip: (down * block, (across * down) as u16),
+            pixels: Vec::new(),
+            codes: Vec::new(),
+            done: 0,
+            insert: segments(channels, metadata),
+            dpi: metadata.dpi,
+        })
+    }
+
+    fn row_bytes(&self) -> usize {
+        self.size.0 * if self.grey { 1 } else { 3 }
+    }
+
+    /// Encodes and writes the rows that have been gathered.
+    fn flush_strip(&mut self) -> Result<()> {
+        let (pitch, format) = (self.row_bytes(), if self.grey { PixelFormat::GRAY } else { PixelFormat::RGB });
+        let height = self.pixels.len() / pitch;
+        let image = Image { pixels: self.pixels.as_slice(), width: self.size.0, pitch, height, format };
+        let jpeg = self.compressor.compress_to_vec(image).map_err(failed)?;
+        self.pixels.clear();
+        let (head, data) = split(&jpeg).ok_or_else(|| Error::Internal("libjpeg-turbo wrote a JPEG of another kind".into()))?;
+        if self.done == 0 {
+            let head = self.header(head);
+            self.put(&head)?;
+        } else {
+            self.put(&[0xff, RST0 + ((self.done - 1) % 8) as u8])?;
+        }
+        self.done += 1;
+        self.put(data)
+    }
+
+    /// The first strip's header made that of the whole: its height, the resolution, our segments, the restart interval.
+    fn header(&self, strip: &[u8]) -> Vec<u8> {
+        let mut head = strip.to_vec();
+        if let Some((x, y)) = self.dpi {
+            let whole = |v: f64| (v.round().clamp(1.0, 65_535.0) as u16).to_be_bytes();
+            // Behind SOI, marker, length, name and version: unit (1 = per inch) and densities.
+            head[13] = 1;
+            head[14..16].copy_from_slice(&whole(x));
+            head[16..18].copy_from_slice(&whole(y));
+        }
+        let mut at = JFIF_END;
+        let mut scan = head.len();
+        while let Some(&[0xff, marker, a, b]) = head.get(at..at + 4) {
+            if (SOF0..=SOF15).contains(&marker) && marker != super::DHT {
+                head[at + 5..at + 7].copy_from_slice(&(self.size.1 as u16).to_be_bytes());
+            }
+            if marker == SOS {
+                scan = at;
+                break;
+            }
+            at += 2 + usize::from(u16::from_be_bytes([a, b]));
+        }
+        let [high, low] = self.strip.1.to_be_bytes();
+        head.splice(scan..scan, [0xff, DRI, 0, 4, high, low]);
+        head.splice(JFIF_END..JFIF_END, self.insert.iter().copied());
+        head
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        self.out.write_all(bytes).map_err(|e| Error::io(&self.out.path, e))
+    }
+}
+
+/// A strip's file: everything up to and with the scan header, and the coded data without the end mark.
+fn split(jpeg: &[u8]) -> Option<(&[u8], &[u8])> {
+    jpeg.get(2..4).filter(|m| *m == [0xff, APP0])?;
+    let mut at = 2;
+    loop {
+        let &[0xff, marker, a, b] = jpeg.get(at..at + 4)? else { return None };
+        at += 2 + usize::from(u16::from_be_bytes([a, b]));
+        if marker == SOS {
+            let data = jpeg.get(at..)?.strip_suffix(&[0xff, super::EOI])?;
+            return Some((&jpeg[..at], data));
+        }
+    }
+}
+
+fn failed(e: turbojpeg::Error) -> Error {
+    Error::Internal(format!("libjpeg-turbo: {e}"))
+}
+
+impl crate::codec::Encoder for Writer {
+    fn write(&mut self, band: &Band) -> Result<()> {
+        self.rows.take(band)?;
+        let whole = self.strip.0 * self.row_bytes();
+        for r in 0..band.rows {
+            quantise::row(band, r, &mut self.codes, &self.out.path.display())?;
+            match band.channels {
+                2 => self.pixels.extend(over_white::<1>(&self.codes)),
+                4 => self.pixels.extend(over_white::<3>(&self.codes)),
+                _ => self.pixels.extend_from_slice(&self.codes),
+            }
+            if self.pixels.len() == whole {
+                self.flush_strip()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<u64> {
+        self.rows.complete()?;
+        if !self.pixels.is_empty() {
+            self.flush_strip()?;
+        }
+        self.put(&[0xff, super::EOI])?;
+        self.out.close()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::codec::{Encoder, Format, Limits, decode};
+    use crate::image::Samples;
+
+    fn picture(w: usize, h: usize, channels: usize) -> Band {
+        let mut band = Band::new(0, w, h, channels);
+        for c in 0..channels {
+            for y in 0..h {
+                for x in 0..w {
+                    let v = (x as f32 / 9.0 + c as f32).sin() * (y as f32 / 7.0).cos();
+                    band.row_mut(c, y)[x] = ((0.5 + 0.4 * v) * 255.0).round() / 255.0;
+                }
+            }
+        }
+        band
+    }
+
+    /// The same picture by this writer and by TurboJPEG in one piece: the same pixels, whichever way the strips fall.
+    #[test]
+    fn strips_make_the_picture_that_one_piece_makes() {
+        for (w, h, channels, half) in
+            [(100, 300, 3, false), (100, 300, 3, true), (33, 129, 1, false), (700, 1, 3, true), (8, 2100, 3, false)]
+        {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("a.jpg");
+            let band = picture(w, h, channels);
+            let kind = if channels == 1 { Channels::Grey } else { Channels::Rgb };
+            let how = Encoding { format: Format::Jpeg, quality: 90, chroma_420: half, ..Encoding::default() };
+            let metadata = Metadata { dpi: Some((300.0, 240.0)), comment: Some(b"a comment".to_vec()), ..Metadata::default() };
+            let mut e: Box<dyn Encoder> = Box::new(Writer::new(Output::create(&path).unwrap(), &how, w, h, kind, &metadata).unwrap());
+            for y in (0..h).step_by(50) {
+                e.write(&band.slice(y, (y + 50).min(h))).unwrap();
+            }
+            e.finish().unwrap();
+            let bytes = std::fs::read(&path).unwrap();
+            let made = decode(Path::new("a.jpg"), &bytes, &Limits::default()).unwrap();
+            assert_eq!((made.width, made.height, made.notes.len()), (w, h, 0), "{:?}", made.notes);
+            assert_eq!((made.metadata.dpi, made.metadata.comment.as_deref()), (Some((300.0, 240.0)), Some(b"a comment".as_slice())));
+
+            let mut pixels = Vec::new();
+            for y in 0..h {
+                (0..w).for_each(|x| pixels.extend((0..channels).map(|c| (band.row(c, y)[x] * 255.0).round() as u8)));
+            }
+            let format = if channels == 1 { PixelFormat::GRAY } else { PixelFormat::RGB };
+            let image = Image { pixels: pixels.as_slice(), width: w, pitch: w * channels, height: h, format };
+            let mut whole = Compressor::new().unwrap();
+            whole.set_quality(90).unwrap();
+            whole
+                .set_subsamp(if channels == 1 {
+                    Subsamp::Gray
+                } else if half {
+                    Subsamp::Sub2x2
+                } else {
+                    Subsamp::None
+                })
+                .unwrap();
+            let whole = decode(Path::new("b.jpg"), &whole.compress_to_vec(image).unwrap(), &Limits::default()).unwrap();
+            let (Samples::U8(a), Samples::U8(b)) = (&made.samples, &whole.samples) else { panic!("8 bits") };
+            assert!(a == b, "{w}x{h}, {channels} channels, half {half}");
+        }
+    }
+}
