@@ -180,7 +180,7 @@ fn starts(sizes: impl Iterator<Item = usize>) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::trace::trace;
+    use super::super::trace::{Traced, trace};
     use super::super::{Lane, Table};
     use super::*;
 
@@ -192,10 +192,10 @@ mod tests {
     #[test]
     fn what_is_computed_is_written_once_and_constants_are_worked_out() {
         let f = trace(|c, _| {
-            let two = Lane::lit(0.5) + Lane::lit(1.5);
-            let same = |v| v * two - Lane::lit(-0.25);
+            let two = Traced::lit(0.5) + Traced::lit(1.5);
+            let same = |v: Traced| v * two - Traced::lit(-0.25);
             let _unused = c[1].sqrt();
-            [same(c[0]), same(c[0]) * Lane::lit(1.0), c[1].if_less(c[2], c[0], c[1])]
+            [same(c[0]), same(c[0]) * Traced::lit(1.0), c[1].if_less(c[2], c[0], c[1])]
         });
         let text = f.wgsl();
         assert_eq!(
