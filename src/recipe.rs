@@ -24,6 +24,7 @@ pub use schema::{blank, schema};
 
 use crate::codec::{Format, Keep, Policy, SourceType, Strip};
 use crate::error::{Error, Result};
+use crate::grade::device::GradeDevice;
 use crate::grade::grading::Source;
 use crate::upscale::catalogue::distance;
 use crate::upscale::device::{Device, Precision};
@@ -79,6 +80,7 @@ pub struct Look {
     pub sources: Vec<Source>,
     /// 0..=1.
     pub strength: f32,
+    pub device: GradeDevice,
 }
 
 /// The files that are written.
@@ -161,7 +163,7 @@ impl Default for Recipe {
         Self {
             about: String::new(),
             upscale: Upscale { model: None, size: Size::Model, fit: Fit::Inside, faithful: 0.0, colour_lock: true },
-            look: Look { sources: Vec::new(), strength: 1.0 },
+            look: Look { sources: Vec::new(), strength: 1.0, device: GradeDevice::Auto },
             output: Output {
                 format: None,
                 quality: None,
