@@ -334,6 +334,7 @@ fn apply(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
         megapixels: None,
         model: "none".into(),
         device: "cpu".into(),
+        grade_device: None,
         jobs,
         seconds: None,
         output: batch.root().display().to_string(),

@@ -7,6 +7,7 @@ use clap::builder::PossibleValuesParser;
 use super::grade::Grading;
 use crate::batch::shard::Shard;
 use crate::codec::SourceType;
+use crate::inspect::repair::Repair;
 use crate::recipe::keys::{self, CHROMAS, DEPTHS, FITS, FORMATS, FRAMES, METADATA, PNGS, TILE_MODES};
 use crate::recipe::text::{self, Tile};
 use crate::recipe::{Recipe, Stripped, Template};
@@ -161,6 +162,20 @@ pub struct Work {
     /// Do not inspect results
     #[arg(long)]
     pub no_inspect: bool,
+    /// Regions where the network invented something: mend them with the faithful result in a copy for the reviewer to take
+    /// (suggest), in the results themselves (auto), or not at all; either inspects [default: suggest where results are inspected]
+    #[arg(long, value_name = "off|suggest|auto", value_parser = PossibleValuesParser::new(keys::words(&REPAIRS)), conflicts_with = "no_inspect")]
+    pub repair: Option<String>,
+}
+
+/// What may be done about regions that can be mended.
+pub const REPAIRS: [(&str, Repair); 3] = [("off", Repair::Off), ("suggest", Repair::Suggest), ("auto", Repair::Auto)];
+
+impl Work {
+    /// What was asked for, if anything.
+    pub fn repair(&self) -> Option<Repair> {
+        word(&REPAIRS, &self.repair)
+    }
 }
 
 /// What concerns a run that ends.

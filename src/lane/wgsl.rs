@@ -51,7 +51,7 @@ fn renamed(text: &str) -> String {
     let mut rest = text;
     while let Some(at) = rest.find("filter") {
         let (before, after) = (&rest[..at], &rest[at + 6..]);
-        let alone = !before.ends_with(word) && !after.starts_with(word) && !(before.is_empty() && out.ends_with(word));
+        let alone = !(before.ends_with(word) || after.starts_with(word) || before.is_empty() && out.ends_with(word));
         out.push_str(before);
         out.push_str(if alone { FILTER } else { "filter" });
         rest = after;
