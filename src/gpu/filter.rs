@@ -52,6 +52,10 @@ pub(super) fn check(filter: &Filter) -> Result<()> {
             what = format!("{what}: {inner}");
             source = inner.source();
         }
+        // Names of the lines that were added mean nothing to whoever wrote the file.
+        if what.contains("lm_") {
+            what = "has a function `filter` that takes or gives something else than it must".into();
+        }
         wrong(e.location(&text), &what, SIGNATURE)
     })
 }
@@ -89,7 +93,7 @@ mod tests {
         for (text, place, part) in [
             (format!("{head}  return c * p.amuont;\n}}"), "my.wgsl:2:16", "amuont"),
             (format!("// ä\n{head}  let é = 1.0; retrun c;\n}}"), "my.wgsl:3:", "c"),
-            (format!("{head}  return c.x;\n}}"), "my.wgsl:1:4", "filter"),
+            (format!("{head}  return c.x;\n}}"), "my.wgsl:1:1", "filter"),
             ("fn other() {}".to_owned(), "my.wgsl", "fn filter(c: vec3<f32>, p: Params"),
             ("fn filter(c: vec3<f32>) -> vec3<f32> { return c; }".to_owned(), "my.wgsl", "fn filter(c: vec3<f32>, p: Params"),
             (format!("{head} return c; }}\nfn clamp(a: f32) -> f32 {{ return a; }}"), "my.wgsl", "`clamp`"),
