@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::estimate::{self, Effort, Table, Where};
 use super::flags::{Once, Paths, Work};
+use super::grade_device;
 use super::inspecting::Inspecting;
 use super::progress::{self, Progress};
 use super::{Globals, say};
@@ -61,7 +62,9 @@ pub fn settings(recipe: &Recipe, globals: &Globals) -> crate::Result<Settings> {
         convert_to: o.convert_to.as_deref().map(|to| space(recipe, to)).transpose()?,
         metadata: o.policy(),
         epoch: globals.epoch,
-        grading: Grading::new(&recipe.look.sources.iter().map(Source::open).collect::<crate::Result<Vec<_>>>()?, recipe.look.strength)?,
+        grading: Grading::new(&recipe.look.sources.iter().map(Source::open).collect::<crate::Result<Vec<_>>>()?, recipe.look.strength)?
+            .map(|grading| grade_device::place(grading, recipe.look.device, globals))
+            .transpose()?,
         repair: Repair::Off,
         protect: None,
     })
@@ -262,6 +265,7 @@ impl<'a> Maker<'a> {
                 _ if !networks => "cpu".into(),
                 asked => asked.to_string(),
             },
+            grade_device: self.settings.grading.as_ref().map(|g| g.device().to_owned()),
             jobs: self.jobs,
             seconds: None,
             output: batch.root().display().to_string(),

@@ -93,7 +93,7 @@ fn write_mended(image: &Image, patches: &Patches, from: &Path, to: &Path) -> Res
     if let Some(folder) = to.parent() {
         std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
     }
-    let bits = image.bits() as u8;
+    let bits = image.bits();
     let encoding = Encoding { format: image.format, quality: image.format.default_quality(), bits, ..Encoding::default() };
     let (width, height) = (image.width, image.height);
     let changes = Changes { width, height, history: vec![mended_event(from, &patches.said())], ..Changes::default() };
