@@ -18,7 +18,7 @@ use crate::image::Channels;
 use crate::inspect::Rect;
 use crate::review::{Options, Review};
 
-/// See it work: renders pictures, plants defects, finds them, opens the review, and measures what is promised
+/// See it work on pictures of its own: every promise beside what was measured
 #[derive(clap::Args, Debug, Clone)]
 #[command(after_help = "\
 Examples:
