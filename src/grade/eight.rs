@@ -27,11 +27,12 @@ const FRACTION: u32 = 13;
 const CODE: f32 = 256.0;
 
 impl Eight {
-    /// The look as tables, if it can be: channels on their own, then at most one cube of up to 80 points.
+    /// The look as tables, if it can be: channels on their own, then at most one cube of up to 80 points within 0..=1.
     pub fn new(program: &Program) -> Option<Self> {
         let (before, cube) = program.separable()?;
         let cube = match cube {
-            Some(cube) if cube.size() > 80 => return None,
+            // Points beyond black and white must not be clipped before the mix.
+            Some(cube) if cube.size() > 80 || cube.colours().flatten().any(|v| !(0.0..=1.0).contains(&v)) => return None,
             cube => cube,
         };
         let mut tables = Box::new([[0; 256]; 3]);
@@ -134,7 +135,7 @@ mod tests {
     fn codes_equal_the_formulas() {
         let folder = tempfile::tempdir().unwrap();
         for (name, n) in [("a", 33), ("b", 65), ("c", 2)] {
-            let f = |[r, g, b]: [f32; 3]| [r * r * (3.0 - 2.0 * r), 1.1 * g - 0.1 * b, (b * 0.8 + r * 0.2).sqrt()];
+            let f = |[r, g, b]: [f32; 3]| [r * r * (3.0 - 2.0 * r), 0.9 * g + 0.1 * b, (b * 0.8 + r * 0.2).sqrt()];
             let lut = Lut::from_cube("", Lut3d::from_fn(n, f).unwrap());
             std::fs::write(folder.path().join(format!("{name}.cube")), lut.to_cube().unwrap()).unwrap();
         }
