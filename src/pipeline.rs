@@ -2,13 +2,14 @@
 //!
 //! Over 500 lines because every part of a picture's making is to be read here in order.
 
+mod finish;
 mod goal;
 mod history;
 
 pub mod inspection;
 pub mod master;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,20 +17,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::alpha::bleed_alpha;
 use crate::band::{Band, Sink, Stage};
-use crate::codec::{self, Changes, Encoding, Format, Header, Keep, Limits, Policy};
-use crate::color::{ColourSpace, Conversion, Profile, Transfer};
+use crate::codec::{self, Encoding, Format, Header, Keep, Limits, Policy};
+use crate::color::{ColourSpace, Profile, Transfer};
 use crate::error::{Error, Result};
 use crate::flow::{Chain, Fork, stack};
 use crate::grade::Grading;
-use crate::grade::spatial::Frame;
-use crate::grade::stage::Grade;
-use crate::image::{Channels, Image, Samples};
+use crate::image::{Image, Samples};
+use crate::inspect::calibration;
+use crate::inspect::repair::{Patches, Repair};
 use crate::resample::{Crop, Filter, Light, Resize, Scaler};
+use crate::spool::{Depth, Spool, SpoolWriter};
 use crate::upscale::engine::{Engine, PassRecord};
 use crate::upscale::lock::ColourLock;
 use crate::upscale::pass::Pass;
 use crate::upscale::size::{Fit, Size, Target};
-use goal::Goal;
+use finish::Finishing;
 use master::Master;
 
 /// Everything that decides the pixels of an output, except the source and the model's weights.
@@ -55,6 +57,9 @@ pub struct Settings {
     /// What is done to the colours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grading: Option<Grading>,
+    /// What is done about regions that upscaling spoilt. Only [`Repair::Auto`] concerns the output's pixels.
+    #[serde(default, skip_serializing_if = "Repair::leaves_the_result")]
+    pub repair: Repair,
 }
 
 impl Settings {
@@ -65,6 +70,10 @@ impl Settings {
     pub fn canonical(&self) -> serde_json::Result<Vec<u8>> {
         let mut json = serde_json::to_vec(&Self { grading: None, ..self.clone() })?;
         json.extend(self.grading.iter().flat_map(|g| g.identity().bytes()));
+        if self.repair == Repair::Auto {
+            // What is flagged follows from the tables.
+            json.extend(calibration::SHIPPED.hash().bytes());
+        }
         Ok(json)
     }
 
@@ -92,6 +101,7 @@ impl Default for Settings {
             metadata: Policy::default(),
             epoch: None,
             grading: None,
+            repair: Repair::Off,
         }
     }
 }
@@ -129,6 +139,29 @@ pub trait Observer: Send {
     fn begin(&mut self, source: &Image, plan: &Plan) -> Result<()>;
     /// The next rows of the result, before grading, dither and encoding.
     fn band(&mut self, band: &Band) -> Result<()>;
+    /// Whether a result of this size is looked at a second time once all of it was seen; asked after [`Observer::begin`].
+    fn look(&self, _size: (usize, usize)) -> Look {
+        Look::Once
+    }
+    /// After the last band, if there is a second look: what is laid over the result.
+    ///
+    /// # Errors
+    /// As [`process`].
+    fn mend(&mut self, _engine: &Engine, _stop: &AtomicBool) -> Result<Patches> {
+        Ok(Patches::default())
+    }
+}
+
+/// How often a job looks at its picture. Two looks take 4 bytes a value on the output's disk for as long as the job runs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Look {
+    /// Rows are written as they come.
+    #[default]
+    Once,
+    /// Rows wait until the whole was seen, and are mended before they are written.
+    Mend,
+    /// Rows are written as they come, and, if there is something to mend, once more mended into this file.
+    Beside(PathBuf),
 }
 
 /// How a picture was made; goes into the journal and the `file` event.
@@ -205,66 +238,22 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
     };
     notes.extend(more);
 
-    let (mut icc, mut channels, mut finish) = (image.metadata.icc.clone(), image.channels, Chain::new());
-    if let Some(grading) = &settings.grading {
-        let frame = Frame { width: target.width, height: target.height, bits: image.bits(), seed };
-        let grade = Grade::new(grading, icc.as_deref(), channels.colours(), channels.has_alpha(), frame).map_err(|e| of(source, e))?;
-        channels = Channels::of(grade.colours(), channels.has_alpha());
-        if grade.replaces_profile() && icc.take().is_some() {
-            notes.push("graded in sRGB and written as sRGB: there is no way back into its own colour profile".into());
-        }
-        finish.then(grade);
-    }
-    let convert_to = settings.convert_to.clone().or_else(|| {
-        let homeless = icc.is_some() && channels.colours() == 1 && !encoding.format.supports_grey();
-        homeless.then(|| {
-            notes.push(format!("{} knows no grey profiles: converted to sRGB", encoding.format.name()));
-            ColourSpace::Srgb
-        })
-    });
-    let conversion = match &convert_to {
-        Some(to) => Conversion::new(icc.as_deref(), to)?,
-        None => None,
-    };
-    if conversion.is_some() {
-        channels = Channels::of(3, channels.has_alpha());
-    }
-    let (mut metadata, more) = image.metadata.changed(&Changes {
-        width: target.width,
-        height: target.height,
-        dpi: match settings.size {
-            Size::Print { dpi, .. } => Some((dpi, dpi)),
-            _ => None,
-        },
-        policy: settings.metadata.clone(),
-        history: vec![history::event(source, &image, &target, &plan, &encoding, settings)],
-    });
-    notes.extend(more);
-    metadata.icc = icc;
-    if let Some(to) = convert_to.as_ref().filter(|_| channels.colours() == 3) {
-        metadata.icc = Some(to.icc()?);
-    }
-    notes.extend(codec::losses(&encoding, channels, &metadata));
+    let finishing = Finishing { source, image: &image, target: &target, settings, plan: &plan, encoding: &encoding, seed };
     if let Some(o) = hooks.observer.as_deref_mut() {
         o.begin(&image, &plan)?;
     }
-
-    let mut goal = Goal::new(output, encoding, &target, channels, metadata, settings.max_kb)?;
-    let dither =
-        settings.dither && (image.bits() > 8 || settings.grading.is_some()) && goal.encoding.bits == 8 && !goal.encoding.is_lossy();
-    let mut clipped = 0;
-    let mut deliver = |mut band: Band| {
-        if let Some(c) = &conversion {
-            band = c.band(&band)?;
-            clipped += outside(&band);
-        }
-        if dither {
-            dither_rows(&mut band, channels.colours());
-        }
-        goal.write(&band)?;
-        (hooks.progress)(band.end() as f64 / target.height as f64);
-        Ok(())
+    let look = hooks.observer.as_deref().map_or(Look::Once, |o| o.look((target.width, target.height)));
+    // A result that will be mended is not written before; one that gets a mended version beside it is.
+    let mut first = match look {
+        Look::Mend => None,
+        Look::Once | Look::Beside(_) => Some(finishing.open(output, None, &mut notes)?),
     };
+    let second = Kept(output.with_extension("rows"));
+    let mut rows = match look {
+        Look::Once => None,
+        Look::Mend | Look::Beside(_) => Some(SpoolWriter::create(&second.0, target.width, image.channels.count(), Depth::F32)?),
+    };
+    let part = if matches!(look, Look::Mend) { 0.9 } else { 1.0 };
     let mut made = |band: Band| {
         if hooks.stop.load(Ordering::Relaxed) {
             return Err(Error::Interrupted);
@@ -275,27 +264,45 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
         if let Some(o) = hooks.observer.as_deref_mut() {
             o.band(&band)?;
         }
-        finish.push(band, &mut deliver)
+        if let Some(rows) = &mut rows {
+            rows.write(&band)?;
+        }
+        let end = band.end();
+        if let Some(first) = &mut first {
+            first.push(band)?;
+        }
+        (hooks.progress)(part * end as f64 / target.height as f64);
+        Ok(())
     };
     match kept {
         Some(kept) => kept.run(hooks.stop, &mut made),
         None => run(&image, &mut chain, &mut made),
     }
     .map_err(|e| about(source, e))?;
-    finish.finish(&mut deliver)?;
     drop(chain);
-    let bytes = goal.finish(hooks.stop, &mut notes)?;
     if let Some(k) = keeping {
         k.finish()?;
     }
-    if clipped > 0 {
-        let share = clipped as f64 / (target.width * target.height) as f64 * 100.0;
-        let share = if share < 0.1 { "less than 0.1".into() } else { format!("{share:.1}") };
-        notes.push(format!("{share} % of the pixels lie outside the new colour space and were clipped"));
+    let mut bytes = match first {
+        Some(first) => first.finish(hooks.stop, &mut notes)?,
+        None => 0,
+    };
+    if let (Some(rows), Some(o)) = (rows, hooks.observer.as_deref_mut()) {
+        let patches = o.mend(engine, hooks.stop)?;
+        let mut second = Second { finishing: &finishing, rows: rows.finish()?, patches: &patches, stop: hooks.stop };
+        match &look {
+            Look::Mend => {
+                bytes = second.write(output, &mut notes, &|share| (hooks.progress)(part + (1.0 - part) * share))?;
+            }
+            Look::Beside(other) if !patches.is_empty() => {
+                second.write(other, &mut Vec::new(), &|_| {})?;
+            }
+            Look::Beside(_) | Look::Once => {}
+        }
     }
     notes.extend(engine.halved());
     let c2pa = image.metadata.c2pa.clone().filter(|_| settings.metadata.keep != Keep::Nothing);
-    Ok(Done { width: target.width, height: target.height, bytes, plan, notes, c2pa })
+    Ok(Done { width: target.width, height: target.height, bytes, plan: plan.clone(), notes, c2pa })
 }
 
 /// How many pixels have a colour channel that an encoder would clip by more than half an 8-bit code.
@@ -304,6 +311,44 @@ fn outside(band: &Band) -> u64 {
     let planes = [band.plane(0), band.plane(1), band.plane(2)];
     let out = |v: f32| !(-HALF..=1.0 + HALF).contains(&v);
     (0..planes[0].len()).filter(|&i| planes.iter().any(|p| out(p[i]))).count() as u64
+}
+
+/// A file of rows that is gone when the job is; if the program is killed before, it is swept with the other temp files.
+struct Kept(PathBuf);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// The second look: kept rows, mended and written.
+struct Second<'a, 'b> {
+    finishing: &'a Finishing<'b>,
+    rows: Spool,
+    patches: &'a Patches,
+    stop: &'a AtomicBool,
+}
+
+impl Second<'_, '_> {
+    /// Writes all rows with their patches; the file's size in bytes.
+    fn write(&mut self, output: &Path, notes: &mut Vec<String>, progress: &dyn Fn(f64)) -> Result<u64> {
+        let mended = (!self.patches.is_empty()).then(|| self.patches.said());
+        let mut finish = self.finishing.open(output, mended.as_deref(), notes)?;
+        let (mut y, height) = (0, self.rows.rows());
+        while y < height {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(Error::Interrupted);
+            }
+            let end = (y + ROWS).min(height);
+            let mut band = self.rows.read(y, end)?;
+            self.patches.apply(&mut band);
+            finish.push(band)?;
+            progress(end as f64 / height as f64);
+            y = end;
+        }
+        finish.finish(self.stop, notes)
+    }
 }
 
 /// Pushes the source through.

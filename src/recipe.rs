@@ -24,6 +24,7 @@ pub use schema::{blank, schema};
 
 use crate::codec::{Format, Keep, Policy, SourceType, Strip};
 use crate::error::{Error, Result};
+use crate::grade::device::GradeDevice;
 use crate::grade::grading::Source;
 use crate::upscale::catalogue::distance;
 use crate::upscale::device::{Device, Precision};
@@ -79,6 +80,7 @@ pub struct Look {
     pub sources: Vec<Source>,
     /// 0..=1.
     pub strength: f32,
+    pub device: GradeDevice,
 }
 
 /// The files that are written.
@@ -161,7 +163,7 @@ impl Default for Recipe {
         Self {
             about: String::new(),
             upscale: Upscale { model: None, size: Size::Model, fit: Fit::Inside, faithful: 0.0, colour_lock: true },
-            look: Look { sources: Vec::new(), strength: 1.0 },
+            look: Look { sources: Vec::new(), strength: 1.0, device: GradeDevice::Auto },
             output: Output {
                 format: None,
                 quality: None,
@@ -260,6 +262,25 @@ impl Recipe {
             self.given.retain(|k, _| !SIZES.contains(&k.as_str()));
         }
         self.given.insert(key.into(), flag.into());
+        if key == "output.format" {
+            self.fit_to_format();
+        }
+    }
+
+    /// How the recipe packs files of one format means nothing once a flag chose another. Limits (`max_kb`, `depth`) stay: what they
+    /// ask for is then refused instead of forgotten.
+    fn fit_to_format(&mut self) {
+        let Some(format) = self.output.format else { return };
+        let own = |key: &str| self.given.get(key).is_none_or(|g| !g.starts_with("--"));
+        let lossy = matches!(format, Format::Jpeg | Format::WebP | Format::Avif);
+        let [quality, lossless, png, chroma, progressive] =
+            ["output.quality", "output.lossless", "output.png", "output.chroma", "output.progressive"].map(own);
+        let o = &mut self.output;
+        o.quality = o.quality.filter(|_| lossy || !quality);
+        o.lossless &= format == Format::WebP || !lossless;
+        o.small &= format == Format::Png || !png;
+        o.chroma_420 &= format == Format::Jpeg || !chroma;
+        o.progressive &= format == Format::Jpeg || !progressive;
     }
 
     /// What messages call a key: where it was given.

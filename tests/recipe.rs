@@ -55,12 +55,8 @@ fn a_recipe_does_what_its_flags_would_and_flags_override_it() {
 fn quality_beside_a_format_without_one_is_told_with_its_line() {
     let dir = stage();
     let d = dir.path();
-    std::fs::write(d.join("web.recipe.toml"), "[upscale]\nscale = 2\n\n[output]\nquality = 80\n").unwrap();
-    program::fails(
-        &mut lastmile(d, "run web.recipe.toml in -o a --format png"),
-        2,
-        &["web.recipe.toml:5: output.quality: 80 means nothing for PNG"],
-    );
+    std::fs::write(d.join("web.recipe.toml"), "[upscale]\nscale = 2\n\n[output]\nformat = \"png\"\nquality = 80\n").unwrap();
+    program::fails(&mut lastmile(d, "run web.recipe.toml in -o a"), 2, &["web.recipe.toml:6: output.quality: 80 means nothing for PNG"]);
     std::fs::write(d.join("web.recipe.toml"), "[upscal]\nscale = 2\n[output]\nqualty = 80\n").unwrap();
     let words = ["2 mistakes", "line 1: upscal: unknown key (try `upscale`)", "line 4: output.qualty: unknown key (try `quality`)"];
     program::fails(&mut lastmile(d, "run web.recipe.toml in -o a"), 2, &words);

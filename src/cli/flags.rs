@@ -7,6 +7,7 @@ use clap::builder::PossibleValuesParser;
 use super::grade::Grading;
 use crate::batch::shard::Shard;
 use crate::codec::SourceType;
+use crate::inspect::repair::Repair;
 use crate::recipe::keys::{self, CHROMAS, DEPTHS, FITS, FORMATS, FRAMES, METADATA, PNGS, TILE_MODES};
 use crate::recipe::text::{self, Tile};
 use crate::recipe::{Recipe, Stripped, Template};
@@ -161,6 +162,20 @@ pub struct Work {
     /// Do not inspect results
     #[arg(long)]
     pub no_inspect: bool,
+    /// Regions where the network invented something: mend them with the faithful result in a copy for the reviewer to take
+    /// (suggest), in the results themselves (auto), or not at all; either inspects [default: suggest where results are inspected]
+    #[arg(long, value_name = "off|suggest|auto", value_parser = PossibleValuesParser::new(keys::words(&REPAIRS)), conflicts_with = "no_inspect")]
+    pub repair: Option<String>,
+}
+
+/// What may be done about regions that can be mended.
+pub const REPAIRS: [(&str, Repair); 3] = [("off", Repair::Off), ("suggest", Repair::Suggest), ("auto", Repair::Auto)];
+
+impl Work {
+    /// What was asked for, if anything.
+    pub fn repair(&self) -> Option<Repair> {
+        word(&REPAIRS, &self.repair)
+    }
 }
 
 /// What concerns a run that ends.
@@ -284,8 +299,10 @@ mod tests {
             if key.section.is_empty() || key.section == "price" {
                 continue;
             }
-            let flag = format!("--{}", key.name.replace('_', "-"));
-            let given = line.contains(&flag);
+            // The name without the section is that of the network's device.
+            let name = if key.path() == "look.device" { "grade_device" } else { key.name };
+            let flag = format!("--{}", name.replace('_', "-"));
+            let given = line.contains(&format!("{flag} "));
             assert_eq!(recipe.subject(&key.path()), if given { flag.clone() } else { key.path() });
             let known = clap::Command::new("x");
             let known = <Flags as clap::Args>::augment_args(known);
@@ -316,6 +333,21 @@ mod tests {
         for wrong in ["--source-type photo", "--max-kb 5 --lossless", "--strip nothing"] {
             assert!(Only::try_parse_from(std::iter::once("x").chain(wrong.split_whitespace())).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_format_given_as_a_flag_drops_how_the_recipe_packs_another() {
+        let text = "[output]\nformat = \"jpeg\"\nquality = 80\nprogressive = true\nchroma = \"420\"\n";
+        let apply = |line: &str| {
+            let mut recipe = Recipe::parse(std::path::Path::new("r.toml"), text).unwrap();
+            flags(line).apply(&mut recipe).map(|()| recipe.output)
+        };
+        let png = apply("--format png").unwrap();
+        assert_eq!((png.quality, png.progressive, png.chroma_420), (None, false, false));
+        let webp = apply("--format webp").unwrap();
+        assert_eq!((webp.quality, webp.progressive), (Some(80), false));
+        // What was typed is refused all the same.
+        assert!(apply("--format png --quality 70").unwrap_err().to_string().contains("--quality"));
     }
 
     #[test]

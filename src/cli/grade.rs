@@ -6,6 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 use super::flags::{Files, Once, Paths, Work};
 use super::{Globals, job};
 use crate::error::{Error, Exit};
+use crate::grade::device::GradeDevice;
 use crate::grade::grading::Source;
 use crate::recipe::{Recipe, text};
 use crate::upscale::size::Size;
@@ -19,6 +20,7 @@ Examples:
   lastmile grade hero.png -o hero.tiff --cdl shot.cc --look house.toml --depth 16
 
 `lastmile looks list` shows the built-in looks, `lastmile looks ops` what a look file may hold.")]
+#[command(mut_arg("grade_device", |a| a.visible_alias("device")))]
 pub struct Args {
     #[command(flatten)]
     paths: Paths,
@@ -52,6 +54,7 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
 pub struct Grading {
     sources: Vec<Source>,
     strength: Option<f32>,
+    device: Option<GradeDevice>,
 }
 
 /// A flag's name, its value's name, the source it makes, and what it is for.
@@ -79,6 +82,10 @@ impl Grading {
             recipe.look.strength = strength;
             recipe.flag("look.strength", "--strength");
         }
+        if let Some(device) = self.device {
+            recipe.look.device = device;
+            recipe.flag("look.device", "--grade-device");
+        }
     }
 }
 
@@ -90,7 +97,11 @@ impl FromArgMatches for Grading {
             found.extend(matches.indices_of(name).into_iter().flatten().zip(values.map(|v| make(v.clone()))));
         }
         found.sort_by_key(|(at, _)| *at);
-        Ok(Self { sources: found.into_iter().map(|(_, s)| s).collect(), strength: matches.get_one("strength").copied() })
+        Ok(Self {
+            sources: found.into_iter().map(|(_, s)| s).collect(),
+            strength: matches.get_one("strength").copied(),
+            device: matches.get_one("grade_device").copied(),
+        })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -107,7 +118,11 @@ impl clap::Args for Grading {
             command = command.arg(arg.help(format!("{help}; may be given several times, in the order of use")));
         }
         let strength = Arg::new("strength").long("strength").value_name("0..1").value_parser(ValueParser::new(text::share));
-        command.arg(strength.help_heading("Colour").help("How much of all that: 0 nothing, 1 all [default: 1]"))
+        let command = command.arg(strength.help_heading("Colour").help("How much of all that: 0 nothing, 1 all [default: 1]"));
+        let device = Arg::new("grade_device").long("grade-device").value_name("auto|cpu|gpu[:N]");
+        let device = device.value_parser(ValueParser::new(|text: &str| text.parse::<GradeDevice>()));
+        command
+            .arg(device.help_heading("Run").help("What grades: the processor, a graphics card, or whatever is faster here [default: auto]"))
     }
 
     fn augment_args_for_update(command: Command) -> Command {

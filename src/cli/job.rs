@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::estimate::{self, Effort, Table, Where};
 use super::flags::{Once, Paths, Work};
+use super::grade_device;
 use super::inspecting::Inspecting;
 use super::progress::{self, Progress};
 use super::{Globals, say};
@@ -21,6 +22,8 @@ use crate::color::ColourSpace;
 use crate::error::{Error, Exit};
 use crate::grade::Grading;
 use crate::grade::grading::Source;
+use crate::inspect::repair::Repair;
+use crate::pipeline::inspection::Care;
 use crate::pipeline::{self, Hooks, Job, Settings};
 use crate::recipe::{Recipe, keys};
 use crate::upscale::bench::Rates;
@@ -59,7 +62,10 @@ pub fn settings(recipe: &Recipe, globals: &Globals) -> crate::Result<Settings> {
         convert_to: o.convert_to.as_deref().map(|to| space(recipe, to)).transpose()?,
         metadata: o.policy(),
         epoch: globals.epoch,
-        grading: Grading::new(&recipe.look.sources.iter().map(Source::open).collect::<crate::Result<Vec<_>>>()?, recipe.look.strength)?,
+        grading: Grading::new(&recipe.look.sources.iter().map(Source::open).collect::<crate::Result<Vec<_>>>()?, recipe.look.strength)?
+            .map(|grading| grade_device::place(grading, recipe.look.device, globals))
+            .transpose()?,
+        repair: Repair::Off,
     })
 }
 
@@ -149,7 +155,9 @@ impl<'a> Maker<'a> {
     /// # Errors
     /// A model that is not there or cannot be used.
     pub fn new(recipe: &'a Recipe, work: &'a Work, dry_run: bool, globals: &Globals) -> crate::Result<Self> {
-        Self::again(settings(recipe, globals)?, recipe, work, dry_run, globals)
+        let mut settings = settings(recipe, globals)?;
+        settings.repair = work.repair().unwrap_or(settings.repair);
+        Self::again(settings, recipe, work, dry_run, globals)
     }
 
     /// The same for settings that are known already; the recipe says the rest.
@@ -254,6 +262,7 @@ impl<'a> Maker<'a> {
                 _ if !networks => "cpu".into(),
                 asked => asked.to_string(),
             },
+            grade_device: self.settings.grading.as_ref().map(|g| g.device().to_owned()),
             jobs: self.jobs,
             seconds: None,
             output: batch.root().display().to_string(),
@@ -265,7 +274,7 @@ impl<'a> Maker<'a> {
     /// # Errors
     /// What concerns the run as a whole before work.
     pub fn make(&self, batch: Batch, start: Start, listener: &dyn Listener, stop: &AtomicBool) -> crate::Result<Summary> {
-        let inspecting = Inspecting::new(listener, batch.root(), self.inspects());
+        let inspecting = Inspecting::new(listener, batch.root(), self.care());
         let process = |job: Job<'_>, hooks: Hooks<'_>| inspecting.process(job, &self.engine, hooks);
         let estimate = |item: &Item, bytes: &[u8]| {
             let known = codec::header(&item.source, bytes, &self.limits).and_then(|h| Ok((self.target(&h)?, h)));
@@ -278,10 +287,13 @@ impl<'a> Maker<'a> {
         Ok(summary)
     }
 
-    /// Whether results are inspected: as asked, else if the network may invent.
-    fn inspects(&self) -> bool {
+    /// Whether and how results are inspected: as asked, else if the network may invent; and then mended versions are suggested.
+    fn care(&self) -> Option<Care> {
         let invents = self.engine.main().is_some_and(|m| m.manifest.kind == Kind::Perceptual);
-        self.work.inspect || (invents && !self.work.no_inspect)
+        let asked = self.work.repair().or((self.settings.repair != Repair::Off).then_some(self.settings.repair));
+        let mends = asked.is_some_and(|r| r != Repair::Off);
+        let wanted = self.work.inspect || mends || (invents && !self.work.no_inspect);
+        wanted.then(|| Care { repair: asked.unwrap_or(Repair::Suggest), ..Care::default() })
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod apply;
 #[cfg(feature = "onnx")]
 pub mod bench;
+pub mod brand;
 pub mod compare;
 pub mod completions;
 #[cfg(feature = "onnx")]
@@ -14,6 +15,7 @@ pub mod doctor;
 mod estimate;
 mod flags;
 pub mod grade;
+mod grade_device;
 pub mod import;
 pub mod inspect;
 mod inspecting;
@@ -77,6 +79,7 @@ command goes on where it stopped.
 enum Verb {
     Upscale(Box<upscale::Args>),
     Grade(Box<grade::Args>),
+    Brand(Box<brand::Args>),
     Run(Box<run::Args>),
     Plan(plan::Args),
     Inspect(inspect::Args),
@@ -101,6 +104,7 @@ impl Verb {
         match self {
             Self::Upscale(args) => upscale::run(*args, globals),
             Self::Grade(args) => grade::run(*args, globals),
+            Self::Brand(args) => brand::run(*args, globals),
             Self::Run(args) => run::run(*args, globals),
             Self::Plan(args) => plan::run(args, globals),
             Self::Inspect(args) => inspect::run(&args, globals),

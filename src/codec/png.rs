@@ -38,8 +38,8 @@ impl Chunk<'_> {
     }
 }
 
-/// The chunks after the signature, as far as the file goes. Checksums are computed only if `verify`.
-fn chunks(bytes: &[u8], verify: bool) -> impl Iterator<Item = Chunk<'_>> {
+/// The chunks after the signature, as far as the file goes. Checksums are computed only of kinds that `verify` wants.
+fn chunks(bytes: &[u8], verify: impl Fn(&[u8; 4]) -> bool) -> impl Iterator<Item = Chunk<'_>> {
     let mut at = 8;
     std::iter::from_fn(move || {
         let head = bytes.get(at..at + 8)?;
@@ -48,7 +48,7 @@ fn chunks(bytes: &[u8], verify: bool) -> impl Iterator<Item = Chunk<'_>> {
         let rest = &bytes[at + 8..];
         let data = &rest[..len.min(rest.len())];
         let crc = rest.get(len..len.saturating_add(4)).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes);
-        let damaged = verify
+        let damaged = verify(&kind)
             && crc.is_some_and(|stored| {
                 let mut sum = flate2::Crc::new();
                 sum.update(&kind);
@@ -72,7 +72,7 @@ struct Ihdr {
 
 fn ihdr(path: &Path, bytes: &[u8]) -> Result<Ihdr> {
     let bad = |what: String| Err(Error::input(path, what, AGAIN));
-    let Some(c) = chunks(bytes, true).next() else {
+    let Some(c) = chunks(bytes, |_| true).next() else {
         return bad(format!("the PNG data ends after {} bytes, inside its header", bytes.len()));
     };
     if &c.kind != b"IHDR" || !c.whole || c.data.len() != 13 {
@@ -112,10 +112,11 @@ fn layout(h: &Ihdr, transparency: bool) -> Channels {
 pub(super) fn header(path: &Path, bytes: &[u8]) -> Result<Header> {
     let h = ihdr(path, bytes)?;
     let (mut transparency, mut exif, mut xmp) = (false, None, None);
-    for c in chunks(bytes, false).filter(|c| c.whole) {
+    // What is damaged is left out when the picture is decoded as well; pixels are not looked at here.
+    for c in chunks(bytes, |kind| kind != b"IDAT").filter(|c| c.whole && !c.damaged) {
         match &c.kind {
             b"tRNS" => transparency = true,
-            b"eXIf" => exif = Some(c.data),
+            b"eXIf" => exif = Some(c.data.strip_prefix(b"Exif\0\0").unwrap_or(c.data)),
             b"iTXt" if c.data.starts_with(XMP_KEYWORD) => xmp = Some(c.data),
             _ => {}
         }
@@ -143,7 +144,7 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
         .map_err(|_| Error::limit(path.display(), "there is no memory for its compressed data", "a smaller file"))?;
     clean.extend_from_slice(&bytes[..8]);
     let mut extra = Extra::default();
-    for c in chunks(bytes, true) {
+    for c in chunks(bytes, |_| true) {
         let pixel_related = c.critical() || &c.kind == b"tRNS";
         if c.damaged && pixel_related {
             return Err(Error::input(
@@ -285,7 +286,7 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
 /// Metadata alone; pixel data is passed over.
 pub(super) fn metadata(bytes: &[u8]) -> (Metadata, Vec<String>) {
     let mut extra = Extra::default();
-    for c in chunks(bytes, false) {
+    for c in chunks(bytes, |kind| kind != b"IDAT") {
         match &c.kind {
             b"IEND" => break,
             b"acTL" => {
@@ -293,7 +294,7 @@ pub(super) fn metadata(bytes: &[u8]) -> (Metadata, Vec<String>) {
                 extra.notes.push(format!("this is an animation (APNG, {frames} frames)"));
             }
             _ if c.critical() => {}
-            _ if c.whole => extra.take(&c),
+            _ if c.whole && !c.damaged => extra.take(&c),
             _ => extra.notes.push(format!("its {} chunk is damaged and was left out", c.name())),
         }
     }

@@ -27,6 +27,7 @@ pub mod plastic;
 pub mod print;
 mod reduce;
 pub mod regions;
+pub mod repair;
 pub mod repetition;
 pub mod report;
 pub mod residual;
@@ -202,6 +203,7 @@ pub fn inspect_with(scene: &Scene, about: &About, tables: &Calibration) -> Inspe
         faithful_model: about.faithful_model.clone(),
         thresholds,
         notes,
+        repair: None,
     };
     Inspection { report, heat }
 }

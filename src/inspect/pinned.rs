@@ -2,6 +2,7 @@
 //!
 //! `LASTMILE_PIN=write cargo test inspect::pinned` writes `pinned.txt` anew, for a change that is meant.
 
+use std::env;
 use std::fmt::Write;
 
 use super::plane::Plane;
@@ -137,7 +138,7 @@ fn scores_places_and_boxes_stay() {
             Pin { case: parts[0].into(), what: parts[1].into(), numbers: parts[2].split(' ').map(|n| n.parse().unwrap()).collect() }
         })
         .collect();
-    let writing = std::env::var("LASTMILE_PIN").is_ok_and(|v| v == "write");
+    let writing = env::var("LASTMILE_PIN").is_ok_and(|v| v == "write");
     let (mut text, mut wrong) = (String::new(), Vec::new());
     for (case, scene, situation) in cases() {
         let of_case: Vec<&Pin> = pins.iter().filter(|p| p.case == case).collect();

@@ -9,7 +9,15 @@ use crate::image::Image;
 use crate::upscale::size::Target;
 
 /// What was done to the picture, for its history.
-pub(super) fn event(source: &Path, image: &Image, target: &Target, plan: &Plan, encoding: &Encoding, settings: &Settings) -> Event {
+pub(super) fn event(
+    source: &Path,
+    image: &Image,
+    target: &Target,
+    plan: &Plan,
+    encoding: &Encoding,
+    settings: &Settings,
+    mended: Option<&str>,
+) -> Event {
     let resized = (image.width, image.height) != (target.width, target.height) || target.crops(image.width, image.height);
     let mut said = Vec::new();
     if resized {
@@ -33,11 +41,7 @@ pub(super) fn event(source: &Path, image: &Image, target: &Target, plan: &Plan, 
         Some(ColourSpace::Icc(_)) => said.push("colours to a given profile".into()),
         None => {}
     }
-    let modified = || {
-        let time = std::fs::metadata(source).and_then(|m| m.modified()).ok()?;
-        let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;
-        i64::try_from(since.as_secs()).ok()
-    };
+    said.extend(mended.map(str::to_owned));
     Event {
         action: match (resized, &settings.grading) {
             (true, _) => "resized",
@@ -47,6 +51,19 @@ pub(super) fn event(source: &Path, image: &Image, target: &Target, plan: &Plan, 
         .into(),
         parameters: said.join("; "),
         software: concat!("lastmile ", env!("CARGO_PKG_VERSION")).into(),
-        time: settings.epoch.or_else(modified),
+        time: settings.epoch.or_else(|| modified(source)),
     }
+}
+
+/// What was done to a finished picture that was mended afterwards.
+pub(super) fn mended_event(file: &Path, said: &str) -> Event {
+    let software = concat!("lastmile ", env!("CARGO_PKG_VERSION")).into();
+    Event { action: "edited".into(), parameters: said.into(), software, time: modified(file) }
+}
+
+/// A file's time, in seconds since 1970 UTC.
+fn modified(file: &Path) -> Option<i64> {
+    let time = std::fs::metadata(file).and_then(|m| m.modified()).ok()?;
+    let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_secs()).ok()
 }

@@ -138,7 +138,7 @@ fn order(source: &Source) -> u8 {
 }
 
 /// Every key, in the order in which they are written.
-pub static KEYS: [Key; 38] = [
+pub static KEYS: [Key; 39] = [
     Key {
         section: "",
         name: "about",
@@ -248,6 +248,16 @@ pub static KEYS: [Key; 38] = [
         about: "How much of it: 0 nothing, 1 all.",
         example: "0.8",
         value: Value::Number(0.0, 1.0, |r, v| r.look.strength = v as f32),
+    },
+    Key {
+        section: "look",
+        name: "device",
+        about: "What grades: auto (whatever is faster here), cpu or gpu, gpu:N for the Nth.",
+        example: "\"auto\"",
+        value: Value::Text(|r, v| {
+            r.look.device = v.parse()?;
+            Ok(())
+        }),
     },
     Key {
         section: "output",

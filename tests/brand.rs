@@ -1,0 +1,287 @@
+//! Kits: made, checked, scored with and applied, as a user does it.
+
+// Clippy knows tests by their attribute, not the functions that they share.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
+
+mod program;
+
+use std::path::Path;
+use std::process::Command;
+
+use lastmile::band::Band;
+use lastmile::brand::score::{Profile, Score};
+use lastmile::codec::{self, Encoding, Format, Limits, Metadata};
+use lastmile::color::{White, delta_e_2000, srgb_to_lab};
+use lastmile::grade::matching::{Collector, Statistics};
+use lastmile::image::Channels;
+use lastmile::resample::{Filter, Scaler};
+use program::{fails, text};
+
+/// Grey things, foliage, sky, skin and red, with soft shades; another arrangement for each `seed`.
+fn picture(seed: usize, change: impl Fn([f32; 3]) -> [f32; 3]) -> Band {
+    let base: [[f32; 3]; 6] =
+        [[0.8, 0.8, 0.8], [0.75, 0.75, 0.75], [0.45, 0.6, 0.3], [0.5, 0.65, 0.85], [0.85, 0.65, 0.53], [0.7, 0.25, 0.2]];
+    let mut band = Band::new(0, 240, 160, 3);
+    for y in 0..160 {
+        for x in 0..240 {
+            let shade = 0.15 + 0.8 * ((y + seed * 23) % 160) as f32 / 160.0;
+            let wobble = ((x * 13 + y * 7 + seed * 5) % 29) as f32 / 29.0 * 0.05 - 0.025;
+            let c = base[(x / 40 + seed) % 6].map(|v| (v * shade + wobble).clamp(0.0, 1.0));
+            let c = change(c);
+            (0..3).for_each(|k| band.row_mut(k, y)[x] = (c[k].clamp(0.0, 1.0) * 255.0).round() / 255.0);
+        }
+    }
+    band
+}
+
+fn plain(c: [f32; 3]) -> [f32; 3] {
+    c
+}
+
+fn luma(c: [f32; 3]) -> f32 {
+    0.2126 * c[0] + 0.7152 * c[1] + 0.0722 * c[2]
+}
+
+/// What four generators do to the same scene.
+const GENERATORS: [fn([f32; 3]) -> [f32; 3]; 4] = [
+    |c| [c[0], c[1] * 0.95, c[2] * 0.82],
+    |c| {
+        let y = luma(c);
+        c.map(|v| (y + (v - y) * 0.75).max(0.0).powf(1.25))
+    },
+    |c| [c[0] * 0.93, c[1], c[2] * 0.96].map(|v| (v - 0.5) * 1.2 + 0.5),
+    |c| [c[0] + 0.02, c[1], c[2] - 0.03].map(|v| 0.05 + 0.88 * v.max(0.0).powf(0.85)),
+];
+
+fn write(path: &Path, band: &Band, format: Format, quality: u8) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let how = Encoding { format, quality, ..Encoding::default() };
+    let channels = Channels::of(3, band.channels == 4);
+    let mut encoder = codec::encoder(path, &how, band.width, band.rows, channels, &Metadata::default()).unwrap();
+    encoder.write(band).unwrap();
+    encoder.finish().unwrap();
+}
+
+fn read(path: &Path) -> Band {
+    let image = codec::decode(path, &std::fs::read(path).unwrap(), &Limits::default()).unwrap();
+    image.band(0, image.height, 0..image.channels.count())
+}
+
+fn statistics(band: &Band) -> Statistics {
+    let mut c = Collector::default();
+    c.push(band);
+    c.finish()
+}
+
+/// A disc on a clear ground.
+fn logo(path: &Path, colour: [u8; 3]) {
+    let mut band = Band::new(0, 120, 60, 4);
+    for y in 0..60 {
+        for x in 0..120 {
+            (0..3).for_each(|k| band.row_mut(k, y)[x] = f32::from(colour[k]) / 255.0);
+            let r = ((x as f32 - 59.5) / 2.0).hypot(y as f32 - 29.5);
+            band.row_mut(3, y)[x] = (27.5 - r).clamp(0.0, 1.0);
+        }
+    }
+    write(path, &band, Format::Png, 0);
+}
+
+fn lastmile(dir: &Path) -> Command {
+    program::lastmile(dir, &dir.join("home"))
+}
+
+fn runs(command: &mut Command) -> (String, String) {
+    let output = command.output().unwrap();
+    let (out, err) = text(&output);
+    assert_eq!(output.status.code(), Some(0), "{out}{err}");
+    (out, err)
+}
+
+/// References, four generators with six pictures each, and a kit with `more` at its end.
+fn world(more: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for i in 0..4 {
+        write(&dir.path().join(format!("ref/{i}.png")), &picture(i + 40, plain), Format::Png, 0);
+    }
+    for (g, change) in GENERATORS.iter().enumerate() {
+        for i in 0..6 {
+            write(&dir.path().join(format!("in/g{g}/{i}.png")), &picture(i, change), Format::Png, 0);
+        }
+    }
+    logo(&dir.path().join("logo.png"), [208, 16, 58]);
+    let kit = format!(
+        "name = \"Acme\"\nreferences = [\"ref/0.png\", \"ref/1.png\", \"ref/2.png\", \"ref/3.png\"]\n\
+         [[palette]]\nname = \"red\"\ncolour = \"#d0103a\"\n{more}"
+    );
+    std::fs::write(dir.path().join("acme.brand.toml"), kit).unwrap();
+    dir
+}
+
+fn difference(a: [f32; 3], b: [f32; 3]) -> f64 {
+    delta_e_2000(srgb_to_lab(a.map(f64::from), White::D65), srgb_to_lab(b.map(f64::from), White::D65))
+}
+
+fn pixel(b: &Band, i: usize) -> [f32; 3] {
+    [0, 1, 2].map(|c| b.plane(c)[i])
+}
+
+/// 90th percentile of the differences between what the four made of the same pixels.
+fn spread(dir: &Path) -> f64 {
+    let mut all = Vec::new();
+    for i in 0..6 {
+        let made: Vec<Band> = (0..4).map(|g| read(&dir.join(format!("g{g}/{i}.png")))).collect();
+        for p in (0..240 * 160).step_by(97) {
+            for a in 0..4 {
+                for b in 0..a {
+                    all.push(difference(pixel(&made[a], p), pixel(&made[b], p)));
+                }
+            }
+        }
+    }
+    all.sort_by(f64::total_cmp);
+    all[all.len() * 9 / 10]
+}
+
+#[test]
+fn four_generators_come_together() {
+    let dir = world("");
+    let args = ["brand", "in", "-o", "out", "--kit", "acme.brand.toml", "-q"];
+    runs(lastmile(dir.path()).args(args));
+    let (before, after) = (spread(&dir.path().join("in")), spread(&dir.path().join("out")));
+    println!("p90 spread {before:.2} -> {after:.2}");
+    assert!(after < before / 2.0, "{before} -> {after}");
+
+    // The same command again finds everything done.
+    let kept = std::fs::read(dir.path().join("out/g0/0.png")).unwrap();
+    let (_, err) = runs(lastmile(dir.path()).args(&args[..6]));
+    assert!(err.contains("24 files done already"), "{err}");
+    assert_eq!(std::fs::read(dir.path().join("out/g0/0.png")).unwrap(), kept);
+
+    // And the scores say so.
+    let score = |folder: &str| {
+        let (out, _) = runs(lastmile(dir.path()).args(["brand", "score", folder, "--kit", "acme.brand.toml", "--json", "-"]));
+        let set = out.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap()).find(|l| l["event"] == "set").unwrap();
+        (set["score"].as_f64().unwrap(), set["consistency"].as_f64().unwrap())
+    };
+    let (before, after) = (score("in"), score("out"));
+    assert!(after.0 > before.0 && after.1 > before.1, "{before:?} {after:?}");
+}
+
+#[test]
+fn exports_logo_and_gate() {
+    let more = "[logo]\nfile = \"logo.png\"\nmin_px = 20\nwidth = 0.4\n\
+                [[export]]\nname = \"full\"\n[[export]]\nname = \"square\"\ncover = [96, 96]\nformat = \"jpeg\"\nquality = 90\n\
+                [gate]\nmax_kb = 4000\n";
+    let dir = world(more);
+    let args = ["brand", "in/g0", "-o", "out", "--kit", "acme.brand.toml", "--json", "-", "-q"];
+    let (out, _) = runs(lastmile(dir.path()).args(args));
+    assert_eq!(out.lines().filter(|l| l.contains("\"event\":\"file\"")).count(), 12, "{out}");
+    // 64 px wide, 32 high, 16 from the edges.
+    let full = read(&dir.path().join("out/full/0.png"));
+    assert_eq!((full.width, full.rows), (240, 160));
+    let core = (160 - 16 - 16) * 240 + (240 - 16 - 32);
+    assert_eq!(pixel(&full, core).map(|v| (v * 255.0).round() as u8), [208, 16, 58]);
+    let square = read(&dir.path().join("out/square/0.jpg"));
+    assert_eq!((square.width, square.rows), (96, 96));
+    let core = (96 - 10 - 10) * 96 + (96 - 10 - 19);
+    let d = difference(pixel(&square, core), [208.0 / 255.0, 16.0 / 255.0, 58.0 / 255.0]);
+    assert!(d < 1.0, "{d}");
+
+    // A gate that nothing passes holds everything, says so, and keeps its word when run again.
+    let kit = std::fs::read_to_string(dir.path().join("acme.brand.toml")).unwrap();
+    std::fs::write(dir.path().join("strict.brand.toml"), kit.replace("max_kb = 4000", "score = 99.9")).unwrap();
+    let held = ["brand", "in/g0", "-o", "held", "--kit", "strict.brand.toml"];
+    for _ in 0..2 {
+        fails(lastmile(dir.path()).args(held), 4, &["is below 99.9"]);
+        assert!(dir.path().join("held/_hold/full/0.png").is_file() && !dir.path().join("held/full/0.png").exists());
+    }
+}
+
+#[test]
+fn a_proof_comes_first_and_writes_nothing_else() {
+    let dir = world("");
+    let (_, err) = runs(lastmile(dir.path()).args(["brand", "in", "-o", "out", "--kit", "acme.brand.toml", "--proof", "3"]));
+    assert!(err.contains("proof.html"), "{err}");
+    let mut names: Vec<String> =
+        std::fs::read_dir(dir.path().join("out")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(names, ["_proof"]);
+    let page = std::fs::read_to_string(dir.path().join("out/_proof/proof.html")).unwrap();
+    assert_eq!(page.matches("<figure>").count(), 3);
+}
+
+#[test]
+fn kits_are_made_checked_and_shown() {
+    let dir = world("");
+    let args = ["brand", "new", "New Co", "--north-star", "ref/0.png", "ref/1.png", "--palette", "red=#d0103a", "--logo", "logo.png"];
+    runs(lastmile(dir.path()).args(args));
+    assert!(std::fs::read_to_string(dir.path().join("new-co.brand.html")).unwrap().contains("#d0103a"));
+    let (out, _) = runs(lastmile(dir.path()).args(["brand", "check", "new-co.brand.toml"]));
+    assert!(out.contains("2 references, 1 colours, a logo"), "{out}");
+    fails(lastmile(dir.path()).args(args), 2, &["there already"]);
+    std::fs::write(dir.path().join("bad.brand.toml"), "name = \"x\"\nrefrences = []\n").unwrap();
+    fails(lastmile(dir.path()).args(["brand", "check", "bad.brand.toml"]), 2, &["bad.brand.toml, line 2", "`references`"]);
+    fails(lastmile(dir.path()).args(["brand", "in", "-o", "x"]), 2, &["--kit"]);
+    let score = ["brand", "score", "in", "--kit", "acme.brand.toml", "--html", "s.html", "--csv", "s.csv"];
+    runs(lastmile(dir.path()).args(score));
+    assert_eq!(std::fs::read_to_string(dir.path().join("s.csv")).unwrap().lines().count(), 25);
+    assert!(std::fs::read_to_string(dir.path().join("s.html")).unwrap().contains("<svg"));
+}
+
+/// Resizing and JPEG 90 move a score by no more than 2 %.
+#[test]
+fn scores_are_stable() {
+    let references = (40..44).map(|i| statistics(&picture(i, plain))).reduce(|mut a, b| {
+        a.merge(&b);
+        a
+    });
+    let profile = Profile::of(&references.unwrap());
+    let palette = [lastmile::brand::palette::Swatch::parse("#d0103a").unwrap()];
+    let dir = tempfile::tempdir().unwrap();
+    for (i, change) in GENERATORS.iter().enumerate() {
+        let whole = picture(i, change);
+        let score = |b: &Band| Score::of(&statistics(b), Some(&profile), &palette).score;
+        let want = score(&whole);
+        let jpeg = dir.path().join(format!("{i}.jpg"));
+        write(&jpeg, &whole, Format::Jpeg, 90);
+        let half = Scaler::new(240, 160, 137, 91, Filter::Lanczos3, None).unwrap().rows(&whole, 0..91).unwrap();
+        for (name, got) in [("JPEG", score(&read(&jpeg))), ("resized", score(&half))] {
+            assert!((got / want - 1.0).abs() < 0.02, "{i} {name}: {want} became {got}");
+        }
+    }
+}
+
+/// A static scene with noise of one level: grading must not make it flicker.
+#[test]
+fn a_sequence_does_not_flicker() {
+    let dir = world("");
+    let frame = |n: usize| {
+        let mut band = picture(3, GENERATORS[3]);
+        let mut state = n as u32 + 1;
+        for v in &mut band.data {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            *v = (*v + ((state >> 24) % 3) as f32 / 255.0 - 1.0 / 255.0).clamp(0.0, 1.0);
+        }
+        band
+    };
+    for n in 0..24 {
+        write(&dir.path().join(format!("frames/{n:02}.png")), &frame(n), Format::Png, 0);
+    }
+    runs(lastmile(dir.path()).args(["brand", "frames", "-o", "out", "--kit", "acme.brand.toml", "-q"]));
+    // The mean colour of areas of 20 x 20 pixels, so that what is seen is flicker and not the noise itself.
+    let areas = |path: &str, n: usize| -> Vec<[f32; 3]> {
+        let band = read(&dir.path().join(format!("{path}/{n:02}.png")));
+        let area =
+            |x: usize, y: usize| [0, 1, 2].map(|c| (0..400).map(|i| band.row(c, y * 20 + i / 20)[x * 20 + i % 20]).sum::<f32>() / 400.0);
+        (0..96).map(|i| area(i % 12, i / 12)).collect()
+    };
+    let flicker = |path: &str| {
+        let all: Vec<Vec<[f32; 3]>> = (0..24).map(|n| areas(path, n)).collect();
+        let pairs = all.windows(2).flat_map(|w| w[0].iter().zip(&w[1]).map(|(a, b)| difference(*a, *b)).collect::<Vec<_>>());
+        let pairs: Vec<f64> = pairs.collect();
+        pairs.iter().sum::<f64>() / pairs.len() as f64
+    };
+    let added = flicker("out") - flicker("frames");
+    println!("added frame-to-frame dE {added:.4}");
+    assert!(added < 0.1, "{added}");
+}
