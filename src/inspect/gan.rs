@@ -66,18 +66,18 @@ fn colours(p: &super::Picture, y: &Plane) -> Plane {
     // Less the variance that a mean over two pixels adds.
     let wide = (0.25 * (36.0 - 0.25f32)).sqrt();
     let [out] = tiles::cells((y.width, y.height), windows::STEP, reach(0.8) + 2 * reach(wide), |tile| {
-        let y = tile.cut(y);
         let (x, rows) = tile.inside();
-        let mut row = vec![0.0f32; y.width];
+        let (across, down) = tile.outer();
+        let mut row = vec![0.0f32; across.len()];
         let mut one = |c: usize| {
-            let d = tile.cut(p.channel(c)).zip(&y, |v, y| v - y);
+            let d = tile.zip(p.channel(c), y, |v, y| v - y);
             let mut fine = Soft::new(0.8);
-            let (w, h) = ((y.width / 2).max(1), (y.height / 2).max(1));
+            let (w, h) = (across.len() / 2, down.len() / 2);
             let (mut mean, mut square) = (Plane::new(w, h), Plane::new(w, h));
             // An odd last row or column is left out: it is a sixty-fourth of its window.
-            for r in 0..2 * h.min(y.height / 2) {
+            for r in 0..2 * h {
                 fine.row(&d, r, &mut row);
-                let even = &row[..2 * w.min(y.width / 2)];
+                let even = &row[..2 * w];
                 filter::add_runs(even, 2, mean.row_mut(r / 2));
                 filter::add_products(even, even, square.row_mut(r / 2));
             }

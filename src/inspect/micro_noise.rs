@@ -62,8 +62,8 @@ fn measured(picture: &Picture, y: &Plane, in_source: Option<&Plane>) -> [Plane; 
     let size = (y.width, y.height);
     let axes = in_source.map(|s| (Axis::linear(s.width, y.width), Axis::linear(s.height, y.height)));
     tiles::cells(size, CELL, reach(SOFT) + 1 + SPREAD, |tile| {
+        let colours = if picture.is_grey() { vec![] } else { [0, 2].map(|c| tile.zip(picture.channel(c), y, |v, y| v - y)).to_vec() };
         let y = tile.cut(y);
-        let colours = if picture.is_grey() { vec![] } else { [0, 2].map(|c| tile.cut(picture.channel(c)).zip(&y, |v, y| v - y)).to_vec() };
         // The slope of half a colour difference counts like that of luma.
         let mut rough = Mask::none(y.width, y.height);
         rough.join_steep(&y, SOFT, STEEP * STEEP);
@@ -155,8 +155,8 @@ fn over_floor(m: &Plane, bright: &Plane, ok: &[bool]) -> Plane {
     let floors = bins.map(|mut values| (values.len() > 12).then(|| quantile(&mut values, 0.25).max(0.5 * whole)));
     let mut out = Plane::new(m.width, m.height);
     for (i, o) in out.data.iter_mut().enumerate().filter(|(i, _)| ok[*i]) {
-        if let Some(floor) = floors[bin_of(bright.data[i])] {
-            *o = (((m.data[i] + 0.3) / (floor + 0.3)).ln() * m.data[i].min(1.0)).max(0.0);
+        if let Some(floor) = floors[bin_of(bright.data[i])].filter(|floor| *floor < m.data[i]) {
+            *o = ((m.data[i] + 0.3) / (floor + 0.3)).ln() * m.data[i].min(1.0);
         }
     }
     out

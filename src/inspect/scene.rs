@@ -213,7 +213,7 @@ impl Scene {
         let faithful = self.faithful_luma()?;
         Some(self.difference.get_or_init(|| {
             let result = self.luma();
-            Folded::new((result.width, result.height), MARGIN, |tile| normalised(&tile.cut(result).zip(&tile.cut(faithful), |c, f| c - f)))
+            Folded::new((result.width, result.height), MARGIN, |tile| normalised(&tile.zip(result, faithful, |c, f| c - f)))
         }))
     }
 }

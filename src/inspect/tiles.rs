@@ -28,6 +28,15 @@ impl Tile {
         p.part(self.outer_x.clone(), self.outer_y.clone())
     }
 
+    /// `f` of the pieces of two planes of one size.
+    pub fn zip(&self, a: &Plane, b: &Plane, f: impl Fn(f32, f32) -> f32) -> Plane {
+        let mut out = Plane::new(self.outer_x.len(), self.outer_y.len());
+        for (y, row) in self.outer_y.clone().zip(out.data.chunks_exact_mut(self.outer_x.len().max(1))) {
+            filter::each_pair(&a.row(y)[self.outer_x.clone()], &b.row(y)[self.outer_x.clone()], row, &f);
+        }
+        out
+    }
+
     /// Where the inside lies in what [`Tile::cut`] gives.
     pub fn inside(&self) -> (Range<usize>, Range<usize>) {
         let from = |r: &Range<usize>, o: &Range<usize>| r.start - o.start..r.end - o.start;
