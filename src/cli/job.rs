@@ -64,6 +64,7 @@ pub fn settings(recipe: &Recipe, globals: &Globals) -> crate::Result<Settings> {
         epoch: globals.epoch,
         grading: Grading::new(&recipe.look.sources.iter().map(Source::open).collect::<crate::Result<Vec<_>>>()?, recipe.look.strength)?,
         repair: Repair::Off,
+        protect: None,
     })
 }
 
@@ -198,6 +199,7 @@ impl<'a> Maker<'a> {
             name: self.recipe.output.name.clone(),
             include: self.work.include.clone(),
             exclude: self.work.exclude.iter().cloned().chain(exclude).collect(),
+            masks: self.recipe.upscale.protect.clone(),
             shard,
         };
         let planned = plan(&request, &size)?;
@@ -231,6 +233,7 @@ impl<'a> Maker<'a> {
             overwrite: self.work.overwrite,
             retry_failed: false,
             hot: false,
+            instead: false,
         }
     }
 
