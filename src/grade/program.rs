@@ -74,6 +74,7 @@ impl Program {
     }
 
     /// The look as a function of each channel alone, and at most one cube after it; `None` if it is more than that.
+    #[expect(clippy::type_complexity, reason = "a closure has no name to give the pair")]
     pub(super) fn separable(&self) -> Option<(impl Fn([f32; 3]) -> [f32; 3] + '_, Option<&Lut3d>)> {
         let lut = match self.steps.last() {
             Some((Space::Encoded, mask, AnyKernel::LutFile(lut))) if *mask == Mask::ALL && lut.0.cube.is_some() => Some(&*lut.0),
