@@ -70,6 +70,13 @@ fn main() {
         scene
     };
     let mut all: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    if std::env::var("ONLY").is_ok() {
+        for _ in 0..rounds {
+            let scene = compared();
+            drop(inspect(&scene, &About { situation: Situation::Source, ..About::default() }));
+        }
+        return;
+    }
     for _ in 0..rounds {
         let mut note = |name: &str, run: &mut dyn FnMut()| {
             let (wall, cpu) = (Instant::now(), cpu_seconds());

@@ -50,8 +50,7 @@ fn contours(p: &super::Picture) -> Plane {
     out.data.par_chunks_mut(cols * STRIP).enumerate().for_each(|(strip, out)| {
         let first = strip * STRIP * CELL;
         let last = if (strip + 1) * STRIP >= rows { h } else { (strip + 1) * STRIP * CELL };
-        let mut worst = vec![0.0f32; w * (last - first)];
-        let mut touched: Vec<usize> = Vec::new();
+        let mut lines: Vec<(usize, f32)> = Vec::new();
         // Two rows around, as a contour is counted with its neighbours.
         let (from, to) = (first.saturating_sub(2), (last + 2).min(h));
         let (mut hits, mut place) = (vec![0u8; w], vec![0u8; w * (to - from)]);
@@ -71,20 +70,19 @@ fn contours(p: &super::Picture) -> Plane {
                     .map(|i| (y + i).saturating_sub(2).min(h - 1) - from)
                     .map(|r| (0..5).map(|k| u32::from(place[r * w + (x + k).saturating_sub(2).min(w - 1)])).sum::<u32>());
                 if near.sum::<u32>() > 3 {
-                    let o = &mut worst[(y - first) * w + x];
-                    if *o == 0.0 {
-                        touched.push((y - first) * w + x);
-                    }
-                    *o = o.max(v);
+                    lines.push(((y - first) * w + x, v));
                 }
             }
             for (x, y, _) in &found {
                 place[(y - from) * w + x] = 0;
             }
         }
-        for i in touched {
+        // Of a pixel's channels the worst, which comes first.
+        lines.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)));
+        lines.dedup_by_key(|l| l.0);
+        for (i, v) in lines {
             let (cx, cy) = ((i % w / CELL).min(cols - 1), (i / w / CELL).min(out.len() / cols - 1));
-            out[cy * cols + cx] += worst[i];
+            out[cy * cols + cx] += v;
         }
         for (i, o) in out.iter_mut().enumerate() {
             let wide = if i % cols + 1 == cols { w - (cols - 1) * CELL } else { CELL };

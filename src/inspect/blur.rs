@@ -18,7 +18,7 @@ pub fn measure(scene: &Scene) -> Outcome {
         };
         return Outcome::Measured(Measured::peak(map, note));
     }
-    let [fine, middle, _] = texture::detail(scene.luma());
+    let [fine, middle] = texture::detail(scene.luma());
     let (fine, middle) = (windows::mean_of(&fine), windows::mean_of(&middle));
     let ok: Vec<bool> = middle.data.iter().map(|&e| e > 0.008 * 0.008).collect();
     if ok.iter().filter(|ok| **ok).count() < 6 {

@@ -3,7 +3,7 @@
 //! Raw score: the 94 % quantile of the local difference, so that a shifted patch of a tenth of the picture counts as much as a
 //! shift of everything. Unit: dE00, about 1 is just noticeable.
 
-use std::sync::LazyLock;
+use multiversion::multiversion;
 
 use super::plane::Plane;
 use super::{Measured, Outcome, Scene};
@@ -19,15 +19,7 @@ pub fn measure(scene: &Scene) -> Outcome {
     let soft = |p: &super::Picture| -> Vec<Plane> { (0..3).map(|c| p.channel(c).blur(SOFT_PX)).collect() };
     let (a, b) = (soft(source), soft(reduced));
     let mut difference = Plane::new(source.width, source.height);
-    difference.fill(
-        || (),
-        |(), y, row| {
-            for (x, d) in row.iter_mut().enumerate() {
-                let lab = |p: &[Plane]| lab(std::array::from_fn(|c| p[c].row(y)[x]));
-                *d = delta_e(lab(&a), lab(&b));
-            }
-        },
-    );
+    difference.fill(|| (), |(), y, row| differences([0, 1, 2].map(|c| a[c].row(y)), [0, 1, 2].map(|c| b[c].row(y)), row));
     let side = (source.width.min(source.height) / 48).max(1);
     let map = difference.cells(side);
     let (mean, p95) = (difference.data.iter().sum::<f32>() / difference.data.len() as f32, difference.quantile(0.95));
@@ -38,28 +30,39 @@ pub fn measure(scene: &Scene) -> Outcome {
     Outcome::Measured(Measured { score, map, in_source: None, least_area: 0.002, note: Box::new(note) })
 }
 
-/// CIELAB (D65) of a colour of 0..1, as [`crate::color::srgb_to_lab`] but in single precision.
+/// The difference of every two colours of two rows.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn differences(one: [&[f32]; 3], two: [&[f32]; 3], out: &mut [f32]) {
+    let n = out.len();
+    let (one, two) = (one.map(|r| &r[..n]), two.map(|r| &r[..n]));
+    for i in 0..n {
+        out[i] = delta_e(lab([one[0][i], one[1][i], one[2][i]]), lab([two[0][i], two[1][i], two[2][i]]));
+    }
+}
+
+/// CIELAB (D65) of a colour of 0..1, as [`crate::color::srgb_to_lab`] but in single precision. No tables and no branches, so
+/// that many are made at once; so everything below.
+#[inline(always)]
 fn lab(rgb: [f32; 3]) -> [f32; 3] {
-    /// Steps of the table of linear light; between them it is linear.
-    const STEPS: usize = 4096;
-    static LIGHT: LazyLock<Vec<f32>> = LazyLock::new(|| {
-        let light = |v: f64| if v <= 0.04045 { v / 12.92 } else { ((v + 0.055) / 1.055).powf(2.4) };
-        (0..=STEPS + 1).map(|i| light(i as f64 / STEPS as f64) as f32).collect()
-    });
-    let light: &[f32] = &LIGHT;
-    let [r, g, b] = rgb.map(|v| {
-        let at = v.clamp(0.0, 1.0) * STEPS as f32;
-        let i = at as usize;
-        light[i] + (light[i + 1] - light[i]) * (at - i as f32)
-    });
-    let f = |t: f32| if t > 216.0 / 24389.0 { cube_root(t) } else { (24389.0 / 27.0 * t + 16.0) / 116.0 };
+    let light = |v: f32| {
+        let x = (v + 0.055) / 1.055;
+        // x^2.4 = x^2 (x^(1/5))^2
+        let root = fifth_root(x);
+        if v <= 0.04045 { v / 12.92 } else { x * x * root * root }
+    };
+    let (r, g, b) = (light(rgb[0]), light(rgb[1]), light(rgb[2]));
+    let f = |t: f32| {
+        let root = cube_root(t);
+        if t > 216.0 / 24389.0 { root } else { (24389.0 / 27.0 * t + 16.0) / 116.0 }
+    };
     let x = f((0.412_453 * r + 0.357_58 * g + 0.180_423 * b) / 0.950_47);
     let y = f(0.212_671 * r + 0.715_16 * g + 0.072_169 * b);
     let z = f((0.019_334 * r + 0.119_193 * g + 0.950_227 * b) / 1.088_83);
     [116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)]
 }
 
-/// Cube root of a positive number: a guess by its exponent, then three steps of Newton's method.
+/// Cube root of a number above 0: a guess by its exponent, then three steps of Newton's method.
+#[inline(always)]
 fn cube_root(v: f32) -> f32 {
     let mut r = f32::from_bits(v.to_bits() / 3 + 0x2a51_67e0);
     for _ in 0..3 {
@@ -68,7 +71,47 @@ fn cube_root(v: f32) -> f32 {
     r
 }
 
+/// Fifth root of a number above 0, likewise.
+#[inline(always)]
+fn fifth_root(v: f32) -> f32 {
+    let mut r = f32::from_bits(v.to_bits() / 5 + 0x32c9_0000);
+    for _ in 0..4 {
+        let square = r * r;
+        r = (4.0 * r + v / (square * square)) / 5.0;
+    }
+    r
+}
+
+/// The angle of a vector of length 1, -pi..pi, by a polynomial for an eighth of the circle.
+#[inline(always)]
+fn angle(sin: f32, cos: f32) -> f32 {
+    use std::f32::consts::{FRAC_PI_2, PI};
+    let (y, x) = (sin.abs(), cos.abs());
+    let (low, high) = if y < x { (y, x) } else { (x, y) };
+    let t = low / (high + 1e-20);
+    let s = t * t;
+    // Least-squares fit of atan on 0..1, good to 1e-8.
+    const FIT: [f32; 9] =
+        [0.999_999_9, -0.333_326_58, 0.199_865_37, -0.141_643_33, 0.105_073_2, -0.072_479_51, 0.039_899_56, -0.014_458_7, 0.002_468_25];
+    let a = t * FIT.iter().rev().fold(0.0, |sum, c| sum * s + c);
+    let a = if y < x { a } else { FRAC_PI_2 - a };
+    let a = if cos < 0.0 { PI - a } else { a };
+    if sin < 0.0 { -a } else { a }
+}
+
+/// `exp(-v)` for v of 0..16.
+#[inline(always)]
+fn falling(v: f32) -> f32 {
+    // 2^-w with the whole part as an exponent.
+    let w = v * std::f32::consts::LOG2_E;
+    let whole = w as i32;
+    let part = (w - whole as f32) * std::f32::consts::LN_2;
+    let p = 1.0 - part * (1.0 - part * (0.5 - part * (1.0 / 6.0 - part * (1.0 / 24.0 - part / 120.0))));
+    p * f32::from_bits(((127 - whole) as u32) << 23)
+}
+
 /// CIEDE2000 as [`crate::color::delta_e_2000`], in single precision and with the angles' sines and cosines from the vectors.
+#[inline(always)]
 fn delta_e([l1, a1, b1]: [f32; 3], [l2, a2, b2]: [f32; 3]) -> f32 {
     let seventh = |c: f32| {
         let c3 = c * c * c;
@@ -83,13 +126,15 @@ fn delta_e([l1, a1, b1]: [f32; 3], [l2, a2, b2]: [f32; 3]) -> f32 {
     let from_50 = (l - 50.0) * (l - 50.0);
     let dl = (l2 - l1) / (1.0 + 0.015 * from_50 / (20.0 + from_50).sqrt());
     let dc = (c2 - c1) / (1.0 + 0.045 * c);
-    if c1 * c2 <= 0.0 {
-        return (dl * dl + dc * dc).sqrt();
-    }
-    // The mean hue: where the sum of the unit vectors points.
-    let (u, v) = (a1 / c1 + a2 / c2, b1 / c1 + b2 / c2);
+    // Of greys the hue does not count: every term with it is 0.
+    let coloured = if c1 * c2 > 0.0 { 1.0 } else { 0.0 };
+    let (d1, d2) = (c1 + (1.0 - coloured), c2 + (1.0 - coloured));
+    // The mean hue: where the sum of the unit vectors points; across, if they point apart.
+    let (u, v) = (a1 / d1 + a2 / d2, b1 / d1 + b2 / d2);
     let n = length(u, v);
-    let (cos, sin) = if n > 1e-6 { (u / n, v / n) } else { (-b1 / c1, a1 / c1) };
+    let apart = n <= 1e-6;
+    let by = 1.0 / if apart { 1.0 } else { n };
+    let (cos, sin) = (if apart { -b1 / d1 } else { u * by }, if apart { a1 / d1 } else { v * by });
     let (cos2, sin2) = (2.0 * cos * cos - 1.0, 2.0 * sin * cos);
     let (cos3, sin3) = (cos2 * cos - sin2 * sin, sin2 * cos + cos2 * sin);
     let (cos4, sin4) = (2.0 * cos2 * cos2 - 1.0, 2.0 * sin2 * cos2);
@@ -99,15 +144,21 @@ fn delta_e([l1, a1, b1]: [f32; 3], [l2, a2, b2]: [f32; 3]) -> f32 {
     // (2 sqrt(c1 c2) sin(dh / 2))^2 is the square of the distance less that of dC; the hue's difference has the sign of the cross
     // product.
     let (da, db) = (a2 - a1, b2 - b1);
-    let size = (da * da + db * db - (c2 - c1) * (c2 - c1)).max(0.0).sqrt();
-    let dhue = size.copysign(a1 * b2 - a2 * b1) / (1.0 + 0.015 * c * t);
-    let h = sin.atan2(cos).to_degrees();
-    let from_275 = (if h < 0.0 { h + 360.0 } else { h } - 275.0) / 25.0;
-    let turn = match from_275 * from_275 {
-        far if far > 16.0 => 0.0,
-        near => -(60.0 * (-near).exp()).to_radians().sin() * 2.0 * seventh(c),
-    };
-    (dl * dl + dc * dc + dhue * dhue + turn * dc * dhue).max(0.0).sqrt()
+    let size = da * da + db * db - (c2 - c1) * (c2 - c1);
+    let size = if size > 0.0 { size.sqrt() } else { 0.0 };
+    let cross = a1 * b2 - a2 * b1;
+    let dhue = coloured * if cross < 0.0 { -size } else { size } / (1.0 + 0.015 * c * t);
+    // The angle from 275 degrees (its cosine and sine), in units of 25.
+    let (cos_275, sin_275) = (0.087_155_74, -0.996_194_7);
+    let from_275 = angle(sin * cos_275 - cos * sin_275, cos * cos_275 + sin * sin_275) * (180.0 / std::f32::consts::PI / 25.0);
+    let far = from_275 * from_275;
+    // Twice 30 degrees, at most.
+    let theta = std::f32::consts::FRAC_PI_3 * falling(if far < 16.0 { far } else { 16.0 });
+    let square = theta * theta;
+    let sine = theta * (1.0 - square * (1.0 / 6.0 - square * (1.0 / 120.0 - square / 5040.0)));
+    let turn = -sine * 2.0 * seventh(c);
+    let sum = dl * dl + dc * dc + dhue * dhue + turn * dc * dhue;
+    if sum > 0.0 { sum.sqrt() } else { 0.0 }
 }
 
 #[cfg(test)]

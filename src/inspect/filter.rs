@@ -110,6 +110,52 @@ pub fn each_triple<F: Fn(f32, f32, f32) -> f32>(a: &[f32], b: &[f32], c: &[f32],
     }
 }
 
+/// Squares of the gradient's length in the middle one of three rows, by central differences; edge values repeated.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+pub fn steepness([above, row, below]: [&[f32]; 3], out: &mut [f32]) {
+    let n = out.len();
+    let (above, row, below) = (&above[..n], &row[..n], &below[..n]);
+    let of = |gx: f32, gy: f32| 0.25 * (gx * gx + gy * gy);
+    if n > 2 {
+        let inner = out[1..n - 1].iter_mut().zip(&row[..n - 2]).zip(&row[2..]).zip(&above[1..]).zip(&below[1..]);
+        for ((((o, l), r), a), b) in inner {
+            *o = of(r - l, b - a);
+        }
+    }
+    if n > 0 {
+        out[0] = of(row[1.min(n - 1)] - row[0], below[0] - above[0]);
+        out[n - 1] = of(row[n - 1] - row[n.max(2) - 2], below[n - 1] - above[n - 1]);
+    }
+}
+
+/// `sums += (a - b)^2`.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+pub fn add_squares(a: &[f32], b: &[f32], sums: &mut [f32]) {
+    for ((s, a), b) in sums.iter_mut().zip(a).zip(b) {
+        *s += (a - b) * (a - b);
+    }
+}
+
+/// `sums += a`.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+pub fn add(a: &[f32], sums: &mut [f32]) {
+    for (s, a) in sums.iter_mut().zip(a) {
+        *s += a;
+    }
+}
+
+/// Adds the sums over pairs of `a` times `b`; an odd last one joins the pair before it.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+pub fn add_products(a: &[f32], b: &[f32], sums: &mut [f32]) {
+    let ((pairs_a, rest_a), (pairs_b, rest_b)) = (a.as_chunks::<2>(), b.as_chunks::<2>());
+    for ((s, a), b) in sums.iter_mut().zip(pairs_a).zip(pairs_b) {
+        *s += a[0] * b[0] + a[1] * b[1];
+    }
+    if let (Some(s), [a], [b]) = (sums.last_mut(), rest_a, rest_b) {
+        *s += a * b;
+    }
+}
+
 /// `out = (out - other)^2`.
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
 pub fn square_difference(out: &mut [f32], other: &[f32]) {

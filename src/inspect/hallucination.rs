@@ -109,7 +109,7 @@ fn moments(c: &Plane, f: &Plane) -> [Plane; 14] {
                 filter::add_runs(p.row(r), 2, o.row_mut(y));
             }
             for (o, (a, b)) in out[4..].iter_mut().zip(products) {
-                add_products(a.row(r), b.row(r), o.row_mut(y));
+                filter::add_products(a.row(r), b.row(r), o.row_mut(y));
             }
         }
         for o in &mut out {
@@ -119,18 +119,6 @@ fn moments(c: &Plane, f: &Plane) -> [Plane; 14] {
         }
     }
     out
-}
-
-/// Adds the sums over pairs of `a` times `b`; an odd last one joins the pair before it.
-#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
-fn add_products(a: &[f32], b: &[f32], sums: &mut [f32]) {
-    let ((pairs_a, rest_a), (pairs_b, rest_b)) = (a.as_chunks::<2>(), b.as_chunks::<2>());
-    for ((s, a), b) in sums.iter_mut().zip(pairs_a).zip(pairs_b) {
-        *s += a[0] * b[0] + a[1] * b[1];
-    }
-    if let (Some(s), [a], [b]) = (sums.last_mut(), rest_a, rest_b) {
-        *s += a * b;
-    }
 }
 
 /// What a row of `unexplained` is, from the smoothed moments and the source's ambiguity.

@@ -8,7 +8,7 @@
 use multiversion::multiversion;
 
 use super::mask::Mask;
-use super::plane::{Plane, reach};
+use super::plane::{Plane, Soft, reach};
 use super::{Measured, Outcome, Scene, Spot, tiles, windows};
 
 /// Measures a scene.
@@ -23,11 +23,32 @@ pub fn measure(scene: &Scene) -> Outcome {
     let (fine, coarse) = (0.35 * scene.scale.max(2.0), 0.9 * scene.scale.max(2.0));
     let [cross, own, rest @ ..] = tiles::cells((c.width, c.height), windows::STEP, reach(coarse).max(12), |tile| {
         let (c, f) = (tile.cut(c), tile.cut(f));
-        let band = |p: &Plane| p.blur(fine).zip(&p.blur(coarse), |a, b| a - b);
-        let (bc, bf) = (band(&c), band(&f));
-        let cells = |p: &Plane| tile.cells(p, windows::STEP);
-        let [rb, nb, ra, na] = ripples(&c, &f, cells);
-        [cells(&bc.zip(&bf, |a, b| a * b)), cells(&bf.map(|v| v * v)), rb, nb, ra, na]
+        let (x, _) = tile.inside();
+        let mut strong = Mask::none(f.width, f.height);
+        // Just above, as equal does not count.
+        strong.join_steep(&f, 1.0, (0.04f32 * 0.04).next_up());
+        let (near, wide) = (strong.dilate(3), strong.dilate(8));
+        let square = f.map(|v| v * v);
+        let smooth = |p, sigma| (p, Soft::new(sigma), vec![0.0f32; c.width]);
+        let mut rows = [
+            smooth(&c, fine),
+            smooth(&c, coarse),
+            smooth(&f, fine),
+            smooth(&f, coarse),
+            smooth(&c, 2.0),
+            smooth(&f, 1.5),
+            smooth(&square, 1.5),
+        ];
+        tile.sums(windows::STEP, |y, [cross, own, rb, nb, ra, na]| {
+            for (p, soft, row) in &mut rows {
+                soft.row(p, y, row);
+            }
+            let [cf, cc, ff, fc, soft, mean, square] = rows.each_ref().map(|(_, _, row)| &row[x.clone()]);
+            let at = y * c.width + x.start..y * c.width + x.end;
+            let masks = (&near.data[at.clone()], &wide.data[at.clone()]);
+            add_bands([cf, cc, ff, fc], cross, own);
+            add_ripples([&c.data[at.clone()], soft, mean, square], masks, [rb, nb, ra, na]);
+        })
     });
     let (cross, own) = (windows::mean_of(&cross), windows::mean_of(&own));
     let ok: Vec<bool> = own.data.iter().map(|&e| e > 0.006 * 0.006).collect();
@@ -47,39 +68,36 @@ pub fn measure(scene: &Scene) -> Outcome {
     Outcome::Measured(Measured::peak(both, note))
 }
 
-/// Ripple beside strong edges of F and away from them, where F is calm, each with the share of pixels that are so; by cells.
-fn ripples(c: &Plane, f: &Plane, cells: impl Fn(&Plane) -> Plane) -> [Plane; 4] {
-    let strong = Mask::of(&f.blur(1.0).steepness(), |s| s > 0.04 * 0.04);
-    let (near, wide) = (strong.dilate(3), strong.dilate(8));
-    let calm = f.variance(1.5);
-    let soft = c.blur(2.0);
-    let (mut beside, mut away) = (Plane::new(c.width, c.height), Plane::new(c.width, c.height));
-    let (mut of_beside, mut of_away) = (beside.clone(), away.clone());
-    let n = c.width.max(1);
-    for y in 0..c.height {
-        let at = y * n..(y + 1) * n;
-        part(
-            (&c.data[at.clone()], &soft.data[at.clone()], &calm.data[at.clone()]),
-            (&near.data[at.clone()], &wide.data[at.clone()]),
-            [&mut beside, &mut away, &mut of_beside, &mut of_away].map(|p| &mut p.data[at.clone()]),
-        );
+/// Adds the product of both bands, and the square of F's.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn add_bands(rows: [&[f32]; 4], cross: &mut [f32], own: &mut [f32]) {
+    let n = cross.len();
+    let [c_fine, c_coarse, f_fine, f_coarse] = rows.map(|r| &r[..n]);
+    let own = &mut own[..n];
+    for i in 0..n {
+        let (c, f) = (c_fine[i] - c_coarse[i], f_fine[i] - f_coarse[i]);
+        cross[i] += c * f;
+        own[i] += f * f;
     }
-    [cells(&of_beside), cells(&beside), cells(&of_away), cells(&away)]
 }
 
+/// Adds ripple beside strong edges of F and away from them, where F is calm, each followed by the pixels that are so. Rows: C,
+/// C smoothed, and the means of F and of its square.
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
-fn part((c, soft, variance): (&[f32], &[f32], &[f32]), (near, wide): (&[u8], &[u8]), out: [&mut [f32]; 4]) {
-    let n = c.len();
-    let [beside, away, of_beside, of_away] = out.map(|o| &mut o[..n]);
-    let (soft, variance, near, wide) = (&soft[..n], &variance[..n], &near[..n], &wide[..n]);
+fn add_ripples(rows: [&[f32]; 4], (near, wide): (&[u8], &[u8]), sums: [&mut [f32]; 4]) {
+    let n = near.len();
+    let [c, soft, mean, square] = rows.map(|r| &r[..n]);
+    let [of_beside, beside, of_away, away] = sums.map(|s| &mut s[..n]);
+    let wide = &wide[..n];
     for i in 0..n {
         let ripple = (c[i] - soft[i]) * (c[i] - soft[i]);
-        let calm = if variance[i] < 0.006 * 0.006 { 1.0 } else { 0.0 };
+        let calm = if square[i] - mean[i] * mean[i] < 0.006 * 0.006 { 1.0 } else { 0.0 };
         let (n, w) = (f32::from(near[i]), f32::from(wide[i]));
-        beside[i] = w * (1.0 - n) * calm;
-        away[i] = (1.0 - w) * calm;
-        of_beside[i] = ripple * beside[i];
-        of_away[i] = ripple * away[i];
+        let (b, a) = (w * (1.0 - n) * calm, (1.0 - w) * calm);
+        of_beside[i] += ripple * b;
+        beside[i] += b;
+        of_away[i] += ripple * a;
+        away[i] += a;
     }
 }
 

@@ -2,7 +2,8 @@
 
 use multiversion::multiversion;
 
-use super::plane::Plane;
+use super::filter;
+use super::plane::{Plane, Soft};
 
 /// `height` rows of `width` bytes, 1 for yes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +21,13 @@ fn decide<F: Fn(f32) -> bool>(values: &[f32], out: &mut [u8], f: &F) {
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn add_decided<F: Fn(f32) -> bool>(values: &[f32], out: &mut [u8], f: &F) {
+    for (o, &v) in out.iter_mut().zip(values) {
+        *o |= u8::from(f(v));
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
 fn join(out: &mut [u8], with: &[u8]) {
     for (o, w) in out.iter_mut().zip(with) {
         *o |= w;
@@ -32,6 +40,34 @@ impl Mask {
         let mut data = vec![0; p.data.len()];
         decide(&p.data, &mut data, &f);
         Self { width: p.width, height: p.height, data }
+    }
+
+    /// Adds the places where the square of the slope of a plane of this size under a Gaussian is at least `square`.
+    pub fn join_steep(&mut self, p: &Plane, sigma_px: f32, square: f32) {
+        let (w, h) = (self.width, self.height);
+        if w == 0 || h == 0 {
+            return;
+        }
+        let (mut soft, mut steep) = (Soft::new(sigma_px), vec![0.0f32; w]);
+        let [mut above, mut here, mut below] = [vec![0.0f32; w], vec![0.0; w], vec![0.0; w]];
+        soft.row(p, 0, &mut here);
+        above.copy_from_slice(&here);
+        for y in 0..h {
+            if y + 1 < h {
+                soft.row(p, y + 1, &mut below);
+            } else {
+                below.copy_from_slice(&here);
+            }
+            filter::steepness([&above, &here, &below], &mut steep);
+            add_decided(&steep, &mut self.data[y * w..(y + 1) * w], &|s| s >= square);
+            std::mem::swap(&mut above, &mut here);
+            std::mem::swap(&mut here, &mut below);
+        }
+    }
+
+    /// Nowhere.
+    pub fn none(width: usize, height: usize) -> Self {
+        Self { width, height, data: vec![0; width * height] }
     }
 
     /// Yes where another mask of this size is, too.
@@ -92,10 +128,20 @@ fn shift_join(values: &mut [u8], by: usize) {
 
 /// The positions of bytes that are not 0.
 pub fn hits(row: &[u8]) -> impl Iterator<Item = usize> + '_ {
-    row.chunks(16)
-        .enumerate()
-        .filter(|(_, c)| c.iter().fold(0, |a, b| a | b) != 0)
-        .flat_map(|(i, c)| c.iter().enumerate().filter(|(_, b)| **b != 0).map(move |(k, _)| 16 * i + k))
+    let (whole, rest) = row.as_chunks::<16>();
+    let of = |(i, c): (usize, &'_ [u8; 16])| {
+        let mut left = u128::from_le_bytes(*c);
+        std::iter::from_fn(move || {
+            let at = left.trailing_zeros() / 8;
+            (left != 0).then(|| {
+                left &= !(0xff << (8 * at));
+                16 * i + at as usize
+            })
+        })
+    };
+    let some = whole.iter().enumerate().filter(|(_, c)| u128::from_le_bytes(**c) != 0);
+    let last = rest.iter().enumerate().filter(|(_, b)| **b != 0).map(move |(k, _)| 16 * whole.len() + k);
+    some.flat_map(of).chain(last)
 }
 
 #[cfg(test)]
@@ -110,6 +156,8 @@ mod tests {
         }
         let m = Mask::of(&p, |v| v > 0.5);
         assert_eq!(hits(m.row(20)).collect::<Vec<_>>(), [300]);
+        let some: Vec<u8> = (0..71).map(|i| u8::from(i % 7 == 3)).collect();
+        assert_eq!(hits(&some).collect::<Vec<_>>(), [3, 10, 17, 24, 31, 38, 45, 52, 59, 66]);
         for radius in [1, 3, 4, 8] {
             let slow = p.dilate(radius);
             let fast = m.dilate(radius);

@@ -5,15 +5,13 @@
 //! logarithm of the noise over the picture's own quiet floor at that brightness, times its size up to one level; the 97 %
 //! quantile over the flat area. Even grain everywhere is a property, not a defect, and scores low.
 
-use std::ops::Range;
-
 use multiversion::multiversion;
 
 use super::mask::Mask;
-use super::plane::{Plane, quantile, reach};
+use super::plane::{Plane, Soft, quantile, reach};
 use super::reduce::{self, Axis};
 use super::scene::Picture;
-use super::{Measured, Outcome, Scene, Spot, tiles};
+use super::{Measured, Outcome, Scene, Spot, filter, tiles};
 
 /// Side of a cell, output pixels.
 const CELL: usize = 4;
@@ -22,6 +20,8 @@ const WINDOW: f32 = 1.5;
 /// Gaussian under which slopes are taken, and how far a slope keeps its neighbours from being flat; pixels.
 const SOFT: f32 = 2.5;
 const SPREAD: usize = 4;
+/// From this slope on a place is not flat.
+const STEEP: f32 = 0.005;
 /// A local deviation in the source from which a place has structure.
 const STRUCTURE: f32 = 0.020;
 
@@ -62,27 +62,31 @@ fn measured(picture: &Picture, y: &Plane, in_source: Option<&Plane>) -> [Plane; 
     let size = (y.width, y.height);
     let axes = in_source.map(|s| (Axis::linear(s.width, y.width), Axis::linear(s.height, y.height)));
     tiles::cells(size, CELL, reach(SOFT) + 1 + SPREAD, |tile| {
+        let colours = if picture.is_grey() { vec![] } else { [0, 2].map(|c| tile.zip(picture.channel(c), y, |v, y| v - y)).to_vec() };
         let y = tile.cut(y);
-        let colours = if picture.is_grey() { vec![] } else { [0, 2].map(|c| tile.cut(picture.channel(c)).zip(&y, |v, y| v - y)).to_vec() };
         // The slope of half a colour difference counts like that of luma.
-        let mut steep = y.blur(SOFT).steepness();
-        for d in &colours {
-            let of_colour = d.blur(SOFT).steepness();
-            steep = steep.zip(&of_colour, |a, b| if 0.25 * b > a { 0.25 * b } else { a });
-        }
-        let mut rough = Mask::of(&steep, |s| s >= 0.005 * 0.005).dilate(SPREAD);
+        let mut rough = Mask::none(y.width, y.height);
+        rough.join_steep(&y, SOFT, STEEP * STEEP);
+        colours.iter().for_each(|d| rough.join_steep(d, SOFT, 4.0 * STEEP * STEEP));
+        let mut rough = rough.dilate(SPREAD);
         if let (Some(source), Some((x, rows))) = (in_source, &axes) {
             let (across, down) = tile.outer();
             let there = reduce::window(source, (x, rows), across, down);
             rough.join(&Mask::of(&there, |s| s >= STRUCTURE));
         }
-        let mut flat = y.clone();
-        select(&y.data, &rough.data, &mut flat.data);
-        let (x, rows) = tile.inside();
-        let noise = |p: &Plane| noise(p, &flat, x.clone(), rows.clone());
-        let empty = || Plane::new((x.len() / CELL).max(1), (rows.len() / CELL).max(1));
-        let of = |c: usize| colours.get(c).map_or_else(empty, noise);
-        [tile.cells(&flat, CELL), tile.cells(&y, CELL), noise(&y), of(0), of(1)]
+        let (x, _) = tile.inside();
+        let (mut operator, mut response) = (Soft::with(vec![1.0, -2.0, 1.0]), vec![0.0f32; y.width]);
+        let mut flat = vec![0.0f32; x.len()];
+        tile.sums(CELL, |r, [share, bright, noise @ ..]: &mut [Vec<f32>; 5]| {
+            let here = &y.row(r)[x.clone()];
+            select(here, &rough.row(r)[x.clone()], &mut flat);
+            filter::add(&flat, share);
+            filter::add(here, bright);
+            for (p, sums) in std::iter::once(&y).chain(&colours).zip(noise) {
+                operator.row(p, r, &mut response);
+                add_noise(&response[x.clone()], &flat, sums);
+            }
+        })
     })
 }
 
@@ -94,18 +98,12 @@ fn select(y: &[f32], rough: &[u8], flat: &mut [f32]) {
     }
 }
 
-/// Mean size of the response of Immerkaer's operator, cut at 0.15, where it is flat; by cells of a rectangle.
-fn noise(p: &Plane, flat: &Plane, x: Range<usize>, y: Range<usize>) -> Plane {
-    let mut response = p.separable(&[1.0, -2.0, 1.0]);
-    weigh(&mut response.data, &flat.data);
-    response.cells_in(x, y, CELL)
-}
-
+/// Adds the size of the response of Immerkaer's operator, cut at 0.15, where it is flat.
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
-fn weigh(response: &mut [f32], flat: &[f32]) {
-    for (r, f) in response.iter_mut().zip(flat) {
+fn add_noise(response: &[f32], flat: &[f32], sums: &mut [f32]) {
+    for ((s, r), f) in sums.iter_mut().zip(response).zip(flat) {
         let size = r.abs();
-        *r = f * if size < 0.15 { size } else { 0.15 };
+        *s += f * if size < 0.15 { size } else { 0.15 };
     }
 }
 
@@ -157,8 +155,8 @@ fn over_floor(m: &Plane, bright: &Plane, ok: &[bool]) -> Plane {
     let floors = bins.map(|mut values| (values.len() > 12).then(|| quantile(&mut values, 0.25).max(0.5 * whole)));
     let mut out = Plane::new(m.width, m.height);
     for (i, o) in out.data.iter_mut().enumerate().filter(|(i, _)| ok[*i]) {
-        if let Some(floor) = floors[bin_of(bright.data[i])] {
-            *o = (((m.data[i] + 0.3) / (floor + 0.3)).ln() * m.data[i].min(1.0)).max(0.0);
+        if let Some(floor) = floors[bin_of(bright.data[i])].filter(|floor| *floor < m.data[i]) {
+            *o = ((m.data[i] + 0.3) / (floor + 0.3)).ln() * m.data[i].min(1.0);
         }
     }
     out

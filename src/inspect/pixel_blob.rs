@@ -30,7 +30,7 @@ pub fn measure(scene: &Scene) -> Outcome {
         return Outcome::NotApplicable("smaller than 64 px");
     }
     let differs = scene.faithful_luma().map(|f| {
-        let [map] = tiles::cells((y.width, y.height), CELL, 0, |t| [t.cells(&t.cut(y).zip(&t.cut(f), |c, f| (c - f).abs()), CELL)]);
+        let [map] = tiles::cells((y.width, y.height), CELL, 0, |t| [t.cells(&t.zip(y, f, |c, f| (c - f).abs()), CELL)]);
         map
     });
     let dead = discounted(dead(y), 0.02);

@@ -92,7 +92,8 @@ impl Plane {
 
     /// A rectangle of the plane.
     pub fn part(&self, x: Range<usize>, y: Range<usize>) -> Self {
-        let data = y.clone().flat_map(|y| &self.row(y)[x.clone()]).copied().collect();
+        let mut data = Vec::with_capacity(x.len() * y.len());
+        y.clone().for_each(|y| data.extend_from_slice(&self.row(y)[x.clone()]));
         Self { width: x.len(), height: y.len(), data }
     }
 
@@ -116,37 +117,9 @@ impl Plane {
 
     /// Convolution of rows and columns with an odd number of symmetric taps, edge values repeated.
     pub fn separable(&self, taps: &[f32]) -> Self {
-        let (w, h, radius) = (self.width, self.height, taps.len() / 2);
-        let mut out = Self::new(w, h);
-        if w == 0 || h == 0 {
-            return out;
-        }
-        out.fill(
-            || vec![0.0f32; w + 2 * radius],
-            |padded, y, out| {
-                self.column_sums(y, taps, &mut padded[radius..radius + w]);
-                let (first, last) = (padded[radius], padded[radius + w - 1]);
-                padded[..radius].fill(first);
-                padded[radius + w..].fill(last);
-                filter::across(padded, taps, out);
-            },
-        );
+        let mut out = Self::new(self.width, self.height);
+        out.fill(|| Soft::with(taps.to_vec()), |soft, y, row| soft.row(self, y, row));
         out
-    }
-
-    /// Row `y` of the convolution of columns with symmetric taps, edge values repeated.
-    fn column_sums(&self, y: usize, taps: &[f32], out: &mut [f32]) {
-        let radius = taps.len() / 2;
-        let row = |i: usize| self.row((y + i).saturating_sub(radius).min(self.height - 1));
-        let mut few: [&[f32]; 64] = [&[]; 64];
-        if taps.len() <= few.len() {
-            for (i, r) in few.iter_mut().take(taps.len()).enumerate() {
-                *r = row(i);
-            }
-            filter::down(&few[..taps.len()], taps, out);
-        } else {
-            filter::down(&(0..taps.len()).map(row).collect::<Vec<_>>(), taps, out);
-        }
     }
 
     /// Mean over cells of `side` x `side` values; what does not fill a cell joins the last one of its row or column.
@@ -245,19 +218,7 @@ impl Plane {
     pub fn steepness(&self) -> Self {
         let (w, h) = (self.width, self.height);
         let mut out = Self::new(w, h);
-        out.fill(
-            || vec![0.0f32; w],
-            |gx, y, out| {
-                let row = self.row(y);
-                if w > 2 {
-                    filter::each_pair(&row[..w - 2], &row[2..], &mut gx[1..w - 1], &|l, r| 0.5 * (r - l));
-                }
-                gx[0] = 0.5 * (row[1.min(w - 1)] - row[0]);
-                gx[w - 1] = 0.5 * (row[w - 1] - row[w.saturating_sub(2)]);
-                let (above, below) = (self.row(y.saturating_sub(1)), self.row((y + 1).min(h - 1)));
-                filter::each_triple(gx, above, below, out, &|g, a, b| g * g + 0.25 * (b - a) * (b - a));
-            },
-        );
+        out.fill(|| (), |(), y, row| filter::steepness([self.row(y.saturating_sub(1)), self.row(y), self.row((y + 1).min(h - 1))], row));
         out
     }
 
@@ -303,6 +264,46 @@ impl Plane {
     /// The value below which the share `q` (0..1) of all values lies; 0 for an empty plane.
     pub fn quantile(&self, q: f32) -> f32 {
         quantile(&mut self.data.clone(), q)
+    }
+}
+
+/// Makes single rows of a smoothed plane, so that what only passes by needs no plane of its own.
+#[derive(Debug)]
+pub struct Soft {
+    taps: Vec<f32>,
+    padded: Vec<f32>,
+}
+
+impl Soft {
+    /// By a Gaussian of `sigma_px`.
+    pub fn new(sigma_px: f32) -> Self {
+        Self::with(gaussian(sigma_px))
+    }
+
+    /// By an odd number of symmetric taps.
+    pub fn with(taps: Vec<f32>) -> Self {
+        Self { taps, padded: Vec::new() }
+    }
+
+    /// Row `y` of the plane's convolution along rows and columns, edge values repeated.
+    pub fn row(&mut self, p: &Plane, y: usize, out: &mut [f32]) {
+        let (w, radius) = (p.width, self.taps.len() / 2);
+        self.padded.resize(w + 2 * radius, 0.0);
+        let from = |i: usize| p.row((y + i).saturating_sub(radius).min(p.height - 1));
+        let middle = &mut self.padded[radius..radius + w];
+        let mut few: [&[f32]; 64] = [&[]; 64];
+        if self.taps.len() <= few.len() {
+            for (i, r) in few.iter_mut().take(self.taps.len()).enumerate() {
+                *r = from(i);
+            }
+            filter::down(&few[..self.taps.len()], &self.taps, middle);
+        } else {
+            filter::down(&(0..self.taps.len()).map(from).collect::<Vec<_>>(), &self.taps, middle);
+        }
+        let (first, last) = (self.padded[radius], self.padded[radius + w - 1]);
+        self.padded[..radius].fill(first);
+        self.padded[radius + w..].fill(last);
+        filter::across(&self.padded, &self.taps, out);
     }
 }
 

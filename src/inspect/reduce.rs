@@ -164,7 +164,7 @@ pub fn reduce(p: &Plane, sigma_px: f32, width: usize, height: usize) -> Plane {
     let strip = (height / 32).clamp(1, 64);
     let parts: Vec<Plane> =
         (0..height.div_ceil(strip)).into_par_iter().map(|i| reduced(p, (&x, &y), i * strip..((i + 1) * strip).min(height))).collect();
-    Plane { width, height, data: parts.into_iter().flat_map(|p| p.data).collect() }
+    Plane { width, height, data: parts.iter().map(|p| p.data.as_slice()).collect::<Vec<_>>().concat() }
 }
 
 #[cfg(test)]

@@ -2,8 +2,10 @@
 
 use std::sync::OnceLock;
 
+use multiversion::multiversion;
+
 use super::fold::Folded;
-use super::plane::Plane;
+use super::plane::{Plane, Soft};
 use super::reduce::reduce;
 use super::residual::{self, Residual};
 use super::texture::{self, Texture};
@@ -211,7 +213,7 @@ impl Scene {
         let faithful = self.faithful_luma()?;
         Some(self.difference.get_or_init(|| {
             let result = self.luma();
-            Folded::new((result.width, result.height), MARGIN, |tile| normalised(&tile.cut(result).zip(&tile.cut(faithful), |c, f| c - f)))
+            Folded::new((result.width, result.height), MARGIN, |tile| normalised(&tile.zip(result, faithful, |c, f| c - f)))
         }))
     }
 }
@@ -221,9 +223,28 @@ pub const MARGIN: usize = 9;
 
 /// Fine structure on a common scale: `clip((Y - G2 Y) / (sqrt(variance under G3) + 0.01), -2, 2)`.
 pub fn normalised(y: &Plane) -> Plane {
-    let (soft, mean, square) = (y.blur(2.0), y.blur(3.0), y.map(|v| v * v).blur(3.0));
-    let fine = y.zip(&soft, |v, m| v - m);
-    fine.zip3(&mean, &square, |f, m, q| (f / ((q - m * m).max(0.0).sqrt() + 0.01)).clamp(-2.0, 2.0))
+    let square = y.map(|v| v * v);
+    let mut out = Plane::new(y.width, y.height);
+    let rows = || [(2.0, y), (3.0, y), (3.0, &square)].map(|(sigma, p)| (p, Soft::new(sigma), vec![0.0f32; y.width]));
+    out.fill(rows, |rows, r, out| {
+        for (p, soft, row) in rows.iter_mut() {
+            soft.row(p, r, row);
+        }
+        let [soft, mean, square] = rows.each_ref().map(|(_, _, row)| row.as_slice());
+        normalise([y.row(r), soft, mean, square], out);
+    });
+    out
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn normalise(rows: [&[f32]; 4], out: &mut [f32]) {
+    let n = out.len();
+    let [y, soft, mean, square] = rows.map(|r| &r[..n]);
+    for i in 0..n {
+        let variance = square[i] - mean[i] * mean[i];
+        let spread = if variance > 0.0 { variance.sqrt() } else { 0.0 };
+        out[i] = ((y[i] - soft[i]) / (spread + 0.01)).clamp(-2.0, 2.0);
+    }
 }
 
 #[cfg(test)]

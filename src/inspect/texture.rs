@@ -1,7 +1,7 @@
 //! Fine and middle detail of the result against a faithful enlargement, window by window: what blur and plastic share.
 
-use super::plane::{Plane, reach};
-use super::{tiles, windows};
+use super::plane::{Plane, Soft, reach};
+use super::{filter, tiles, windows};
 
 /// How much less detail than expected, and how sharp the edges still are; natural logarithms, relative to the picture's
 /// median, so that a picture that is soft as a whole is no defect.
@@ -17,24 +17,38 @@ pub struct Texture {
     pub edge: Plane,
 }
 
-/// Detail of one luma by cells of [`windows::STEP`]: mean squares of what is finer than 0.7 px and between 1.4 and 2.8 px, and
-/// the steepest slope.
-pub fn detail(y: &Plane) -> [Plane; 3] {
-    let size = (y.width, y.height);
-    tiles::cells(size, windows::STEP, reach(2.8), |tile| {
+/// Detail of one luma by cells of [`windows::STEP`]: mean squares of what is finer than 0.7 px and between 1.4 and 2.8 px.
+pub fn detail(y: &Plane) -> [Plane; 2] {
+    tiles::cells((y.width, y.height), windows::STEP, reach(2.8), |tile| {
         let y = tile.cut(y);
-        let (a, b, c) = (y.blur(0.7), y.blur(1.4), y.blur(2.8));
-        let energy = |fine: &Plane, coarse: &Plane| tile.cells(&fine.zip(coarse, |a, b| (a - b) * (a - b)), windows::STEP);
-        let (x, rows) = tile.inside();
-        [energy(&y, &a), energy(&b, &c), windows::largest(&y.steepness(), x, rows).map(f32::sqrt)]
+        let (x, _) = tile.inside();
+        let mut softs = [0.7, 1.4, 2.8].map(|sigma| (Soft::new(sigma), vec![0.0; y.width]));
+        tile.sums(windows::STEP, |r, [fine, middle]| {
+            for (soft, row) in &mut softs {
+                soft.row(&y, r, row);
+            }
+            let [a, b, c] = softs.each_ref().map(|(_, row)| &row[x.clone()]);
+            filter::add_squares(&y.row(r)[x.clone()], a, fine);
+            filter::add_squares(b, c, middle);
+        })
     })
+}
+
+/// The steepest slope by cells of [`windows::STEP`].
+fn steepest(y: &Plane) -> Plane {
+    let [squares] = tiles::cells((y.width, y.height), windows::STEP, 1, |tile| {
+        let (x, rows) = tile.inside();
+        [windows::largest(&tile.cut(y).steepness(), x, rows)]
+    });
+    squares.map(f32::sqrt)
 }
 
 /// Measures `result` against `faithful`; None if fewer than six windows have detail.
 pub fn measure(result: &Plane, faithful: &Plane) -> Option<Texture> {
     const LEAST: f32 = 0.008 * 0.008;
     const FLOOR: f32 = 2e-6;
-    let ([fine, middle, steep], [fine_f, middle_f, steep_f]) = (detail(result), detail(faithful));
+    let ([fine, middle], [fine_f, middle_f]) = (detail(result), detail(faithful));
+    let (steep, steep_f) = (steepest(result), steepest(faithful));
     let (of_result, of_faithful) =
         ([windows::mean_of(&fine), windows::mean_of(&middle)], [windows::mean_of(&fine_f), windows::mean_of(&middle_f)]);
     let ok: Vec<bool> = of_faithful[1].data.iter().map(|&e| e > LEAST).collect();

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::filter;
 use super::plane::Plane;
 
 /// Pieces begin and end at multiples of this; every cell's side divides it.
@@ -27,6 +28,15 @@ impl Tile {
         p.part(self.outer_x.clone(), self.outer_y.clone())
     }
 
+    /// `f` of the pieces of two planes of one size.
+    pub fn zip(&self, a: &Plane, b: &Plane, f: impl Fn(f32, f32) -> f32) -> Plane {
+        let mut out = Plane::new(self.outer_x.len(), self.outer_y.len());
+        for (y, row) in self.outer_y.clone().zip(out.data.chunks_exact_mut(self.outer_x.len().max(1))) {
+            filter::each_pair(&a.row(y)[self.outer_x.clone()], &b.row(y)[self.outer_x.clone()], row, &f);
+        }
+        out
+    }
+
     /// Where the inside lies in what [`Tile::cut`] gives.
     pub fn inside(&self) -> (Range<usize>, Range<usize>) {
         let from = |r: &Range<usize>, o: &Range<usize>| r.start - o.start..r.end - o.start;
@@ -37,6 +47,27 @@ impl Tile {
     pub fn cells(&self, p: &Plane, side: usize) -> Plane {
         let (x, y) = self.inside();
         p.cells_in(x, y, side)
+    }
+
+    /// Means over cells of what `add` adds, row by row of the cut, to sums by column of the inside.
+    pub fn sums<const N: usize>(&self, side: usize, mut add: impl FnMut(usize, &mut [Vec<f32>; N])) -> [Plane; N] {
+        let (x, y) = self.inside();
+        let (w, h) = ((x.len() / side).max(1), (y.len() / side).max(1));
+        let last = |n: usize, of: usize| of - (n - 1) * side;
+        let mut out: [Plane; N] = std::array::from_fn(|_| Plane::new(w, h));
+        let mut sums: [Vec<f32>; N] = std::array::from_fn(|_| vec![0.0; x.len()]);
+        for cy in 0..h {
+            let high = if cy + 1 == h { last(h, y.len()) } else { side };
+            sums.iter_mut().for_each(|s| s.fill(0.0));
+            (y.start + cy * side..y.start + cy * side + high).for_each(|y| add(y, &mut sums));
+            for (o, s) in out.iter_mut().zip(&sums) {
+                let cells = o.row_mut(cy);
+                filter::add_runs(s, side, cells);
+                cells.iter_mut().for_each(|v| *v /= (side * high) as f32);
+                cells[w - 1] *= side as f32 / last(w, x.len()) as f32;
+            }
+        }
+        out
     }
 
     /// The cut's rectangle in the picture.
@@ -89,6 +120,7 @@ pub fn cells<const N: usize>(size: (usize, usize), side: usize, margin: usize, f
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inspect::plane::Soft;
 
     #[test]
     fn pieces_give_what_the_whole_gives() {
@@ -99,6 +131,15 @@ mod tests {
                 let [pieces] = cells((w, h), side, 5, |t| [t.cells(&t.cut(&p).blur(1.3), side)]);
                 assert_eq!((whole.width, whole.height), (pieces.width, pieces.height));
                 assert!(whole.data.iter().zip(&pieces.data).all(|(a, b)| (a - b).abs() < 1e-6), "{w}x{h} {side}");
+                let [by_row] = cells((w, h), side, 5, |t| {
+                    let (p, (x, _), mut soft, mut row) = (t.cut(&p), t.inside(), Soft::new(1.3), vec![]);
+                    row.resize(p.width, 0.0);
+                    t.sums(side, |y, [sum]| {
+                        soft.row(&p, y, &mut row);
+                        filter::add(&row[x.clone()], sum);
+                    })
+                });
+                assert!(whole.data.iter().zip(&by_row.data).all(|(a, b)| (a - b).abs() < 1e-6), "{w}x{h} {side} by row");
             }
         }
     }

@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn every_kind_changes_its_place_and_nothing_else() {
-        for n in 0..KINDS.len() {
+        for (n, kind) in KINDS.iter().enumerate() {
             let mut band = Band::new(0, 320, 240, 3);
             band.data.iter_mut().enumerate().for_each(|(i, v)| *v = 0.5 + 0.2 * ((i % 320) as f32 * 0.02).sin());
             let before = band.clone();
@@ -184,7 +184,7 @@ mod tests {
                     let same = (0..3).all(|c| band.row(c, y)[x] == before.row(c, y)[x]);
                     changed += usize::from(!same);
                     // Beyond a join everything is another tile.
-                    if KINDS[n].0 != "seam" {
+                    if kind.0 != "seam" {
                         let inside = (at.x..at.x + at.w).contains(&x) && (at.y..at.y + at.h).contains(&y);
                         assert!(same || inside, "{n}: {x},{y} outside {at:?}");
                     }
