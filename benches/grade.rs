@@ -9,9 +9,14 @@ use std::hint::black_box;
 use std::path::Path;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use lastmile::Band;
+use lastmile::band::Stage;
 use lastmile::grade::builtin::LOOKS;
+use lastmile::grade::eight::Eight;
 use lastmile::grade::lut::Lut;
-use lastmile::grade::{Look, Program};
+use lastmile::grade::spatial::Frame;
+use lastmile::grade::stage::Grade;
+use lastmile::grade::{Grading, Look, Program};
 use lastmile::lane::Lut3d;
 
 const SIDE: usize = 1024;
@@ -39,7 +44,7 @@ fn grading(c: &mut Criterion) {
         let cube = Lut3d::from_fn(points, |[r, g, b]| [r * r * (3.0 - 2.0 * r), g * 0.9 + 0.05 * b, b.sqrt()]).unwrap();
         std::fs::write(folder.path().join(format!("{points}.cube")), Lut::from_cube("bench", cube).to_cube().unwrap()).unwrap();
     }
-    let lut = |n: u32| format!("[[op]]\ntype = \"lut\"\nfile = \"{n}.cube\"\n");
+    let lut = |n: usize| format!("[[op]]\ntype = \"lut\"\nfile = \"{n}.cube\"\n");
     let chain = "[[op]]\ntype = \"exposure\"\nstops = 0.3\n[[op]]\ntype = \"cdl\"\nslope = [1.1, 1, 0.9]\noffset = 0.01\npower = [0.95, 1, 1.1]\n\
         saturation = 1.1\n[[op]]\ntype = \"curves\"\nrgb = [[0, 0], [0.25, 0.22], [0.75, 0.8], [1, 1]]\n";
     let mut programs = vec![
@@ -63,6 +68,46 @@ fn grading(c: &mut Criterion) {
                 bl.copy_from_slice(&given[2]);
                 program.run(&mut r, &mut g, &mut bl);
                 black_box(&r);
+            });
+        });
+    }
+    // 8 bits in and out, interleaved: what other programs measure.
+    let codes: Vec<u8> = (0..SIDE * SIDE).flat_map(|i| [0, 1, 2].map(|c| (given[c][i] * 255.0) as u8)).collect();
+    for points in [33, 65] {
+        let eight = Eight::new(&look(folder.path(), &lut(points))).unwrap();
+        group.bench_function(format!("LUT {points}, 8 bits"), |b| {
+            let mut pixels = codes.clone();
+            b.iter(|| {
+                pixels.copy_from_slice(&codes);
+                eight.run(&mut pixels, 3);
+                black_box(&pixels);
+            });
+        });
+    }
+    // Through the whole stage, in portions of 64 rows.
+    let frame = Frame { width: SIDE, height: SIDE, bits: 8, seed: 1 };
+    let mut band = Band::new(0, SIDE, SIDE, 3);
+    (0..3).for_each(|c| band.plane_mut(c).copy_from_slice(&given[c]));
+    for (name, keys) in [
+        ("clarity", "amount = 0.5\nradius = 0.02"),
+        ("sharpen", "amount = 1"),
+        ("deband", "codes = 1"),
+        ("grain", "amount = 0.03"),
+        ("vignette", "stops = 1"),
+    ] {
+        let parsed = Look::parse("bench", &format!("[[op]]\ntype = \"{name}\"\n{keys}\n"), folder.path()).unwrap();
+        let grading = Grading::new(&[parsed], 1.0).unwrap().unwrap();
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                let mut stage = Grade::new(&grading, None, 3, false, frame).unwrap();
+                let mut sink = |band| {
+                    black_box(&band);
+                    Ok(())
+                };
+                for y in (0..SIDE).step_by(64) {
+                    stage.push(band.slice(y, y + 64), &mut sink).unwrap();
+                }
+                stage.finish(&mut sink).unwrap();
             });
         });
     }

@@ -72,6 +72,9 @@ pub struct Upscale {
     /// 0..=1.
     pub faithful: f32,
     pub colour_lock: bool,
+    /// Masks of what always takes the faithful networks: a file, or a folder of the sources' shape. Not a key: a recipe is for
+    /// any picture, a mask for one.
+    pub protect: Option<PathBuf>,
 }
 
 /// How colours are graded: each of these in turn, then mixed with the ungraded colours.
@@ -162,7 +165,7 @@ impl Default for Recipe {
     fn default() -> Self {
         Self {
             about: String::new(),
-            upscale: Upscale { model: None, size: Size::Model, fit: Fit::Inside, faithful: 0.0, colour_lock: true },
+            upscale: Upscale { model: None, size: Size::Model, fit: Fit::Inside, faithful: 0.0, colour_lock: true, protect: None },
             look: Look { sources: Vec::new(), strength: 1.0, device: GradeDevice::Auto },
             output: Output {
                 format: None,

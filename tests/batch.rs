@@ -45,6 +45,7 @@ impl World {
             overwrite: false,
             retry_failed: false,
             hot: false,
+            instead: false,
         };
         let world = Self { dir: tempfile::tempdir().unwrap(), options, calls: AtomicUsize::new(0), shard: None };
         for f in files {

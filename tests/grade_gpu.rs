@@ -4,10 +4,13 @@
 #![cfg(feature = "gpu")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // a test file
 
+mod program;
+
 use std::path::Path;
 use std::sync::{Mutex, OnceLock};
 
 use lastmile::band::Stage;
+use lastmile::codec::{self, Encoding, Format, Metadata};
 use lastmile::gpu::{self, Gpu};
 use lastmile::grade::builtin::LOOKS;
 use lastmile::grade::lut::Lut;
@@ -286,6 +289,58 @@ fn a_software_adapter_is_only_taken_by_number() {
     let e = Gpu::open(None, None).err().unwrap();
     assert_eq!(e.exit(), Exit::Unavailable);
     assert!(e.to_string().contains("gpu:0"), "{e}");
+}
+
+/// Runs `lastmile grade in.png -o out.png` with an empty home: exit code, JSON lines, and what was said.
+fn run(dir: &Path, flags: &str) -> (Option<i32>, Vec<serde_json::Value>, String) {
+    let line = format!("grade in.png -o out.png --overwrite --json lines.jsonl {flags}");
+    let output = program::lastmile(dir, &dir.join("home")).args(line.split_whitespace()).output().unwrap();
+    let (_, err) = program::text(&output);
+    let lines = std::fs::read_to_string(dir.join("lines.jsonl")).unwrap_or_default();
+    let _ = std::fs::remove_file(dir.join("lines.jsonl"));
+    (output.status.code(), lines.lines().map(|l| serde_json::from_str(l).unwrap()).collect(), err)
+}
+
+#[test]
+fn the_program_runs_where_it_was_told_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let mut band = Band::new(0, 16, 16, 3);
+    band.data.iter_mut().enumerate().for_each(|(i, v)| *v = (i % 256) as f32 / 255.0);
+    let encoding = Encoding { format: Format::Png, bits: 8, ..Encoding::default() };
+    let channels = lastmile::image::Channels::Rgb;
+    let mut encoder = codec::encoder(&dir.join("in.png"), &encoding, 16, 16, channels, &Metadata::default()).unwrap();
+    encoder.write(&band).unwrap();
+    encoder.finish().unwrap();
+    let filter = "fn filter(c: vec3<f32>, p: Params, pos: vec2<f32>) -> vec3<f32> {\n    return vec3<f32>(1.0) - c;\n}\n";
+    std::fs::write(dir.join("good.wgsl"), filter).unwrap();
+    std::fs::write(dir.join("bad.wgsl"), filter.replace("- c", "- d")).unwrap();
+    for name in ["good", "bad"] {
+        std::fs::write(dir.join(format!("{name}.toml")), format!("[[op]]\nfilter = \"{name}.wgsl\"\n")).unwrap();
+    }
+    let (code, lines, _) = run(dir, "--look clean --device cpu");
+    assert_eq!((code, &lines[0]["grade_device"]), (Some(0), &"cpu".into()));
+    for (flags, part) in [
+        ("--look clean --grade-device gpu:99", "--grade-device cpu"),
+        ("--look good.toml --grade-device cpu", "which needs a graphics card"),
+    ] {
+        let (code, _, err) = run(dir, flags);
+        assert!(code == Some(5) && err.contains(part), "{flags}: {code:?} {err}");
+    }
+    if card().is_none() {
+        return;
+    }
+    let (code, lines, err) = run(dir, "--look clean --grade-device gpu:0");
+    assert!(code == Some(0) && lines[0]["grade_device"].as_str().unwrap().starts_with("gpu:0 "), "{err} {lines:?}");
+    assert!(err.contains("graded on gpu:0 "), "{err}");
+    let (code, _, err) = run(dir, "--look good.toml --grade-device gpu:0 --dither off");
+    assert_eq!(code, Some(0), "{err}");
+    let bytes = std::fs::read(dir.join("out.png")).unwrap();
+    let out = codec::decode(&dir.join("out.png"), &bytes, &codec::Limits::default()).unwrap();
+    let lastmile::image::Samples::U8(samples) = &out.samples else { panic!("not 8 bits") };
+    assert_eq!(samples[..3], [255, 255, 255]);
+    let (code, _, err) = run(dir, "--look bad.toml --grade-device gpu:0");
+    assert!(code == Some(2) && err.contains("bad.wgsl:2:29"), "{code:?} {err}");
 }
 
 /// What the card is given for each built-in look. `BLESS=1` writes it anew.

@@ -94,6 +94,14 @@ fn approved_aside_rejected_again_the_rest_alone() {
     let sheet = std::fs::read_to_string(dir.path().join("report/index.html")).unwrap();
     assert!(sheet.contains("2 approved, 1 rejected, 1 to repair, 1 undecided. Looking took 12 s."), "{sheet}");
 
+    // The first command again puts nothing back: what a person replaced stays replaced.
+    let upscale = |args: &[&str]| {
+        let run = lastmile(dir.path(), &home).args(["upscale", "in", "-o", "out", "--model", "none"]).args(args).output().unwrap();
+        assert!(run.status.success(), "{}", text(&run).1);
+    };
+    upscale(&["--scale", "2"]);
+    assert_eq!(tree(&out), after);
+
     // Once more: nothing is left to do, and nothing changes.
     let run = apply(&[]);
     let told = text(&run).1;
@@ -115,6 +123,10 @@ fn approved_aside_rejected_again_the_rest_alone() {
     let run = apply(&["--model", "none"]);
     assert!(run.status.success(), "{}", text(&run).1);
     assert_eq!(tree(&out)["four.png"], before["four.png"], "without a network again, to the byte");
+    // Other settings are another job.
+    upscale(&["--scale", "3"]);
+    let again = lastmile::codec::probe(&out.join("b/three.png"), &lastmile::codec::Limits::default()).unwrap();
+    assert_eq!((again.width, again.height), (120, 90));
 }
 
 #[test]

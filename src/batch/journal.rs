@@ -63,7 +63,17 @@ pub struct Record {
     /// The source's C2PA manifest is kept beside the output.
     #[serde(default)]
     pub c2pa: bool,
+    /// Keys of earlier results that a person had replaced by this one: who asks for those again is given this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instead_of: Vec<String>,
     pub notes: Vec<String>,
+}
+
+impl Record {
+    /// Whether this is the result of a job with this key, or what a person put in that one's place.
+    pub fn answers(&self, key: &str) -> bool {
+        self.key == key || self.instead_of.iter().any(|k| k == key)
+    }
 }
 
 #[derive(Serialize, Deserialize)]

@@ -10,6 +10,7 @@ mod commit;
 pub mod events;
 pub mod hot;
 pub mod journal;
+pub mod masks;
 pub mod names;
 pub mod plan;
 pub mod shard;
@@ -68,6 +69,8 @@ pub struct Options {
     /// A hot folder, where sources come and go: what stands in the way of an output, or was made from a source of another
     /// name, fails that one file.
     pub hot: bool,
+    /// A person rejected what is there: results stand in for it from now on, also when it is asked for again.
+    pub instead: bool,
 }
 
 /// What a run came to.
@@ -403,6 +406,7 @@ impl Run<'_> {
             pixels: journal::PIXELS,
             plan: done.plan,
             c2pa: done.c2pa.is_some(),
+            instead_of: self.replaced(&journal::encode(&item.output)),
             notes: done.notes,
         };
         if let Some(dir) = output.parent() {
@@ -424,6 +428,16 @@ impl Run<'_> {
         // The committer lives until every worker is gone.
         let _ = commits.send(commit::Renamed { path: output, output: record.output.clone(), sha256: record.sha256.clone() });
         Ok(record)
+    }
+
+    /// The keys that the result of this name stands in for.
+    fn replaced(&self, output: &str) -> Vec<String> {
+        if !self.batch.options.instead {
+            return Vec::new();
+        }
+        let journal = lock(self.journal);
+        let before = journal.state().get(output).filter_map(|known| known.done.as_ref());
+        before.flat_map(|r| std::iter::once(&r.key).chain(&r.instead_of)).cloned().collect()
     }
 
     /// What every further file would fail with as well, as an error that says so and stops the run.

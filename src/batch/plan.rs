@@ -31,6 +31,8 @@ pub struct Request {
     /// Globs on the path below the input folder (`*` crosses folders) or on the file's name alone.
     pub include: Vec<String>,
     pub exclude: Vec<String>,
+    /// A mask, or a folder of masks: see [`super::masks`].
+    pub masks: Option<PathBuf>,
     /// Only this part of all outputs.
     pub shard: Option<Shard>,
 }
@@ -46,6 +48,8 @@ pub struct Item {
     pub format: Format,
     /// Whether another source has the name that this one would have had.
     pub renamed: bool,
+    /// The picture that says where faithful networks are taken in any case.
+    pub mask: Option<PathBuf>,
 }
 
 /// All jobs of a run.
@@ -147,6 +151,17 @@ pub fn plan(request: &Request, size: &dyn Fn(&Path) -> Result<(usize, usize)>) -
     }
 
     let formats: Vec<Format> = found.iter().map(|f| request.format.unwrap_or_else(|| f.format.unwrap_or(Format::Png).kept())).collect();
+    let mut masks = match &request.masks {
+        Some(given) => {
+            let sources: Vec<(&Path, &Path)> = found.iter().map(|f| (f.below.as_path(), f.source.as_path())).collect();
+            super::masks::find(given, &sources)?
+        }
+        None => vec![None; found.len()],
+    };
+    let without = masks.iter().filter(|m| m.is_none()).count();
+    if request.masks.is_some() && without > 0 {
+        planned.notes.push(format!("{without} of {} sources have no mask: nothing in them is protected", found.len()));
+    }
     let outputs = if as_file {
         let Kind::Picture(format) = names::kind(&request.output) else {
             return Err(Error::Internal("a file output without a format".into()));
@@ -161,6 +176,7 @@ pub fn plan(request: &Request, size: &dyn Fn(&Path) -> Result<(usize, usize)>) -
             output: request.output.file_name().unwrap_or_default().into(),
             format,
             renamed: false,
+            mask: masks.pop().flatten(),
         });
         refuse_sources(&planned, &found)?;
         if let Some(shard) = &request.shard {
@@ -177,7 +193,8 @@ pub fn plan(request: &Request, size: &dyn Fn(&Path) -> Result<(usize, usize)>) -
         .zip(outputs)
         .zip(formats)
         .enumerate()
-        .map(|(i, ((f, (renamed, output)), format))| Item { job: i + 1, source: f.source.clone(), output, format, renamed })
+        .zip(masks)
+        .map(|((i, ((f, (renamed, output)), format)), mask)| Item { job: i + 1, source: f.source.clone(), output, format, renamed, mask })
         .collect();
     refuse_sources(&planned, &found)?;
     if let Some(shard) = &request.shard {

@@ -13,6 +13,7 @@ use super::{Options, lock};
 use crate::codec::Format;
 use crate::error::{Error, Result};
 use crate::pipeline::Settings;
+use crate::pipeline::protect::Protect;
 
 /// What to do about one item.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,6 +44,10 @@ pub fn settings(options: &Options, item: &Item) -> Result<(Settings, String)> {
     // 95 is the same job whether it was typed or not.
     if !e.is_lossy() || e.quality == e.format.default_quality() {
         e.quality = 0;
+    }
+    if let Some(mask) = &item.mask {
+        let real = mask.canonicalize().map_err(|e| Error::io(mask, e))?;
+        settings.protect = Some(Protect { sha256: journal::sha256_file(&real)?, mask: real });
     }
     let json = settings.canonical().map_err(|e| Error::Internal(format!("settings: {e}")))?;
     let hash = journal::sha256(&json);
@@ -135,7 +140,8 @@ impl Look<'_> {
             };
             known().unwrap_or_default()
         });
-        *key == record.key
+        // Who replaces what is there wants exactly what is asked for.
+        if self.options.instead { *key == record.key } else { record.answers(key) }
     }
 
     /// What one journal's word comes to.

@@ -9,7 +9,7 @@ use super::progress::{self, Progress};
 use super::{Globals, out, quoted, say};
 use crate::batch::journal::{self, STATE};
 use crate::batch::plan::{Item, Planned};
-use crate::batch::{Batch, Summary};
+use crate::batch::{Batch, Options as BatchOptions, Summary};
 use crate::codec::Format;
 use crate::error::{Error, Exit};
 use crate::inspect::repair::Repair;
@@ -31,7 +31,8 @@ Examples:
   lastmile apply verdicts.json --dir final/           what a client sent back
 
 Approved pictures are linked (or copied) into DIR/approved. Rejected ones are made again from their sources
-with the settings of their journal, in place, and are then unreviewed. Sources are never touched.")]
+with the settings of their journal, in place, and are then unreviewed; the command that made them first
+leaves them so. Sources are never touched.")]
 pub struct Args {
     /// Folder that was reviewed, or a file of verdicts
     #[arg(value_name = "DIR|VERDICTS.json")]
@@ -203,7 +204,7 @@ fn make_again(args: &Args, review: &Review, again: &Again, globals: &Globals) ->
         let format = settings.encoding.format;
         let shared = shared(settings);
         let key = serde_json::to_string(&shared).map_err(|e| Error::Internal(format!("settings: {e}")))?;
-        let item = Item { job: n + 1, source, output: journal::decode(&p.name), format, renamed: false };
+        let item = Item { job: n + 1, source, output: journal::decode(&p.name), format, renamed: false, mask: None };
         groups.entry((*remedy, key)).or_insert_with(|| (shared, Vec::new())).1.push(item);
     }
     if groups.is_empty() {
@@ -237,7 +238,7 @@ fn make_again(args: &Args, review: &Review, again: &Again, globals: &Globals) ->
         }
         let maker = Maker::again(settings, &recipe, &work, false, globals)?;
         let planned = Planned { root: review.root.clone(), items, ..Planned::default() };
-        let batch = Batch::open(planned, maker.options())?;
+        let batch = Batch::open(planned, BatchOptions { instead: true, ..maker.options() })?;
         let start = maker.start(&batch);
         if globals.verbosity >= 0 {
             say(format_args!("{} again with {}", progress::files(start.files), start.model));

@@ -327,6 +327,7 @@ fn apply(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
         overwrite: args.work.overwrite,
         retry_failed: false,
         hot: false,
+        instead: false,
     };
     let sheet: Vec<Item> = planned.items.clone();
     let batch = if args.dry_run { Batch::preview(planned, options)? } else { Batch::open(planned, options)? };
@@ -395,6 +396,7 @@ fn whole_plan(args: &Args, brand: &Brand, root: &Path) -> crate::Result<(Planned
             include: args.work.include.clone(),
             // What an earlier run made is no source.
             exclude: args.work.exclude.iter().cloned().chain([format!("{HOLD}/**"), "_proof/**".to_owned()]).collect(),
+            masks: None,
             shard: None,
         };
         let planned = plan(&request, &|_| Ok((0, 0)))?;

@@ -59,6 +59,10 @@ pub struct Flags {
     /// Keep the source's colours and soft shading [default: on]
     #[arg(long, value_name = "on|off", value_parser = switch(), help_heading = "Picture")]
     colour_lock: Option<String>,
+    /// Mask of what always takes the faithful networks (logos, lettering, faces): white where, of the source's size; or a folder
+    /// of masks with the sources' names
+    #[arg(long, value_name = "MASK|DIR", help_heading = "Picture")]
+    protect: Option<PathBuf>,
 
     #[command(flatten)]
     grading: Grading,
@@ -237,6 +241,7 @@ impl Flags {
             "run.tile_mode" "--tile-mode" word(&TILE_MODES, &self.tile_mode) => recipe.run.tile_mode,
             "run.precision" "--precision" self.precision => recipe.run.precision,
         }
+        recipe.upscale.protect.clone_from(&self.protect);
         self.grading.apply(recipe);
         self.files.apply(recipe)
     }

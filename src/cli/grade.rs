@@ -119,10 +119,9 @@ impl clap::Args for Grading {
         }
         let strength = Arg::new("strength").long("strength").value_name("0..1").value_parser(ValueParser::new(text::share));
         let command = command.arg(strength.help_heading("Colour").help("How much of all that: 0 nothing, 1 all [default: 1]"));
-        let device = Arg::new("grade_device").long("grade-device").value_name("auto|cpu|gpu[:N]");
+        let device = Arg::new("grade_device").long("grade-device").value_name("DEVICE");
         let device = device.value_parser(ValueParser::new(|text: &str| text.parse::<GradeDevice>()));
-        command
-            .arg(device.help_heading("Run").help("What grades: the processor, a graphics card, or whatever is faster here [default: auto]"))
+        command.arg(device.help_heading("Run").help("What grades: auto (whatever is faster here), cpu, gpu or gpu:N [default: auto]"))
     }
 
     fn augment_args_for_update(command: Command) -> Command {

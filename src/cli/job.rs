@@ -62,10 +62,9 @@ pub fn settings(recipe: &Recipe, globals: &Globals) -> crate::Result<Settings> {
         convert_to: o.convert_to.as_deref().map(|to| space(recipe, to)).transpose()?,
         metadata: o.policy(),
         epoch: globals.epoch,
-        grading: Grading::new(&recipe.look.sources.iter().map(Source::open).collect::<crate::Result<Vec<_>>>()?, recipe.look.strength)?
-            .map(|grading| grade_device::place(grading, recipe.look.device, globals))
-            .transpose()?,
+        grading: Grading::new(&recipe.look.sources.iter().map(Source::open).collect::<crate::Result<Vec<_>>>()?, recipe.look.strength)?,
         repair: Repair::Off,
+        protect: None,
     })
 }
 
@@ -161,7 +160,10 @@ impl<'a> Maker<'a> {
     }
 
     /// The same for settings that are known already; the recipe says the rest.
-    pub fn again(settings: Settings, recipe: &'a Recipe, work: &'a Work, dry_run: bool, globals: &Globals) -> crate::Result<Self> {
+    pub fn again(mut settings: Settings, recipe: &'a Recipe, work: &'a Work, dry_run: bool, globals: &Globals) -> crate::Result<Self> {
+        // Where colours are graded is no part of what is kept of a job.
+        let place = |grading| grade_device::place(grading, recipe.look.device, globals);
+        settings.grading = settings.grading.map(place).transpose()?;
         let memory = work.memory.unwrap_or_else(|| machine::memory().map_or(2 << 30, |m| m.available / 2));
         let cores = machine::cores();
         Ok(Self {
@@ -197,6 +199,7 @@ impl<'a> Maker<'a> {
             name: self.recipe.output.name.clone(),
             include: self.work.include.clone(),
             exclude: self.work.exclude.iter().cloned().chain(exclude).collect(),
+            masks: self.recipe.upscale.protect.clone(),
             shard,
         };
         let planned = plan(&request, &size)?;
@@ -230,6 +233,7 @@ impl<'a> Maker<'a> {
             overwrite: self.work.overwrite,
             retry_failed: false,
             hot: false,
+            instead: false,
         }
     }
 

@@ -10,6 +10,7 @@ pub mod bench;
 pub mod brand;
 pub mod compare;
 pub mod completions;
+pub mod demo;
 #[cfg(feature = "onnx")]
 pub mod doctor;
 mod estimate;
@@ -88,6 +89,7 @@ enum Verb {
     Review(review::Args),
     Apply(apply::Args),
     Compare(compare::Args),
+    Demo(demo::Args),
     Looks(looks::Args),
     Meta(meta::Args),
     Models(models::Args),
@@ -113,6 +115,7 @@ impl Verb {
             Self::Review(args) => review::run(args, globals),
             Self::Apply(args) => apply::run(args, globals),
             Self::Compare(args) => compare::run(args, globals),
+            Self::Demo(args) => demo::run(&args, globals),
             Self::Looks(args) => looks::run(args, globals),
             Self::Meta(args) => meta::run(args, globals),
             Self::Models(args) => models::run(args, globals),

@@ -42,6 +42,14 @@ pub struct Args {
     serve: Serve,
 }
 
+impl Args {
+    /// To review a folder, nothing else said.
+    pub(super) fn of(dir: &Path) -> Self {
+        let serve = Serve { port: None, no_open: false };
+        Self { dir: dir.to_path_buf(), source: None, heat: None, seed: 1, export: None, serve }
+    }
+}
+
 /// How the page is served.
 #[derive(clap::Args, Debug, Clone)]
 pub struct Serve {

@@ -8,6 +8,7 @@
 pub mod builtin;
 pub mod cdl;
 pub mod device;
+pub mod eight;
 pub mod grading;
 pub mod kernel;
 pub mod look;

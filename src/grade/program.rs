@@ -5,7 +5,8 @@ use super::look::Look;
 use super::op::AnyKernel;
 use super::space::{Space, convert};
 use crate::error::Result;
-use crate::lane::{Lane, Rgb};
+use crate::lane::trace::trace;
+use crate::lane::{Lane, Lut3d, Rgb};
 
 /// Pixels that go through all operations before the next ones do; three planes of them stay in the first-level cache.
 const CHUNK: usize = 1024;
@@ -64,17 +65,31 @@ impl Program {
 
     /// The whole as one formula of an encoded sRGB colour.
     pub fn eval<L: Lane>(&self, c: Rgb<L>) -> Rgb<L> {
-        let (mut now, mut done) = (Space::Encoded, c);
-        for (space, mask, kernel) in &self.steps {
-            done = kernel.eval(*space, mask, convert(done, now, *space));
-            now = *space;
-        }
-        done = convert(done, now, Space::Encoded);
+        let mut done = follow(&self.steps, c);
         if self.strength < 1.0 {
             let share = L::lit(self.strength);
             done = [c[0].mix(done[0], share), c[1].mix(done[1], share), c[2].mix(done[2], share)];
         }
         done
+    }
+
+    /// The look as a function of each channel alone, and at most one cube after it; `None` if it is more than that.
+    #[expect(clippy::type_complexity, reason = "a closure has no name to give the pair")]
+    pub(super) fn separable(&self) -> Option<(impl Fn([f32; 3]) -> [f32; 3] + '_, Option<&Lut3d>)> {
+        let lut = match self.steps.last() {
+            Some((Space::Encoded, mask, AnyKernel::LutFile(lut))) if *mask == Mask::ALL && lut.0.cube.is_some() => Some(&*lut.0),
+            _ => None,
+        };
+        let steps = &self.steps[..self.steps.len() - usize::from(lut.is_some())];
+        let curves = lut.and_then(|l| l.curves.as_ref());
+        if self.strength < 1.0 || !trace(|c, _| follow(steps, c)).is_separable() {
+            return None;
+        }
+        let before = move |c: [f32; 3]| {
+            let c = follow(steps, c);
+            curves.map_or(c, |[r, g, b]| [r.eval(c[0]), g.eval(c[1]), b.eval(c[2])])
+        };
+        Some((before, lut.and_then(|l| l.cube.as_ref())))
     }
 
     /// One encoded sRGB colour, graded.
@@ -91,6 +106,16 @@ impl Program {
         self.run(&mut r, &mut g, &mut b);
         r.iter().zip(&g).zip(&b).all(|((r, g), b)| (r - g).abs().max((b - g).abs()) < 0.5 / 65535.0 * 4.0)
     }
+}
+
+/// Steps one after the other on one encoded sRGB colour.
+fn follow<L: Lane>(steps: &[(Space, Mask, AnyKernel)], c: Rgb<L>) -> Rgb<L> {
+    let (mut now, mut done) = (Space::Encoded, c);
+    for (space, mask, kernel) in steps {
+        done = kernel.eval(*space, mask, convert(done, now, *space));
+        now = *space;
+    }
+    convert(done, now, Space::Encoded)
 }
 
 /// Converts, if that is needed.

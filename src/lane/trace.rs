@@ -111,6 +111,41 @@ impl Formula {
         &self.filters
     }
 
+    /// Whether each channel of the result depends on that channel alone, and not on the place.
+    pub fn is_separable(&self) -> bool {
+        (0..3).all(|own| {
+            let used = self.used(&[self.out[own]]);
+            let alien = |(node, used): (&Node, &bool)| {
+                let other = match node {
+                    Node::Colour(c) => usize::from(*c) != own,
+                    Node::Given(_) => true,
+                    _ => false,
+                };
+                *used && other
+            };
+            !self.nodes.iter().zip(&used).any(alien)
+        })
+    }
+
+    /// What these numbers are made of, themselves included.
+    pub(super) fn used(&self, of: &[u32]) -> Vec<bool> {
+        let mut used = vec![false; self.nodes.len()];
+        let mut left: Vec<u32> = of.to_vec();
+        while let Some(i) = left.pop() {
+            if std::mem::replace(&mut used[i as usize], true) {
+                continue;
+            }
+            match self.nodes[i as usize] {
+                Node::Colour(_) | Node::Given(_) | Node::Lit(_) => {}
+                Node::One(_, a) | Node::Table(_, a) | Node::Part(a, _) => left.push(a),
+                Node::Two(_, a, b) => left.extend([a, b]),
+                Node::Random(a, b, c) | Node::Cube(_, [a, b, c]) | Node::Filter(_, [a, b, c]) => left.extend([a, b, c]),
+                Node::IfLess(a, b, c, d) => left.extend([a, b, c, d]),
+            }
+        }
+        used
+    }
+
     /// The number of `item` in a list that it joins if it is not there.
     fn place<T: PartialEq + Clone>(list: &mut Vec<T>, item: &T) -> u32 {
         let at = list.iter().position(|known| known == item).unwrap_or_else(|| {

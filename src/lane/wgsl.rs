@@ -80,7 +80,7 @@ impl Formula {
         let mut text: String = self.filters().iter().map(Filter::module).collect();
         text.push_str(FRAME);
         text.push_str("\nfn lm_look(c: vec3<f32>, at: vec2<f32>) -> vec3<f32> {\n");
-        let used = self.used();
+        let used = self.used(&self.out);
         let mut names: Vec<String> = Vec::with_capacity(self.nodes.len());
         let mut count = 0;
         for (i, node) in self.nodes.iter().enumerate() {
@@ -97,25 +97,6 @@ impl Formula {
         let [r, g, b] = self.out.map(|i| names[i as usize].as_str());
         let _ = writeln!(text, "    return vec3<f32>({r}, {g}, {b});\n}}");
         text
-    }
-
-    /// What the result depends on.
-    fn used(&self) -> Vec<bool> {
-        let mut used = vec![false; self.nodes.len()];
-        let mut left: Vec<u32> = self.out.to_vec();
-        while let Some(i) = left.pop() {
-            if std::mem::replace(&mut used[i as usize], true) {
-                continue;
-            }
-            match self.nodes[i as usize] {
-                Node::Colour(_) | Node::Given(_) | Node::Lit(_) => {}
-                Node::One(_, a) | Node::Table(_, a) | Node::Part(a, _) => left.push(a),
-                Node::Two(_, a, b) => left.extend([a, b]),
-                Node::Random(a, b, c) | Node::Cube(_, [a, b, c]) | Node::Filter(_, [a, b, c]) => left.extend([a, b, c]),
-                Node::IfLess(a, b, c, d) => left.extend([a, b, c, d]),
-            }
-        }
-        used
     }
 
     fn expression(&self, node: &Node, names: &[String]) -> String {

@@ -26,6 +26,7 @@ pub(super) fn event(
         said.push(format!("from {} to {}", image.format.name(), encoding.format.name()));
     }
     said.extend(plan.passes.iter().map(|p| format!("x{} by model {} sha256 {}", p.scale, p.model, p.sha256)));
+    said.extend(plan.protected.iter().map(|p| format!("protected regions by model {} sha256 {}", p.model, p.sha256)));
     match (plan.faithful, plan.passes.is_empty()) {
         (share, false) if share > 0.0 => said.push(format!("faithful {share}")),
         (_, true) if resized => said.push("no model".into()),

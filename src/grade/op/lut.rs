@@ -112,7 +112,7 @@ impl ColorOp for LutFile {
 }
 
 /// See [`LutFile`].
-pub struct Lookup(Arc<Lut>);
+pub struct Lookup(pub(in crate::grade) Arc<Lut>);
 
 impl Kernel for Lookup {
     #[inline(always)]

@@ -1,6 +1,7 @@
 //! Clarity.
 
-use super::{Band, Frame, SpatialOp, blurred, luma, reach};
+use super::blur::{blurred, reach};
+use super::{Band, Frame, SpatialOp, luma};
 use crate::grade::param::{Rule, params};
 
 params! {

@@ -2,6 +2,7 @@
 //!
 //! They work on encoded sRGB. To add one: a file with `params!` and a [`SpatialOp`], a `mod` line, and a line in `ops!`.
 
+mod blur;
 mod clarity;
 mod deband;
 mod filter;
@@ -119,8 +120,10 @@ pub struct Spatial {
 }
 
 impl Spatial {
-    /// Rows handed on at once.
-    const ROWS: usize = 64;
+    /// Rows handed on at once: more where the rows around them are many, which are worked on again each time.
+    fn rows(border: usize) -> usize {
+        (border / 2).max(64)
+    }
 
     pub fn new(op: Box<dyn SpatialOp>, mask: Mask, frame: Frame) -> Self {
         Self { op, mask, frame, window: None, next: 0 }
@@ -131,7 +134,7 @@ impl Spatial {
         let (border, height) = (self.op.border(&self.frame), self.frame.height);
         let ready = if window.end() >= height { height } else { window.end().saturating_sub(border) };
         while self.next < ready {
-            let (from, to) = (self.next, (self.next + Self::ROWS).min(ready));
+            let (from, to) = (self.next, (self.next + Self::rows(border)).min(ready));
             let around = window.copy(0, self.frame.width, from.saturating_sub(border), (to + border).min(height));
             let before = around.slice(from, to);
             let mut rows = before.clone();
@@ -163,40 +166,6 @@ fn luma(band: &Band) -> Band {
         *y = 0.2126 * r + 0.7152 * g + 0.0722 * b;
     }
     out
-}
-
-/// One channel blurred with a Gaussian of `sigma` pixels, rows `from..to` of it. What lies outside of `plane` is taken to be like
-/// its edge.
-fn blurred(plane: &Band, sigma: f32, from: usize, to: usize) -> Band {
-    let reach = reach(sigma);
-    let kernel: Vec<f32> = {
-        let raw: Vec<f32> = (0..=2 * reach).map(|i| (-0.5 * ((i as f32 - reach as f32) / sigma).powi(2)).exp()).collect();
-        let sum: f32 = raw.iter().sum();
-        raw.iter().map(|v| v / sum).collect()
-    };
-    let (width, mut out) = (plane.width, Band::new(from, plane.width, to - from, 1));
-    let mut padded = vec![0.0; width + 2 * reach];
-    for y in from..to {
-        // Downwards first, whole rows at a time.
-        padded.fill(0.0);
-        for (i, k) in kernel.iter().enumerate() {
-            let row = (y + i).saturating_sub(reach).clamp(plane.y, plane.end() - 1) - plane.y;
-            padded[reach..reach + width].iter_mut().zip(plane.row(0, row)).for_each(|(o, v)| *o += k * v);
-        }
-        let (first, last) = (padded[reach], padded[reach + width - 1]);
-        padded[..reach].fill(first);
-        padded[reach + width..].fill(last);
-        let row = out.row_mut(0, y - from);
-        for (i, k) in kernel.iter().enumerate() {
-            row.iter_mut().zip(&padded[i..]).for_each(|(o, v)| *o += k * v);
-        }
-    }
-    out
-}
-
-/// Pixels on either side that a Gaussian of `sigma` takes in.
-fn reach(sigma: f32) -> usize {
-    (3.0 * sigma).ceil().max(1.0) as usize
 }
 
 #[cfg(test)]
