@@ -3,7 +3,7 @@
 //!
 //! After Wang, Sheikh and Bovik, "No-reference perceptual quality assessment of JPEG compressed images", ICIP 2002: steps at block boundaries against
 //! steps elsewhere. A pixel's step is `max(0, |d| - (|d before| + |d after|) / 2)` of the first difference d, clipped at 12
-//! levels, so that one real edge has little weight.
+//! levels; above 24 levels it is a drawn edge and does not count.
 
 use multiversion::multiversion;
 use rayon::prelude::*;
@@ -88,8 +88,8 @@ fn sums(y: &Plane) -> Vec<Sums> {
 fn add_steps([a, b, c, d]: [&[f32]; 4], sums: &mut [f32]) {
     for ((((s, a), b), c), d) in sums.iter_mut().zip(a).zip(b).zip(c).zip(d) {
         let step = (c - b).abs() - 0.5 * ((b - a).abs() + (d - c).abs());
-        let step = if step > 0.0 { step } else { 0.0 };
-        *s += if step < CLIP { step } else { CLIP };
+        let clipped = if step < CLIP { step } else { CLIP };
+        *s += if (step > 0.0) & (step <= 2.0 * CLIP) { clipped } else { 0.0 };
     }
 }
 

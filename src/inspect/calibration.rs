@@ -77,7 +77,8 @@ impl Table {
 }
 
 impl Calibration {
-    fn parse(text: &str) -> Self {
+    /// From the text of a file; without tables, if it is not one.
+    pub fn parse(text: &str) -> Self {
         let tables = serde_json::from_str(text).unwrap_or_default();
         Self { tables, hash: Sha256::digest(text.as_bytes()).iter().take(8).map(|b| format!("{b:02x}")).collect() }
     }

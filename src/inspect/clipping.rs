@@ -1,13 +1,13 @@
 //! Detail lost to white or black.
 //!
 //! With a source: pixels at the end of the range (>= 254 or <= 1 of 255 in a channel) where the source's 3x3 neighbourhood is well inside
-//! it (< 250, > 5). Without: flat areas at the end of the range, as far as the histogram piles up there; a high-key picture
+//! it (< 250, > 5), and the result is white or black over a source pixel as well (dots of a print are not). Without: flat areas at the end of the range, as far as the histogram piles up there; a high-key picture
 //! alone is no defect. Raw score: the square root of the share of the picture that is lost, after dropping single pixels.
 
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::plane::Plane;
+use super::plane::{Plane, gaussian};
 use super::reduce::{Axis, between};
 use super::scene::Picture;
 use super::{Measured, Outcome, Scene, Spot, filter, mask};
@@ -58,6 +58,7 @@ fn ends(row: &[f32], hits: &mut [u8]) {
 fn lost_from(result: &Picture, source: &Picture) -> Rows {
     let (w, h) = (result.width, result.height);
     let (x_axis, y_axis) = (Axis::linear(source.width, w), Axis::linear(source.height, h));
+    let taps = gaussian((0.6 * (w as f32 / source.width as f32)).max(0.8));
     let mut rows: Rows = vec![None; h];
     for c in 0..channels(result) {
         let (plane, s) = (result.channel(c), source.channel(c));
@@ -72,7 +73,8 @@ fn lost_from(result: &Picture, source: &Picture) -> Rows {
                         v if v >= WHITE => between(&high, (&x_axis, &y_axis), x, y) < 250.0 / 255.0,
                         _ => 1.0 - between(&low, (&x_axis, &y_axis), x, y) > 5.0 / 255.0,
                     };
-                    if lost {
+                    let ends = |mean: f32| if row[x] >= WHITE { mean > 0.95 } else { mean < 0.05 };
+                    if lost && ends(mean_at(plane, &taps, x, y)) {
                         out.get_or_insert_with(|| vec![0.0; w])[x] = 1.0;
                     }
                 }
@@ -80,6 +82,20 @@ fn lost_from(result: &Picture, source: &Picture) -> Rows {
         );
     }
     rows
+}
+
+/// The mean under a Gaussian at one place, edge values repeated.
+fn mean_at(p: &Plane, taps: &[f32], x: usize, y: usize) -> f32 {
+    let radius = taps.len() / 2;
+    let near = |at: usize, i: usize, n: usize| (at + i).saturating_sub(radius).min(n - 1);
+    let across = |row: &[f32]| -> f32 {
+        if x >= radius && x + radius < row.len() {
+            row[x - radius..=x + radius].iter().zip(taps).map(|(v, t)| v * t).sum()
+        } else {
+            taps.iter().enumerate().map(|(i, t)| t * row[near(x, i, row.len())]).sum()
+        }
+    };
+    taps.iter().enumerate().map(|(i, t)| t * across(p.row(near(y, i, p.height)))).sum()
 }
 
 /// How far the histogram piles up at the end where a channel ends.

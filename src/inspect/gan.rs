@@ -7,6 +7,7 @@
 
 use super::fold::Folded;
 use super::plane::{Plane, Soft, reach};
+use super::scene::{MARGIN, normalised};
 use super::{Measured, Outcome, Scene, Spot, filter, tiles, windows};
 use crate::resample::Filter;
 
@@ -19,7 +20,7 @@ pub fn measure(scene: &Scene) -> Outcome {
     if w < 128 || h < 128 || source.width < 24 || source.height < 24 {
         return Outcome::NotApplicable("smaller than 128 px, or its source smaller than 24 px");
     }
-    let (grid, period) = scene.difference().map(grid).unwrap_or_default();
+    let (grid, period) = scene.difference().zip(scene.faithful_luma()).map(|(d, f)| grid(d, f)).unwrap_or_default();
     let rainbow = rainbow(scene, faithful);
     let (cols, rows) = (rainbow.width, rainbow.height);
     let droplet = droplet(source, reduced).resize(cols, rows, Filter::Bilinear).unwrap_or_else(|_| Plane::new(cols, rows));
@@ -35,12 +36,19 @@ pub fn measure(scene: &Scene) -> Outcome {
     Outcome::Measured(Measured::peak(map, note))
 }
 
-/// The picture-wide repeating share over 0.4 %, and its period.
-fn grid(folded: &Folded) -> (f32, usize) {
-    let size = folded.size();
-    let mut best = (0.0f32, 4);
-    let shares = folded.shares(0, 0, size, [4, 8, 16]);
-    for (period, share) in [4, 8, 16].into_iter().zip(shares) {
+/// The picture-wide repeating share over 0.4 %, and its period. What repeats in the faithful enlargement, too, is drawn that way
+/// (bricks 16 px high) and is taken off twice.
+fn grid(difference: &Folded, faithful: &Plane) -> (f32, usize) {
+    const PERIODS: [usize; 3] = [4, 8, 16];
+    let shares = difference.shares(0, 0, difference.size(), PERIODS);
+    if shares.iter().all(|s| *s <= 0.0) {
+        return (0.0, PERIODS[0]);
+    }
+    let drawn = Folded::new((faithful.width, faithful.height), MARGIN, |tile| normalised(&tile.cut(faithful)));
+    let drawn = drawn.shares(0, 0, drawn.size(), PERIODS);
+    let mut best = (0.0f32, PERIODS[0]);
+    for ((period, share), drawn) in PERIODS.into_iter().zip(shares).zip(drawn) {
+        let share = (share - 2.0 * drawn).max(0.0);
         if share > 1.15 * best.0 {
             best = (share, period);
         }
@@ -66,18 +74,18 @@ fn colours(p: &super::Picture, y: &Plane) -> Plane {
     // Less the variance that a mean over two pixels adds.
     let wide = (0.25 * (36.0 - 0.25f32)).sqrt();
     let [out] = tiles::cells((y.width, y.height), windows::STEP, reach(0.8) + 2 * reach(wide), |tile| {
+        let y = tile.cut(y);
         let (x, rows) = tile.inside();
-        let (across, down) = tile.outer();
-        let mut row = vec![0.0f32; across.len()];
+        let mut row = vec![0.0f32; y.width];
         let mut one = |c: usize| {
-            let d = tile.zip(p.channel(c), y, |v, y| v - y);
+            let d = tile.cut(p.channel(c)).zip(&y, |v, y| v - y);
             let mut fine = Soft::new(0.8);
-            let (w, h) = (across.len() / 2, down.len() / 2);
+            let (w, h) = ((y.width / 2).max(1), (y.height / 2).max(1));
             let (mut mean, mut square) = (Plane::new(w, h), Plane::new(w, h));
             // An odd last row or column is left out: it is a sixty-fourth of its window.
-            for r in 0..2 * h {
+            for r in 0..2 * h.min(y.height / 2) {
                 fine.row(&d, r, &mut row);
-                let even = &row[..2 * w];
+                let even = &row[..2 * w.min(y.width / 2)];
                 filter::add_runs(even, 2, mean.row_mut(r / 2));
                 filter::add_products(even, even, square.row_mut(r / 2));
             }

@@ -1,7 +1,8 @@
 //! Cloned texture: a piece of the picture that repeats at one distance, although the source does not.
 //!
 //! Windows of 64 px at half size: the circular-free autocorrelation of the fine structure (by FFT), its highest peak between 7 and
-//! 36 px at half size, less what the faithful enlargement has at that lag. Real brick and cloth repeat in the source as well.
+//! 36 px at half size, less what the faithful enlargement has at that lag. Real brick and cloth repeat in the source as well;
+//! what repeats at less than 7 px, too (print dots, weave), is a fine pattern that the source may not resolve, and no clone.
 //! Raw score: the worst window's excess.
 
 use std::sync::LazyLock;
@@ -78,6 +79,13 @@ fn excess(own: &[f32; FFT * FFT], f: &Plane, x0: usize, y0: usize) -> (f32, f32)
     }
     let (rho, dx, dy) = best;
     if rho < 0.3 {
+        return (0.0, 0.0);
+    }
+    let fine = |dx: i32, dy: i32| (6..=49).contains(&(dx * dx + dy * dy));
+    let near = (0..=7).flat_map(|dy| (-7..=7).map(move |dx| (dx, dy))).filter(|&(dx, dy)| fine(dx, dy));
+    // A peak with a dip before it, not the slow fall along an edge.
+    let peak = |(dx, dy): (i32, i32)| if at(own, dx / 2, dy / 2) < 0.5 * at(own, dx, dy) { at(own, dx, dy) } else { 0.0 };
+    if near.map(peak).fold(0.0, f32::max) > 0.6 * rho {
         return (0.0, 0.0);
     }
     let zero = energy(f, x0, y0).max(1e-9);

@@ -53,7 +53,7 @@ impl Mask {
         }
         let plane = plane.resize(source.0, source.1, Filter::Box)?;
         // What was drawn stays whole; it fades over two source pixels beyond.
-        let plane = plane.dilate(2).mean(1).mean(1);
+        let plane = plane.dilate(2).mean(1);
         let row_used = |y: usize| plane.row(y).iter().any(|v| *v > 0.0);
         let used = (0..plane.height).map(|y| (y.saturating_sub(1)..(y + 2).min(plane.height)).any(row_used)).collect();
         Ok(Self { plane, used })
