@@ -2,6 +2,7 @@
 //!
 //! Over 500 lines because every part of a picture's making is to be read here in order.
 
+pub mod delivery;
 mod goal;
 mod history;
 
@@ -16,11 +17,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::alpha::bleed_alpha;
 use crate::band::{Band, Sink, Stage};
-use crate::codec::{self, Changes, Encoding, Format, Header, Keep, Limits, Policy};
-use crate::color::{ColourSpace, Conversion, Profile, Transfer};
+use crate::brand::{Finish, Reference};
+use crate::codec::{self, Encoding, Format, Header, Keep, Limits, Policy};
+use crate::color::{ColourSpace, Profile, Transfer};
 use crate::error::{Error, Result};
 use crate::flow::{Chain, Fork, stack};
 use crate::grade::Grading;
+use crate::grade::matching::Statistics;
 use crate::grade::spatial::Frame;
 use crate::grade::stage::Grade;
 use crate::image::{Channels, Image, Samples};
@@ -29,7 +32,7 @@ use crate::upscale::engine::{Engine, PassRecord};
 use crate::upscale::lock::ColourLock;
 use crate::upscale::pass::Pass;
 use crate::upscale::size::{Fit, Size, Target};
-use goal::Goal;
+use delivery::{Delivery, Extra, Finished, Made};
 use master::Master;
 
 /// Everything that decides the pixels of an output, except the source and the model's weights.
@@ -55,6 +58,21 @@ pub struct Settings {
     /// What is done to the colours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grading: Option<Grading>,
+    /// What the colours of each picture are matched to before `grading`, if each has a transform of its own; that of a group
+    /// is a part of `grading`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matching: Option<Matching>,
+    /// The brand that comes after that, and which of its exports is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finish: Option<Finish>,
+}
+
+/// A match of each picture for itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Matching {
+    pub to: Reference,
+    /// Of the match and `Settings::grading` together, 0..=1.
+    pub strength: f32,
 }
 
 impl Settings {
@@ -63,8 +81,10 @@ impl Settings {
     /// # Errors
     /// None that occurs; it is what serde says.
     pub fn canonical(&self) -> serde_json::Result<Vec<u8>> {
-        let mut json = serde_json::to_vec(&Self { grading: None, ..self.clone() })?;
+        let mut json = serde_json::to_vec(&Self { grading: None, matching: None, finish: None, ..self.clone() })?;
         json.extend(self.grading.iter().flat_map(|g| g.identity().bytes()));
+        json.extend(self.matching.iter().flat_map(|m| format!(" match {} {:?}", m.to.identity(), m.strength).into_bytes()));
+        json.extend(self.finish.iter().flat_map(|f| format!(" brand {}", f.identity()).into_bytes()));
         Ok(json)
     }
 
@@ -92,6 +112,8 @@ impl Default for Settings {
             metadata: Policy::default(),
             epoch: None,
             grading: None,
+            matching: None,
+            finish: None,
         }
     }
 }
@@ -109,6 +131,8 @@ pub struct Job<'a> {
     pub limits: Limits,
     /// Rows that an earlier job kept, or that this one shall keep.
     pub master: Option<Master>,
+    /// Further files of the same picture, made from the same rows.
+    pub extra: Vec<Extra>,
 }
 
 /// Hooks into a running job.
@@ -153,6 +177,10 @@ pub struct Done {
     pub notes: Vec<String>,
     /// The source's C2PA manifest store, which the output does not carry; to be kept beside it ([`codec::sidecar`]).
     pub c2pa: Option<Vec<u8>>,
+    /// The gate that the file missed; it must not be delivered.
+    pub held: Option<String>,
+    /// What became of the job's further files, in their order.
+    pub extra: Vec<Made>,
 }
 
 /// Source rows that are handed on at once.
@@ -167,29 +195,40 @@ const RINGING: f32 = 3.0 / 255.0;
 /// output is left to the caller.
 pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Done> {
     let _working = engine.begin();
-    let Job { source, bytes, output, settings, limits, master } = job;
+    let Job { source, bytes, output, settings, limits, master, extra } = job;
 
     // What it shall become is known from the header, so that an impossible size is refused before anything is decoded.
     let header = codec::header(source, &bytes, &limits)?;
     let target = target(&header, settings, engine)?;
-    let encoding = encoding(&settings.encoding, &header);
-    Format::check(source, &encoding, target.width, target.height)?;
+    let whole = encoding(&settings.encoding, &header);
+    if settings.finish.is_none() {
+        Format::check(source, &whole, target.width, target.height)?;
+    }
     let fits = settings.max_kb.is_none_or(|kb| bytes.len() as u64 <= u64::from(kb) * 1000);
-    if fits && unchanged(&header, &target, settings) {
+    if fits && extra.is_empty() && unchanged(&header, &target, settings) {
         std::fs::write(output, &bytes).map_err(|e| Error::io(output, e))?;
         let note = format!("it has {}x{} px already: copied as it is", target.width, target.height);
         let plan = Plan { reduction: 1.0, ..Plan::default() };
-        return Ok(Done { width: target.width, height: target.height, bytes: bytes.len() as u64, plan, notes: vec![note], c2pa: None });
+        return Ok(Done {
+            width: target.width,
+            height: target.height,
+            bytes: bytes.len() as u64,
+            plan,
+            notes: vec![note],
+            ..Done::default()
+        });
     }
 
-    let seed = settings.grading.as_ref().map_or(0, |_| fingerprint(&bytes));
+    let coloured = settings.grading.is_some() || settings.matching.is_some() || settings.finish.is_some();
+    let seed = if coloured { fingerprint(&bytes) } else { 0 };
     let mut image = codec::decode(source, &bytes, &limits)?;
     drop(bytes);
     let mut notes = std::mem::take(&mut image.notes);
+    let gradings = gradings(&image, settings, &mut notes)?;
     bleed_alpha(&mut image);
     display_encode(&mut image, &mut notes);
     let image = Arc::new(image);
-    notes.extend(depth_note(&image, &encoding));
+    notes.extend(depth_note(&image, &whole));
 
     let parallel = |e: &Engine| if e.main().is_some() { e.parallel(hooks.waiting) } else { Ok(1) };
     let build = Build { engine, image: &image, target: &target, settings, stop: hooks.stop, parallel: &parallel };
@@ -203,66 +242,38 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
         Some(m) if m.keep && kept.is_none() && !plan.passes.is_empty() => Some(m.begin(output, shape, &plan, &more)?),
         _ => None,
     };
-    notes.extend(more);
+    // To grade, or to make other files of it, is reason enough to write a picture of its own size again.
+    let why = gradings.is_empty() && settings.finish.is_none() || (target.factor() - 1.0).abs() > 1e-9 || !plan.passes.is_empty();
+    notes.extend(more.into_iter().filter(|_| why));
 
-    let (mut icc, mut channels, mut finish) = (image.metadata.icc.clone(), image.channels, Chain::new());
-    if let Some(grading) = &settings.grading {
+    let (mut icc, mut channels, mut colour) = (image.metadata.icc.clone(), image.channels, Chain::new());
+    for grading in &gradings {
         let frame = Frame { width: target.width, height: target.height, bits: image.bits(), seed };
         let grade = Grade::new(grading, icc.as_deref(), channels.colours(), channels.has_alpha(), frame).map_err(|e| of(source, e))?;
         channels = Channels::of(grade.colours(), channels.has_alpha());
         if grade.replaces_profile() && icc.take().is_some() {
             notes.push("graded in sRGB and written as sRGB: there is no way back into its own colour profile".into());
         }
-        finish.then(grade);
+        colour.then(grade);
     }
-    let convert_to = settings.convert_to.clone().or_else(|| {
-        let homeless = icc.is_some() && channels.colours() == 1 && !encoding.format.supports_grey();
-        homeless.then(|| {
-            notes.push(format!("{} knows no grey profiles: converted to sRGB", encoding.format.name()));
-            ColourSpace::Srgb
-        })
-    });
-    let conversion = match &convert_to {
-        Some(to) => Conversion::new(icc.as_deref(), to)?,
-        None => None,
-    };
-    if conversion.is_some() {
-        channels = Channels::of(3, channels.has_alpha());
-    }
-    let (mut metadata, more) = image.metadata.changed(&Changes {
-        width: target.width,
-        height: target.height,
-        dpi: match settings.size {
-            Size::Print { dpi, .. } => Some((dpi, dpi)),
-            _ => None,
-        },
-        policy: settings.metadata.clone(),
-        history: vec![history::event(source, &image, &target, &plan, &encoding, settings)],
-    });
-    notes.extend(more);
-    metadata.icc = icc;
-    if let Some(to) = convert_to.as_ref().filter(|_| channels.colours() == 3) {
-        metadata.icc = Some(to.icc()?);
-    }
-    notes.extend(codec::losses(&encoding, channels, &metadata));
+    let finished = Finished { source, image: &image, target, plan: &plan, channels, icc: icc.as_deref(), gradings: &gradings, limits };
+    let first = (output, settings, whole);
+    let others = extra.iter().map(|e| (e.output.as_path(), &e.settings, encoding(&e.settings.encoding, &header)));
+    let open = |(output, settings, encoding)| Delivery::new(&finished, output, settings, encoding);
+    let mut deliveries = std::iter::once(first).chain(others).map(open).collect::<Result<Vec<_>>>()?;
     if let Some(o) = hooks.observer.as_deref_mut() {
         o.begin(&image, &plan)?;
     }
 
-    let mut goal = Goal::new(output, encoding, &target, channels, metadata, settings.max_kb)?;
-    let dither =
-        settings.dither && (image.bits() > 8 || settings.grading.is_some()) && goal.encoding.bits == 8 && !goal.encoding.is_lossy();
-    let mut clipped = 0;
-    let mut deliver = |mut band: Band| {
-        if let Some(c) = &conversion {
-            band = c.band(&band)?;
-            clipped += outside(&band);
+    let mut deliver = |band: Band| {
+        let end = band.end();
+        if let Some((last, others)) = deliveries.split_last_mut() {
+            for d in others {
+                d.push(band.clone())?;
+            }
+            last.push(band)?;
         }
-        if dither {
-            dither_rows(&mut band, channels.colours());
-        }
-        goal.write(&band)?;
-        (hooks.progress)(band.end() as f64 / target.height as f64);
+        (hooks.progress)(end as f64 / target.height as f64);
         Ok(())
     };
     let mut made = |band: Band| {
@@ -275,27 +286,58 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
         if let Some(o) = hooks.observer.as_deref_mut() {
             o.band(&band)?;
         }
-        finish.push(band, &mut deliver)
+        colour.push(band, &mut deliver)
     };
     match kept {
         Some(kept) => kept.run(hooks.stop, &mut made),
         None => run(&image, &mut chain, &mut made),
     }
     .map_err(|e| about(source, e))?;
-    finish.finish(&mut deliver)?;
+    colour.finish(&mut deliver)?;
     drop(chain);
-    let bytes = goal.finish(hooks.stop, &mut notes)?;
+    let mut files = deliveries.into_iter().map(|d| d.finish(hooks.stop)).collect::<Result<Vec<Made>>>()?;
     if let Some(k) = keeping {
         k.finish()?;
     }
-    if clipped > 0 {
-        let share = clipped as f64 / (target.width * target.height) as f64 * 100.0;
-        let share = if share < 0.1 { "less than 0.1".into() } else { format!("{share:.1}") };
-        notes.push(format!("{share} % of the pixels lie outside the new colour space and were clipped"));
-    }
     notes.extend(engine.halved());
+    for file in &mut files {
+        file.notes.splice(0..0, notes.iter().cloned());
+    }
     let c2pa = image.metadata.c2pa.clone().filter(|_| settings.metadata.keep != Keep::Nothing);
-    Ok(Done { width: target.width, height: target.height, bytes, plan, notes, c2pa })
+    let Made { width, height, bytes, notes, held } = files.remove(0);
+    Ok(Done { width, height, bytes, plan, notes, c2pa, held, extra: files })
+}
+
+/// What is done to the colours of a picture, as it was decoded, one after the other: match and looks, then the brand's.
+///
+/// # Errors
+/// A profile that cannot be converted from.
+pub fn gradings(image: &Image, settings: &Settings, notes: &mut Vec<String>) -> Result<Vec<Grading>> {
+    // Names a LUT that is nowhere: transforms of single pictures are worked out again, not written down.
+    let nowhere = Path::new("");
+    let mut own = None;
+    let mut counted = || -> Result<Statistics> {
+        match &own {
+            Some(s) => Ok(Statistics::clone(s)),
+            None => Ok(own.insert(Statistics::of(image)?).clone()),
+        }
+    };
+    let mut all: Vec<Grading> = match &settings.matching {
+        Some(m) => {
+            let looks = settings.grading.as_ref().map_or(&[][..], Grading::looks);
+            m.to.grading(&counted()?, nowhere, looks, m.strength)?.into_iter().collect()
+        }
+        None => settings.grading.iter().cloned().collect(),
+    };
+    let Some(finish) = &settings.finish else { return Ok(all) };
+    let grade = match &finish.grade {
+        Some(grade) => Arc::clone(grade),
+        // What the looks before it make of the picture is what the brand finds.
+        None => Arc::new(finish.brand().grade(&counted()?.mapped(|c| all.iter().fold(c, |c, g| g.colour(c))), nowhere)?),
+    };
+    notes.extend(grade.reduced.clone());
+    all.extend(grade.grading.clone());
+    Ok(all)
 }
 
 /// How many pixels have a colour channel that an encoder would clip by more than half an 8-bit code.
@@ -399,6 +441,8 @@ fn unchanged(header: &Header, target: &Target, settings: &Settings) -> bool {
         && !(e.lossless || e.small || e.progressive || e.chroma_420)
         && settings.convert_to.is_none()
         && settings.grading.is_none()
+        && settings.matching.is_none()
+        && settings.finish.is_none()
         && settings.metadata == Policy::default()
         && (e.bits == 0 || e.bits == header.bits)
         && !matches!(settings.size, Size::Print { .. })
@@ -450,8 +494,7 @@ impl<'a> Build<'a, '_> {
         let mut notes = Vec::new();
         let factor = target.factor();
         let passes = engine.passes(factor)?;
-        // To grade is reason enough to write a picture of its own size again.
-        if passes.is_empty() && (settings.grading.is_none() || (factor - 1.0).abs() > 1e-9) {
+        if passes.is_empty() {
             notes.push(self.why_no_network(factor));
         }
         let colours = image.channels.colours();

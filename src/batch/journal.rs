@@ -63,6 +63,9 @@ pub struct Record {
     /// The source's C2PA manifest is kept beside the output.
     #[serde(default)]
     pub c2pa: bool,
+    /// The gate that it missed; `output` lies in the folder for such then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
     pub notes: Vec<String>,
 }
 

@@ -46,6 +46,11 @@ pub struct Item {
     pub format: Format,
     /// Whether another source has the name that this one would have had.
     pub renamed: bool,
+    /// Which of [`super::Options::variants`] are its settings, counting from 1; 0 for [`super::Options::settings`].
+    pub variant: usize,
+    /// What kind of result it is, if several are made of a source. Those of one source stand next to each other and are made
+    /// together.
+    pub preset: Option<String>,
 }
 
 /// All jobs of a run.
@@ -161,6 +166,8 @@ pub fn plan(request: &Request, size: &dyn Fn(&Path) -> Result<(usize, usize)>) -
             output: request.output.file_name().unwrap_or_default().into(),
             format,
             renamed: false,
+            variant: 0,
+            preset: None,
         });
         refuse_sources(&planned, &found)?;
         if let Some(shard) = &request.shard {
@@ -177,7 +184,15 @@ pub fn plan(request: &Request, size: &dyn Fn(&Path) -> Result<(usize, usize)>) -
         .zip(outputs)
         .zip(formats)
         .enumerate()
-        .map(|(i, ((f, (renamed, output)), format))| Item { job: i + 1, source: f.source.clone(), output, format, renamed })
+        .map(|(i, ((f, (renamed, output)), format))| Item {
+            job: i + 1,
+            source: f.source.clone(),
+            output,
+            format,
+            renamed,
+            variant: 0,
+            preset: None,
+        })
         .collect();
     refuse_sources(&planned, &found)?;
     if let Some(shard) = &request.shard {

@@ -14,26 +14,29 @@ use crate::inspect::{Report, Tier, Verdict, log};
 use crate::pipeline::inspection::Watch;
 use crate::pipeline::{self, Done, Hooks, Job};
 use crate::upscale::engine::Engine;
+use crate::upscale::size::Size;
 
 /// Stands between the batch engine and its listener.
 pub struct Inspecting<'a> {
     listener: &'a dyn Listener,
     root: PathBuf,
-    wanted: bool,
+    /// How closely; `None` looks at nothing.
+    tier: Option<Tier>,
     /// Reports of sources whose results are not renamed yet.
     waiting: Mutex<HashMap<String, Report>>,
     /// Held while the log is written.
     log: Mutex<()>,
     inspected: AtomicUsize,
     flagged: AtomicUsize,
+    rejected: AtomicUsize,
 }
 
 impl<'a> Inspecting<'a> {
-    /// Inspects if `wanted`, else only hands on.
-    pub fn new(listener: &'a dyn Listener, root: &Path, wanted: bool) -> Self {
+    /// Inspects this closely, or only hands on.
+    pub fn new(listener: &'a dyn Listener, root: &Path, tier: Option<Tier>) -> Self {
         let (waiting, log) = (Mutex::new(HashMap::new()), Mutex::new(()));
-        let (inspected, flagged) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Self { listener, root: root.into(), wanted, waiting, log, inspected, flagged }
+        let none = || AtomicUsize::new(0);
+        Self { listener, root: root.into(), tier, waiting, log, inspected: none(), flagged: none(), rejected: none() }
     }
 
     /// Results that were inspected.
@@ -46,20 +49,27 @@ impl<'a> Inspecting<'a> {
         self.flagged.load(Ordering::Relaxed)
     }
 
+    /// Those that are likely rejects.
+    pub fn rejected(&self) -> usize {
+        self.rejected.load(Ordering::Relaxed)
+    }
+
     /// Makes a picture and judges it.
     ///
     /// # Errors
     /// As [`pipeline::process`].
     pub fn process(&self, job: Job<'_>, engine: &Engine, hooks: Hooks<'_>) -> Result<Done> {
-        if !self.wanted {
-            return pipeline::process(job, engine, hooks);
-        }
+        let Some(tier) = self.tier else { return pipeline::process(job, engine, hooks) };
         let source = job.source.to_path_buf();
         let Hooks { stop, progress, waiting, .. } = hooks;
-        let mut watch = Watch::default();
+        let dpi = match job.settings.size {
+            Size::Print { dpi, .. } => Some(dpi),
+            _ => None,
+        };
+        let mut watch = Watch::new(dpi);
         let hooks = Hooks { stop, progress, waiting, observer: Some(&mut watch) };
         let mut done = pipeline::process(job, engine, hooks)?;
-        match watch.inspect(&source, engine, Tier::Standard, stop)? {
+        match watch.inspect(&source, engine, tier, stop)? {
             Some(inspection) => {
                 held(&self.waiting).insert(source.display().to_string(), inspection.report);
             }
@@ -76,6 +86,9 @@ impl<'a> Inspecting<'a> {
         self.inspected.fetch_add(1, Ordering::Relaxed);
         if report.verdict != Verdict::Pass {
             self.flagged.fetch_add(1, Ordering::Relaxed);
+        }
+        if report.verdict == Verdict::Reject {
+            self.rejected.fetch_add(1, Ordering::Relaxed);
         }
         report.input = output.to_owned();
         let mut kept = report.clone();

@@ -56,6 +56,7 @@ pub enum Piece {
 #[derive(Clone)]
 pub struct Grading {
     pieces: Arc<[Piece]>,
+    looks: Arc<[Look]>,
     strength: f32,
     written: Written,
     /// SHA-256 of everything that decides the colours.
@@ -100,7 +101,7 @@ impl Grading {
         }
         let identity: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
         let written = Written { looks: looks.iter().map(Look::to_string).collect(), strength, sha256: identity.clone() };
-        Ok(Some(Self { pieces: pieces.into(), strength, written, identity }))
+        Ok(Some(Self { pieces: pieces.into(), looks: looks.into(), strength, written, identity }))
     }
 
     /// SHA-256 of everything that decides the colours, in hexadecimal.
@@ -111,6 +112,21 @@ impl Grading {
     /// What is done, in order.
     pub fn pieces(&self) -> &Arc<[Piece]> {
         &self.pieces
+    }
+
+    /// What it was made of.
+    pub fn looks(&self) -> &[Look] {
+        &self.looks
+    }
+
+    /// One colour (encoded sRGB, extended range) graded as far as that does not depend on its place: spatial operations are
+    /// left out.
+    pub fn colour(&self, c: [f32; 3]) -> [f32; 3] {
+        let graded = self.pieces.iter().fold(c, |c, piece| match piece {
+            Piece::Colour(program) => program.colour(c),
+            Piece::Spatial(_) => c,
+        });
+        [0, 1, 2].map(|k| c[k] + (graded[k] - c[k]) * self.strength)
     }
 
     /// How much of it, 0..=1.

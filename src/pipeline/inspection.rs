@@ -77,6 +77,8 @@ pub struct Watch {
     plan: Plan,
     /// Pixels seen, also of a result that is too large to be kept.
     pixels: usize,
+    /// What it will be printed at, if that is known.
+    dpi: Option<f64>,
 }
 
 impl Observer for Watch {
@@ -101,17 +103,23 @@ impl Observer for Watch {
 }
 
 impl Watch {
+    /// Watches a picture that will be printed at so many dots per inch, if that is known.
+    pub fn new(dpi: Option<f64>) -> Self {
+        Self { dpi, ..Self::default() }
+    }
+
     /// Inspects what was seen; none if nothing was made (a source that was copied), or too much for memory.
     ///
     /// # Errors
     /// As [`super::process`], from making the faithful enlargement.
     pub fn inspect(self, input: &Path, engine: &Engine, tier: Tier, stop: &AtomicBool) -> Result<Option<Inspection>> {
-        let Self { source, result, plan, .. } = self;
+        let Self { source, result, plan, dpi, .. } = self;
         if result.height == 0 {
             return Ok(None);
         }
         let model = (!plan.passes.is_empty()).then(|| plan.passes.iter().map(|p| p.model.as_str()).collect::<Vec<_>>().join("+"));
-        let mut about = About { source: Some(input.display().to_string()), model, tier, situation: Situation::Own, ..About::default() };
+        let mut about =
+            About { source: Some(input.display().to_string()), model, tier, situation: Situation::Own, dpi, ..About::default() };
         let size = (result.width, result.height);
         let shape = (size.0 as f64 / source.width as f64) / (size.1 as f64 / source.height as f64);
         let joins = joins(&plan, size);
