@@ -3,9 +3,12 @@
 //! A grading operation is written once, over any [`Lane`]. `f32` is the reference and, in loops over planes, the production
 //! path: nothing here branches, so a loop over a formula becomes SIMD on whatever the processor has.
 //! Logarithm and exponential are polynomials of our own for that reason; they are the same on every processor.
+//! [`trace::Traced`] writes the formula down instead, and so makes it a shader for graphics cards.
 
 mod lut3d;
 mod table;
+pub mod trace;
+mod wgsl;
 
 use std::ops::{Add, Div, Mul, Sub};
 
@@ -39,6 +42,9 @@ pub trait Lane: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Se
     fn table(self, t: &Table) -> Self;
     /// A sampled colour function.
     fn lut3d(c: Rgb<Self>, t: &Lut3d) -> Rgb<Self>;
+    /// A random number for a place (this and `y`) and a key, all whole numbers from 0 to 2^23 - 1: about normal, with mean 0 and
+    /// variance 1.
+    fn random(self, y: Self, key: Self) -> Self;
 
     /// This to the power of `e`; 0 for anything at or below 0.
     #[inline(always)]
@@ -139,6 +145,32 @@ impl Lane for f32 {
     fn lut3d(c: Rgb<Self>, t: &Lut3d) -> Rgb<Self> {
         t.eval(c)
     }
+
+    /// The sum of the four bytes of a hash (the finaliser "lowbias32", C. Wellons 2018).
+    #[inline(always)]
+    fn random(self, y: Self, key: Self) -> Self {
+        let whole = |v: f32| index(v) as u32;
+        let mut h = whole(self).wrapping_mul(0x9e37_79b1) ^ whole(y).wrapping_mul(0x85eb_ca77) ^ whole(key).wrapping_mul(0xc2b2_ae3d);
+        h = (h ^ (h >> 16)).wrapping_mul(0x7feb_352d);
+        h = (h ^ (h >> 15)).wrapping_mul(0x846c_a68b);
+        h ^= h >> 16;
+        let sum = (h & 255) + (h >> 8 & 255) + (h >> 16 & 255) + (h >> 24);
+        // Four bytes have mean 510 and standard deviation sqrt(4 * (256^2 - 1) / 12) = 147.8.
+        (sum as i32 as f32 - 510.0) * (1.0 / 147.8)
+    }
+}
+
+/// A pixel's place in its picture, for formulas that ask for it.
+#[derive(Debug, Clone, Copy)]
+pub struct At<L> {
+    /// Column and row, whole numbers.
+    pub x: L,
+    pub y: L,
+    /// Pixels of the picture.
+    pub width: L,
+    pub height: L,
+    /// A whole number made of the source's contents, 0 to 2^22 - 1.
+    pub key: L,
 }
 
 /// The whole number that `v`, which must be one from 0 to 2^23 - 1, stands for; unlike a cast it needs no check, so that loops
@@ -167,6 +199,21 @@ mod tests {
             assert_eq!(Lane::pow(x, 2.2), 0.0);
         }
         assert!(Lane::pow(1e30f32, 9.0).is_finite());
+    }
+
+    #[test]
+    fn random_numbers_are_about_normal_and_independent() {
+        let all: Vec<f32> = (0..300 * 300).map(|i| Lane::random((i % 300) as f32, (i / 300) as f32, 4_194_303.0)).collect();
+        let n = all.len() as f32;
+        let mean = all.iter().sum::<f32>() / n;
+        let variance = all.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / n;
+        assert!(mean.abs() < 0.01 && (variance - 1.0).abs() < 0.02, "{mean} {variance}");
+        for step in [1, 2, 300, 301, 299] {
+            let together = all.windows(step + 1).map(|w| w[0] * w[step]).sum::<f32>() / n;
+            assert!(together.abs() < 0.015, "{step}: {together}");
+        }
+        let other = |key: f32| (0..n as usize).map(|i| Lane::random((i % 300) as f32, (i / 300) as f32, key) * all[i]).sum::<f32>() / n;
+        assert!(other(4_194_302.0).abs() < 0.015 && other(0.0).abs() < 0.015);
     }
 
     #[test]

@@ -9,6 +9,8 @@ pub mod codec;
 pub mod color;
 pub mod error;
 pub mod flow;
+#[cfg(feature = "gpu")]
+pub mod gpu;
 pub mod grade;
 pub mod image;
 pub mod inspect;

@@ -9,7 +9,7 @@ mod history;
 pub mod inspection;
 pub mod master;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -24,15 +24,16 @@ use crate::error::{Error, Result};
 use crate::flow::{Chain, Fork, stack};
 use crate::grade::Grading;
 use crate::grade::matching::Statistics;
-use crate::grade::spatial::Frame;
-use crate::grade::stage::Grade;
-use crate::image::{Channels, Image, Samples};
+use crate::image::{Image, Samples};
+use crate::inspect::calibration;
+use crate::inspect::repair::{Patches, Repair};
 use crate::resample::{Crop, Filter, Light, Resize, Scaler};
+use crate::spool::{Depth, Spool, SpoolWriter};
 use crate::upscale::engine::{Engine, PassRecord};
 use crate::upscale::lock::ColourLock;
 use crate::upscale::pass::Pass;
 use crate::upscale::size::{Fit, Size, Target};
-use delivery::{Delivery, Extra, Finished, Made};
+use delivery::{Extra, Finishing, Made};
 use master::Master;
 
 /// Everything that decides the pixels of an output, except the source and the model's weights.
@@ -65,6 +66,9 @@ pub struct Settings {
     /// The brand that comes after that, and which of its exports is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finish: Option<Finish>,
+    /// What is done about regions that upscaling spoilt. Only [`Repair::Auto`] concerns the output's pixels.
+    #[serde(default, skip_serializing_if = "Repair::leaves_the_result")]
+    pub repair: Repair,
 }
 
 /// A match of each picture for itself.
@@ -85,6 +89,10 @@ impl Settings {
         json.extend(self.grading.iter().flat_map(|g| g.identity().bytes()));
         json.extend(self.matching.iter().flat_map(|m| format!(" match {} {:?}", m.to.identity(), m.strength).into_bytes()));
         json.extend(self.finish.iter().flat_map(|f| format!(" brand {}", f.identity()).into_bytes()));
+        if self.repair == Repair::Auto {
+            // What is flagged follows from the tables.
+            json.extend(calibration::SHIPPED.hash().bytes());
+        }
         Ok(json)
     }
 
@@ -114,6 +122,7 @@ impl Default for Settings {
             grading: None,
             matching: None,
             finish: None,
+            repair: Repair::Off,
         }
     }
 }
@@ -153,6 +162,29 @@ pub trait Observer: Send {
     fn begin(&mut self, source: &Image, plan: &Plan) -> Result<()>;
     /// The next rows of the result, before grading, dither and encoding.
     fn band(&mut self, band: &Band) -> Result<()>;
+    /// Whether a result of this size is looked at a second time once all of it was seen; asked after [`Observer::begin`].
+    fn look(&self, _size: (usize, usize)) -> Look {
+        Look::Once
+    }
+    /// After the last band, if there is a second look: what is laid over the result.
+    ///
+    /// # Errors
+    /// As [`process`].
+    fn mend(&mut self, _engine: &Engine, _stop: &AtomicBool) -> Result<Patches> {
+        Ok(Patches::default())
+    }
+}
+
+/// How often a job looks at its picture. Two looks take 4 bytes a value on the output's disk for as long as the job runs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Look {
+    /// Rows are written as they come.
+    #[default]
+    Once,
+    /// Rows wait until the whole was seen, and are mended before they are written.
+    Mend,
+    /// Rows are written as they come, and, if there is something to mend, once more mended into this file.
+    Beside(PathBuf),
 }
 
 /// How a picture was made; goes into the journal and the `file` event.
@@ -246,36 +278,25 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
     let why = gradings.is_empty() && settings.finish.is_none() || (target.factor() - 1.0).abs() > 1e-9 || !plan.passes.is_empty();
     notes.extend(more.into_iter().filter(|_| why));
 
-    let (mut icc, mut channels, mut colour) = (image.metadata.icc.clone(), image.channels, Chain::new());
-    for grading in &gradings {
-        let frame = Frame { width: target.width, height: target.height, bits: image.bits(), seed };
-        let grade = Grade::new(grading, icc.as_deref(), channels.colours(), channels.has_alpha(), frame).map_err(|e| of(source, e))?;
-        channels = Channels::of(grade.colours(), channels.has_alpha());
-        if grade.replaces_profile() && icc.take().is_some() {
-            notes.push("graded in sRGB and written as sRGB: there is no way back into its own colour profile".into());
-        }
-        colour.then(grade);
-    }
-    let finished = Finished { source, image: &image, target, plan: &plan, channels, icc: icc.as_deref(), gradings: &gradings, limits };
-    let first = (output, settings, whole);
-    let others = extra.iter().map(|e| (e.output.as_path(), &e.settings, encoding(&e.settings.encoding, &header)));
-    let open = |(output, settings, encoding)| Delivery::new(&finished, output, settings, encoding);
-    let mut deliveries = std::iter::once(first).chain(others).map(open).collect::<Result<Vec<_>>>()?;
+    let others = extra.iter().map(|e| (&e.settings, encoding(&e.settings.encoding, &header)));
+    let files = std::iter::once((settings, whole)).chain(others).collect();
+    let finishing = Finishing { source, image: &image, target, plan: &plan, gradings: &gradings, seed, limits, files };
+    let outputs: Vec<&Path> = std::iter::once(output).chain(extra.iter().map(|e| e.output.as_path())).collect();
     if let Some(o) = hooks.observer.as_deref_mut() {
         o.begin(&image, &plan)?;
     }
-
-    let mut deliver = |band: Band| {
-        let end = band.end();
-        if let Some((last, others)) = deliveries.split_last_mut() {
-            for d in others {
-                d.push(band.clone())?;
-            }
-            last.push(band)?;
-        }
-        (hooks.progress)(end as f64 / target.height as f64);
-        Ok(())
+    let look = hooks.observer.as_deref().map_or(Look::Once, |o| o.look((target.width, target.height)));
+    // A result that will be mended is not written before; one that gets a mended version beside it is.
+    let mut first = match look {
+        Look::Mend => None,
+        Look::Once | Look::Beside(_) => Some(finishing.open(&outputs, None)?),
     };
+    let second = Kept(output.with_extension("rows"));
+    let mut rows = match look {
+        Look::Once => None,
+        Look::Mend | Look::Beside(_) => Some(SpoolWriter::create(&second.0, target.width, image.channels.count(), Depth::F32)?),
+    };
+    let part = if matches!(look, Look::Mend) { 0.9 } else { 1.0 };
     let mut made = |band: Band| {
         if hooks.stop.load(Ordering::Relaxed) {
             return Err(Error::Interrupted);
@@ -286,18 +307,42 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
         if let Some(o) = hooks.observer.as_deref_mut() {
             o.band(&band)?;
         }
-        colour.push(band, &mut deliver)
+        if let Some(rows) = &mut rows {
+            rows.write(&band)?;
+        }
+        let end = band.end();
+        if let Some(first) = &mut first {
+            first.push(band)?;
+        }
+        (hooks.progress)(part * end as f64 / target.height as f64);
+        Ok(())
     };
     match kept {
         Some(kept) => kept.run(hooks.stop, &mut made),
         None => run(&image, &mut chain, &mut made),
     }
     .map_err(|e| about(source, e))?;
-    colour.finish(&mut deliver)?;
     drop(chain);
-    let mut files = deliveries.into_iter().map(|d| d.finish(hooks.stop)).collect::<Result<Vec<Made>>>()?;
     if let Some(k) = keeping {
         k.finish()?;
+    }
+    let mut files = match first {
+        Some(first) => first.finish(hooks.stop)?,
+        None => Vec::new(),
+    };
+    if let (Some(rows), Some(o)) = (rows, hooks.observer.as_deref_mut()) {
+        let patches = o.mend(engine, hooks.stop)?;
+        let mut second = Second { finishing: &finishing, rows: rows.finish()?, patches: &patches, stop: hooks.stop };
+        match &look {
+            Look::Mend => {
+                files = second.write(&outputs, &|share| (hooks.progress)(part + (1.0 - part) * share))?;
+            }
+            // Of several files, the first is the one that a review shows.
+            Look::Beside(other) if !patches.is_empty() => {
+                second.write(&[other], &|_| {})?;
+            }
+            Look::Beside(_) | Look::Once => {}
+        }
     }
     notes.extend(engine.halved());
     for file in &mut files {
@@ -346,6 +391,44 @@ fn outside(band: &Band) -> u64 {
     let planes = [band.plane(0), band.plane(1), band.plane(2)];
     let out = |v: f32| !(-HALF..=1.0 + HALF).contains(&v);
     (0..planes[0].len()).filter(|&i| planes.iter().any(|p| out(p[i]))).count() as u64
+}
+
+/// A file of rows that is gone when the job is; if the program is killed before, it is swept with the other temp files.
+struct Kept(PathBuf);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// The second look: kept rows, mended and written.
+struct Second<'a, 'b> {
+    finishing: &'a Finishing<'b>,
+    rows: Spool,
+    patches: &'a Patches,
+    stop: &'a AtomicBool,
+}
+
+impl Second<'_, '_> {
+    /// Writes all rows with their patches into these files, in the order of the job's.
+    fn write(&mut self, outputs: &[&Path], progress: &dyn Fn(f64)) -> Result<Vec<Made>> {
+        let mended = (!self.patches.is_empty()).then(|| self.patches.said());
+        let mut finish = self.finishing.open(outputs, mended.as_deref())?;
+        let (mut y, height) = (0, self.rows.rows());
+        while y < height {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(Error::Interrupted);
+            }
+            let end = (y + ROWS).min(height);
+            let mut band = self.rows.read(y, end)?;
+            self.patches.apply(&mut band);
+            finish.push(band)?;
+            progress(end as f64 / height as f64);
+            y = end;
+        }
+        finish.finish(self.stop)
+    }
 }
 
 /// Pushes the source through.

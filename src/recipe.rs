@@ -25,7 +25,9 @@ pub use schema::{blank, schema};
 use crate::brand::kit::GroupBy;
 use crate::codec::{Format, Keep, Policy, SourceType, Strip};
 use crate::error::{Error, Result, nearest};
+use crate::grade::device::GradeDevice;
 use crate::grade::grading::Source;
+use crate::inspect::repair::Repair;
 use crate::inspect::{Tier, Verdict};
 use crate::upscale::device::{Device, Precision};
 use crate::upscale::size::{Fit, Size};
@@ -84,6 +86,8 @@ pub struct Inspect {
     pub tier: Tier,
     /// The mildest verdict that makes a run end with exit code 4.
     pub fail_on: Option<Verdict>,
+    /// What is done about regions that can be mended; `None` suggests where results are inspected.
+    pub repair: Option<Repair>,
 }
 
 /// Which results are inspected.
@@ -106,6 +110,7 @@ pub struct Look {
     pub sources: Vec<Source>,
     /// 0..=1.
     pub strength: f32,
+    pub device: GradeDevice,
 }
 
 /// The files that are written.
@@ -188,8 +193,14 @@ impl Default for Recipe {
         Self {
             about: String::new(),
             upscale: Upscale { model: None, size: Size::Model, fit: Fit::Inside, faithful: 0.0, colour_lock: true },
-            inspect: Inspect { when: When::Auto, tier: Tier::Standard, fail_on: None },
-            look: Look { references: Vec::new(), group_by: GroupBy::Picture, sources: Vec::new(), strength: 1.0 },
+            inspect: Inspect { when: When::Auto, tier: Tier::Standard, fail_on: None, repair: None },
+            look: Look {
+                references: Vec::new(),
+                group_by: GroupBy::Picture,
+                sources: Vec::new(),
+                strength: 1.0,
+                device: GradeDevice::Auto,
+            },
             kit: None,
             output: Output {
                 format: None,
@@ -289,6 +300,25 @@ impl Recipe {
             self.given.retain(|k, _| !SIZES.contains(&k.as_str()));
         }
         self.given.insert(key.into(), flag.into());
+        if key == "output.format" {
+            self.fit_to_format();
+        }
+    }
+
+    /// How the recipe packs files of one format means nothing once a flag chose another. Limits (`max_kb`, `depth`) stay: what they
+    /// ask for is then refused instead of forgotten.
+    fn fit_to_format(&mut self) {
+        let Some(format) = self.output.format else { return };
+        let own = |key: &str| self.given.get(key).is_none_or(|g| !g.starts_with("--"));
+        let lossy = matches!(format, Format::Jpeg | Format::WebP | Format::Avif);
+        let [quality, lossless, png, chroma, progressive] =
+            ["output.quality", "output.lossless", "output.png", "output.chroma", "output.progressive"].map(own);
+        let o = &mut self.output;
+        o.quality = o.quality.filter(|_| lossy || !quality);
+        o.lossless &= format == Format::WebP || !lossless;
+        o.small &= format == Format::Png || !png;
+        o.chroma_420 &= format == Format::Jpeg || !chroma;
+        o.progressive &= format == Format::Jpeg || !progressive;
     }
 
     /// What messages call a key: where it was given.

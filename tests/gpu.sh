@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Upscales on a real GPU, prints rates, compares with the processor and fails on a silent fallback to it.
+# Upscales and grades on a real GPU, prints rates, compares with the processor and fails on a silent fallback to it.
 #
 #   tests/gpu.sh [DEVICE] [FOLDER]     DEVICE: cuda (default), tensorrt, webgpu, directml, coreml ...; FOLDER: pictures
+#
+# DEVICE `none` leaves the networks out and only grades. Grading needs a driver for Vulkan, Metal or Direct3D 12 whatever DEVICE is.
 #
 # Not part of `cargo test`: it needs the hardware. For cuda run `lastmile runtime install cuda` first (CUDA 13, cuDNN 9), for
 # webgpu `lastmile runtime install webgpu`. Needs python3 with numpy and Pillow for the comparison.
@@ -15,6 +17,76 @@ cargo build --release --quiet
 lastmile=target/release/lastmile
 
 fail() { echo "FAILED: $*" >&2; exit 1; }
+
+# -------------------------------------------------------------------------------------------------------------- grading
+echo "== grading: every operation on the card against the processor"
+REQUIRE_GPU=1 cargo test --release --quiet --test grade_gpu || fail "the card and the processor disagree"
+
+grade() { # grade ON OUT LOOK EXTRA...
+  local on=$1 out=$2 look=$3
+  shift 3
+  "$lastmile" grade "$pictures" -o "$out" --look "$look" --grade-device "$on" --dither off --format png --overwrite \
+    --json "$out.jsonl" "$@" >/dev/null
+}
+cat >"$work/all.toml" <<'L'
+[[op]]
+type = "exposure"
+stops = 0.3
+[[op]]
+type = "hsl"
+blue = [10, 1.2, -0.05]
+[[op]]
+type = "clarity"
+amount = 0.3
+[[op]]
+type = "grain"
+amount = 0.03
+[[op]]
+type = "vignette"
+stops = 0.7
+L
+cat >"$work/filter.wgsl" <<'L'
+fn filter(c: vec3<f32>, p: Params, pos: vec2<f32>) -> vec3<f32> {
+    return mix(c, c.zyx, p.much);
+}
+L
+printf '[[op]]\nfilter = "filter.wgsl"\nparams = { much = 0.5 }\n' >"$work/filter.toml"
+# `gpu` is the first adapter that is hardware; where there is none this is exit code 5, and the test fails.
+grade gpu "$work/g-gpu" "$work/all.toml" || fail "no graphics card for grading (lastmile doctor)"
+grade cpu "$work/g-cpu" "$work/all.toml"
+grade gpu "$work/g-filter" "$work/filter.toml"
+LASTMILE_HOME="$work/home" grade auto "$work/g-auto" warm-film -v
+grade cpu "$work/g-auto-cpu" warm-film
+if grade cpu "$work/g-none" "$work/filter.toml" 2>/dev/null; then fail "a filter ran on the processor"; fi
+cat "$work/home/bench.json"
+python3 - "$work" <<'P' || fail "see above"
+import json, pathlib, sys
+import numpy as np
+from PIL import Image
+
+work, bad = pathlib.Path(sys.argv[1]), 0
+def lines(run):
+    return [json.loads(line) for line in open(work / f"{run}.jsonl")]
+for run, want in (("g-gpu", "gpu:"), ("g-filter", "gpu:"), ("g-auto", ""), ("g-cpu", "cpu")):
+    start = next(l for l in lines(run) if l["event"] == "start")
+    end = next(l for l in lines(run) if l["event"] == "end")
+    print(f"   {run}: graded on {start['grade_device']}, {end['done']} done in {end['seconds']:.2f} s")
+    bad |= not start["grade_device"].startswith(want) or "software" in start["grade_device"] or end["failed"] > 0 or not end["done"]
+
+def worst(a, b):
+    most, count = 0, 0
+    for path in sorted((work / a).rglob("*.png")):
+        one = np.asarray(Image.open(path)).astype(int)
+        two = np.asarray(Image.open(work / b / path.relative_to(work / a))).astype(int)
+        most, count = max(most, int(np.abs(one - two).max())), count + 1
+    print(f"   {a} and {b}: {count} pictures, at most {most} levels apart (allowed 1)")
+    return most > 1 or not count
+bad |= worst("g-gpu", "g-cpu") | worst("g-auto", "g-auto-cpu")
+sys.exit(bad)
+P
+if [ "$device" = none ]; then echo "passed: grading"; exit 0; fi
+
+# ------------------------------------------------------------------------------------------------------------- networks
 
 echo "== devices"
 "$lastmile" doctor --json "$work/doctor.json" || fail "no ONNX Runtime: lastmile runtime install"

@@ -42,6 +42,9 @@ pub struct Start {
     pub megapixels: Option<f64>,
     pub model: String,
     pub device: String,
+    /// What grades, if anything is graded: `cpu`, or a card's number and name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grade_device: Option<String>,
     pub jobs: usize,
     /// Predicted.
     pub seconds: Option<f64>,

@@ -87,9 +87,9 @@ pub fn triage(planned: &Planned, options: &Options, state: &State) -> Result<Vec
                         let known: Vec<&Known> = state.get(&name).collect();
                         judge(&path, item, options, &known)
                     };
-                    // What missed a gate and would miss it again is done; anything else there is replaced or left.
+                    // What missed a gate and would miss it again is done; what somebody else put there is kept.
                     let judged = match at(&hold(&item.output)) {
-                        Ok(same @ Verdict::Same { .. }) => Ok(same),
+                        Ok(told @ (Verdict::Same { .. } | Verdict::Foreign)) => Ok(told),
                         Ok(_) => at(&item.output),
                         Err(e) => Err(e),
                     };

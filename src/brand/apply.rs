@@ -52,7 +52,10 @@ impl Brand {
     /// # Errors
     /// What is wrong with a reference picture, the look or the logo.
     pub fn open(kit: Kit) -> Result<Self> {
-        Program::new(kit.look.as_slice(), 1.0)?;
+        if Grading::new(kit.look.as_slice(), 1.0)?.is_some_and(|g| g.needs_gpu()) {
+            let what = "its look has a filter in WGSL, and kits are graded on the processor in this version";
+            return Err(Error::usage(kit.file.display(), what, "a look without filters"));
+        }
         let reference = (!kit.references.is_empty()).then(|| Reference::open(&kit.references)).transpose()?;
         let profile = reference.as_ref().map(|r| score::Profile::of(r.statistics()));
         let paths: Vec<&Path> = kit.logo.iter().flat_map(|l| std::iter::once(&l.file).chain(&l.variant)).map(PathBuf::as_path).collect();

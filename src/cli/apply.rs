@@ -12,6 +12,7 @@ use crate::batch::plan::{Item, Planned};
 use crate::batch::{Batch, Summary};
 use crate::codec::Format;
 use crate::error::{Error, Exit};
+use crate::inspect::repair::Repair;
 use crate::pipeline::Settings;
 use crate::recipe::Recipe;
 use crate::recipe::text;
@@ -217,8 +218,10 @@ fn make_again(args: &Args, review: &Review, again: &Again, globals: &Globals) ->
         memory: args.memory,
         keep_master: false,
         overwrite: false,
-        inspect: false,
-        no_inspect: true,
+        // What was found in the rejected version says nothing about the next one.
+        inspect: true,
+        no_inspect: false,
+        repair: None,
     };
     let mut all = Summary::default();
     for ((remedy, _), (mut settings, items)) in groups {
@@ -230,6 +233,7 @@ fn make_again(args: &Args, review: &Review, again: &Again, globals: &Globals) ->
         // Blending towards the faithful network would leave nothing of another choice to judge.
         if remedy == Remedy::Faithful {
             settings.faithful = 0.0;
+            settings.repair = Repair::Off;
         }
         let maker = Maker::again(settings, &recipe, &work, false, globals)?;
         let planned = Planned { root: review.root.clone(), items, ..Planned::default() };

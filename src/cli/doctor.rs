@@ -28,6 +28,8 @@ struct Findings {
     /// What `--device auto` takes, and why.
     auto: Option<String>,
     gpus: Vec<String>,
+    /// What looks can run on beside the processor, as `--grade-device` numbers them.
+    adapters: Vec<AdapterFound>,
     cores: usize,
     memory_total: Option<u64>,
     memory_available: Option<u64>,
@@ -53,6 +55,16 @@ struct DeviceFound {
     present: bool,
     works: bool,
     why_not: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct AdapterFound {
+    device: String,
+    name: String,
+    driver: String,
+    backend: String,
+    /// It computes on the processor and is used only by its number.
+    software: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -119,6 +131,7 @@ fn look(options: &RuntimeOptions) -> Findings {
         devices,
         auto,
         gpus,
+        adapters: adapters(),
         cores: machine::cores(),
         memory_total: memory.map(|m| m.total),
         memory_available: memory.map(|m| m.available),
@@ -128,6 +141,20 @@ fn look(options: &RuntimeOptions) -> Findings {
         caches: vec![folder("runtime", &home.runtime()), folder("models", &home.models()), folder("cache", &home.cache())],
         fixes,
     }
+}
+
+#[cfg(feature = "gpu")]
+fn adapters() -> Vec<AdapterFound> {
+    let found = crate::gpu::adapters().into_iter().map(|a| {
+        let device = format!("gpu:{}", a.index);
+        AdapterFound { device, name: a.name, driver: a.driver, backend: a.backend, software: a.software }
+    });
+    found.collect()
+}
+
+#[cfg(not(feature = "gpu"))]
+fn adapters() -> Vec<AdapterFound> {
+    Vec::new()
 }
 
 /// Finds and loads the library, installing nothing.
@@ -179,6 +206,10 @@ fn print(f: &Findings) -> std::io::Result<()> {
     match f.gpus.as_slice() {
         [] => row("GPUs", "none listed by the system")?,
         gpus => gpus.iter().try_for_each(|name| row("GPU", name))?,
+    }
+    for a in &f.adapters {
+        let software = if a.software { ", software: only by its number" } else { "" };
+        row("grading", &format!("{:<9} {} ({}{software})", a.device, a.name, a.backend))?;
     }
     row("cores", &f.cores.to_string())?;
     if let (Some(total), Some(available)) = (f.memory_total, f.memory_available) {

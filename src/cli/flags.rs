@@ -7,7 +7,8 @@ use clap::builder::PossibleValuesParser;
 use super::grade::Grading;
 use crate::batch::shard::Shard;
 use crate::codec::SourceType;
-use crate::recipe::keys::{self, CHROMAS, DEPTHS, FAIL_ONS, FITS, FORMATS, FRAMES, METADATA, PNGS, TIERS, TILE_MODES};
+use crate::inspect::repair::Repair;
+use crate::recipe::keys::{self, CHROMAS, DEPTHS, FAIL_ONS, FITS, FORMATS, FRAMES, METADATA, PNGS, REPAIRS, TIERS, TILE_MODES};
 use crate::recipe::text::{self, Tile};
 use crate::recipe::{Recipe, Stripped, Template};
 use crate::upscale::device::{Device, Precision};
@@ -171,6 +172,17 @@ pub struct Work {
     /// Do not inspect results
     #[arg(long)]
     pub no_inspect: bool,
+    /// Regions where the network invented something: mend them with the faithful result in a copy for the reviewer to take
+    /// (suggest), in the results themselves (auto), or not at all; either inspects [default: suggest where results are inspected]
+    #[arg(long, value_name = "off|suggest|auto", value_parser = PossibleValuesParser::new(keys::words(&REPAIRS)), conflicts_with = "no_inspect")]
+    pub repair: Option<String>,
+}
+
+impl Work {
+    /// What was asked for, if anything.
+    pub fn repair(&self) -> Option<Repair> {
+        word(&REPAIRS, &self.repair)
+    }
 }
 
 /// What concerns a run that ends.
@@ -305,8 +317,8 @@ mod tests {
             }
             let flag = match key.path().as_str() {
                 "kit.file" => "--kit".into(),
-                // A choice of two switches, told apart where the recipe is used.
-                "inspect.when" => continue,
+                // Told apart from flags where the recipe is used.
+                "inspect.when" | "inspect.repair" => continue,
                 _ => format!("--{}", key.name.replace('_', "-")),
             };
             let given = line.contains(&flag);
@@ -340,6 +352,21 @@ mod tests {
         for wrong in ["--source-type photo", "--max-kb 5 --lossless", "--strip nothing"] {
             assert!(Only::try_parse_from(std::iter::once("x").chain(wrong.split_whitespace())).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_format_given_as_a_flag_drops_how_the_recipe_packs_another() {
+        let text = "[output]\nformat = \"jpeg\"\nquality = 80\nprogressive = true\nchroma = \"420\"\n";
+        let apply = |line: &str| {
+            let mut recipe = Recipe::parse(std::path::Path::new("r.toml"), text).unwrap();
+            flags(line).apply(&mut recipe).map(|()| recipe.output)
+        };
+        let png = apply("--format png").unwrap();
+        assert_eq!((png.quality, png.progressive, png.chroma_420), (None, false, false));
+        let webp = apply("--format webp").unwrap();
+        assert_eq!((webp.quality, webp.progressive), (Some(80), false));
+        // What was typed is refused all the same.
+        assert!(apply("--format png --quality 70").unwrap_err().to_string().contains("--quality"));
     }
 
     #[test]

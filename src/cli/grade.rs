@@ -9,6 +9,7 @@ use super::flags::{Files, Once, Paths, Work};
 use super::{Globals, job};
 use crate::brand::kit::GroupBy;
 use crate::error::{Error, Exit};
+use crate::grade::device::GradeDevice;
 use crate::grade::grading::Source;
 use crate::recipe::keys::{self, GROUPS};
 use crate::recipe::{Recipe, text};
@@ -25,6 +26,7 @@ Examples:
   lastmile grade frames/ -o matched/ --match north-star.jpg --sequence
 
 `lastmile looks list` shows the built-in looks, `lastmile looks ops` what a look file may hold.")]
+#[command(mut_arg("grade_device", |a| a.visible_alias("device")))]
 pub struct Args {
     #[command(flatten)]
     paths: Paths,
@@ -61,6 +63,7 @@ pub struct Grading {
     group_by: Option<(GroupBy, &'static str)>,
     sources: Vec<Source>,
     strength: Option<f32>,
+    device: Option<GradeDevice>,
 }
 
 /// A flag's name, its value's name, the source it makes, and what it is for.
@@ -96,6 +99,10 @@ impl Grading {
             recipe.look.strength = strength;
             recipe.flag("look.strength", "--strength");
         }
+        if let Some(device) = self.device {
+            recipe.look.device = device;
+            recipe.flag("look.device", "--grade-device");
+        }
     }
 }
 
@@ -114,6 +121,7 @@ impl FromArgMatches for Grading {
             group_by: sequence.or(word),
             sources: found.into_iter().map(|(_, s)| s).collect(),
             strength: matches.get_one("strength").copied(),
+            device: matches.get_one("grade_device").copied(),
         })
     }
 
@@ -146,7 +154,11 @@ impl clap::Args for Grading {
             command = command.arg(arg.help(format!("{help}; may be given several times, in the order of use")));
         }
         let strength = Arg::new("strength").long("strength").value_name("0..1").value_parser(ValueParser::new(text::share));
-        command.arg(strength.help_heading("Colour").help("How much of all that: 0 nothing, 1 all [default: 1]"))
+        let command = command.arg(strength.help_heading("Colour").help("How much of all that: 0 nothing, 1 all [default: 1]"));
+        let device = Arg::new("grade_device").long("grade-device").value_name("auto|cpu|gpu[:N]");
+        let device = device.value_parser(ValueParser::new(|text: &str| text.parse::<GradeDevice>()));
+        command
+            .arg(device.help_heading("Run").help("What grades: the processor, a graphics card, or whatever is faster here [default: auto]"))
     }
 
     fn augment_args_for_update(command: Command) -> Command {

@@ -17,10 +17,12 @@ use crate::codec::{self, Encoding, Limits, Metadata};
 use crate::error::{Error, Exit};
 use crate::image::Channels;
 use crate::inspect::plane::Plane;
+use crate::inspect::repair::Repair;
 use crate::inspect::{self, Inspection, Report, Tier, Verdict};
-use crate::pipeline::inspection::{Subject, inspect_file};
+use crate::pipeline::inspection::{Care, Subject, inspect_file};
 use crate::recipe::text;
 use crate::resample::Filter;
+use crate::review::MENDED;
 use crate::upscale::engine::Engine;
 use crate::upscale::machine;
 
@@ -47,6 +49,10 @@ pub struct Args {
     /// Folder for maps of where each detector looks worst (grey PNG, white = worst)
     #[arg(long, value_name = "DIR")]
     heat: Option<PathBuf>,
+    /// Regions that upscaling spoilt: write a copy with them mended with the faithful result, for the review to offer [default:
+    /// suggest for folders with a source, else off]
+    #[arg(long, value_name = "off|suggest")]
+    repair: Option<RepairName>,
     /// Exit with 4 if any picture is at least this bad
     #[arg(long, value_name = "VERDICT")]
     fail_on: Option<Gate>,
@@ -68,6 +74,12 @@ enum Gate {
     Reject,
 }
 
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum RepairName {
+    Off,
+    Suggest,
+}
+
 /// One picture to inspect.
 struct Found {
     path: PathBuf,
@@ -75,6 +87,19 @@ struct Found {
     below: PathBuf,
     /// The input folder, if there is one.
     folder: Option<PathBuf>,
+}
+
+impl Found {
+    /// Where its mended version goes if one is wanted: from the folder of results, and as it is opened.
+    fn mended(&self, asked: Option<RepairName>) -> Option<(PathBuf, PathBuf)> {
+        let root = match (asked, &self.folder) {
+            (Some(RepairName::Off), _) | (None, None) => return None,
+            (_, Some(folder)) => folder.as_path(),
+            (Some(RepairName::Suggest), None) => self.path.parent().unwrap_or(Path::new("")),
+        };
+        let told = Path::new(STATE).join(MENDED).join(&self.below);
+        Some((told.clone(), root.join(told)))
+    }
 }
 
 /// Runs the verb.
@@ -97,8 +122,19 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
         let source = sources.as_ref().and_then(|s| s.of(&picture.below));
         without += usize::from(source.is_none() && sources.is_some());
         let subject = Subject { input: &picture.path, source };
-        match inspect_file(subject, &engine, tier, &limits, &stop) {
+        let place = picture.mended(args.repair);
+        let care = match &place {
+            Some((_, place)) => Care { tier, repair: Repair::Suggest, beside: place.clone(), ..Care::default() },
+            None => Care { tier, ..Care::default() },
+        };
+        if let Some((_, stale)) = &place {
+            let _ = std::fs::remove_file(stale);
+        }
+        match inspect_file(subject, &engine, &care, &limits, &stop) {
             Ok(Inspection { mut report, heat }) => {
+                if let (Some(log), Some((told, place))) = (&mut report.repair, place) {
+                    log.file = place.is_file().then(|| told.display().to_string());
+                }
                 if picture.path.to_str().is_none() {
                     report.input_raw = Some(percent(picture.path.as_os_str()));
                 }
@@ -180,6 +216,11 @@ fn tell(report: &Report, globals: &Globals) -> anyhow::Result<()> {
         let [x, y, w, h]: [usize; 4] = f.rect.into();
         let (name, verdict) = (&report.input, report.verdict.name());
         out(format_args!("{name}: {verdict}: {} {:.2} at {x},{y} {w}x{h}: {}", f.detector, f.severity, f.note))?;
+    }
+    if let Some(log) = report.repair.as_ref().filter(|l| l.kept() > 0) {
+        let (kept, all) = (log.kept(), log.regions.len());
+        let file = log.file.as_deref().unwrap_or_default();
+        out(format_args!("{}: {kept} of {all} regions could be mended: {file}", report.input))?;
     }
     if globals.verbosity > 0 {
         for note in &report.notes {

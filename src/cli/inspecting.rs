@@ -10,9 +10,11 @@ use crate::batch::events::{End, Event, Listener, Status};
 use crate::batch::journal::STATE;
 use crate::batch::plan::Item;
 use crate::error::Result;
-use crate::inspect::{Report, Tier, Verdict, log};
-use crate::pipeline::inspection::Watch;
+use crate::inspect::repair::{self, Repair};
+use crate::inspect::{Report, Verdict, log};
+use crate::pipeline::inspection::{Care, Watch};
 use crate::pipeline::{self, Done, Hooks, Job};
+use crate::review::MENDED;
 use crate::upscale::engine::Engine;
 use crate::upscale::size::Size;
 
@@ -20,10 +22,10 @@ use crate::upscale::size::Size;
 pub struct Inspecting<'a> {
     listener: &'a dyn Listener,
     root: PathBuf,
-    /// How closely; `None` looks at nothing.
-    tier: Option<Tier>,
-    /// Reports of sources whose results are not renamed yet.
-    waiting: Mutex<HashMap<String, Report>>,
+    /// How; none only hands on.
+    care: Option<Care>,
+    /// Reports of sources whose results are not renamed yet, and their mended versions, if there are any.
+    waiting: Mutex<HashMap<String, (Report, Option<PathBuf>)>>,
     /// Held while the log is written.
     log: Mutex<()>,
     inspected: AtomicUsize,
@@ -32,11 +34,11 @@ pub struct Inspecting<'a> {
 }
 
 impl<'a> Inspecting<'a> {
-    /// Inspects this closely, or only hands on.
-    pub fn new(listener: &'a dyn Listener, root: &Path, tier: Option<Tier>) -> Self {
+    /// Inspects as `care` says; without it, only hands on.
+    pub fn new(listener: &'a dyn Listener, root: &Path, care: Option<Care>) -> Self {
         let (waiting, log) = (Mutex::new(HashMap::new()), Mutex::new(()));
         let none = || AtomicUsize::new(0);
-        Self { listener, root: root.into(), tier, waiting, log, inspected: none(), flagged: none(), rejected: none() }
+        Self { listener, root: root.into(), care, waiting, log, inspected: none(), flagged: none(), rejected: none() }
     }
 
     /// Results that were inspected.
@@ -59,19 +61,29 @@ impl<'a> Inspecting<'a> {
     /// # Errors
     /// As [`pipeline::process`].
     pub fn process(&self, job: Job<'_>, engine: &Engine, hooks: Hooks<'_>) -> Result<Done> {
-        let Some(tier) = self.tier else { return pipeline::process(job, engine, hooks) };
+        let Some(care) = &self.care else {
+            return pipeline::process(job, engine, hooks);
+        };
         let source = job.source.to_path_buf();
+        let beside = job.output.with_extension("mended");
         let Hooks { stop, progress, waiting, .. } = hooks;
         let dpi = match job.settings.size {
             Size::Print { dpi, .. } => Some(dpi),
             _ => None,
         };
-        let mut watch = Watch::new(dpi);
+        let mut watch = Watch::new(&source, Care { beside: beside.clone(), dpi, ..care.clone() });
         let hooks = Hooks { stop, progress, waiting, observer: Some(&mut watch) };
         let mut done = pipeline::process(job, engine, hooks)?;
-        match watch.inspect(&source, engine, tier, stop)? {
+        match watch.inspect(engine, stop)? {
             Some(inspection) => {
-                held(&self.waiting).insert(source.display().to_string(), inspection.report);
+                let report = inspection.report;
+                let mended = report.repair.as_ref().filter(|r| r.mode == Repair::Auto).map_or(0, repair::Log::kept);
+                if mended > 0 {
+                    let regions = if mended == 1 { "region" } else { "regions" };
+                    done.notes.push(format!("{mended} {regions} mended with the faithful enlargement"));
+                }
+                let beside = beside.is_file().then_some(beside);
+                held(&self.waiting).insert(source.display().to_string(), (report, beside));
             }
             None if done.width * done.height > 0 && !done.plan.passes.is_empty() => {
                 done.notes.push("not inspected while it was made: too large to hold; lastmile inspect looks at the file".into());
@@ -79,6 +91,26 @@ impl<'a> Inspecting<'a> {
             None => {}
         }
         Ok(done)
+    }
+
+    /// Puts the mended version where a review looks for it, in the place of an earlier one.
+    fn keep(&self, report: &mut Report, mended: Option<&Path>, output: &str) {
+        let Ok(below) = Path::new(output).strip_prefix(&self.root) else { return };
+        let told = Path::new(STATE).join(MENDED).join(below);
+        let place = self.root.join(&told);
+        let Some(mended) = mended else { return };
+        let moved = place.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::rename(mended, &place));
+        match moved {
+            Ok(()) => report.repair.iter_mut().for_each(|r| r.file = Some(told.display().to_string())),
+            Err(e) => say(format_args!("error: a mended version was lost: {}: {e}", place.display())),
+        }
+    }
+
+    /// A mended version of what was made before is of no use for what was made now.
+    fn forget(&self, output: &str) {
+        if let Ok(below) = Path::new(output).strip_prefix(&self.root) {
+            let _ = std::fs::remove_file(self.root.join(STATE).join(MENDED).join(below));
+        }
     }
 
     /// Completes a report with the name of its output, writes it down and hands it on.
@@ -116,9 +148,13 @@ impl Listener for Inspecting<'_> {
         match event {
             Event::File(file) => {
                 self.listener.event(event);
-                let report = held(&self.waiting).remove(&file.input);
-                if let (Some(report), Status::Done) = (report, file.status) {
-                    self.tell(report, &file.output);
+                let waiting = held(&self.waiting).remove(&file.input);
+                if file.status == Status::Done {
+                    self.forget(&file.output);
+                    if let Some((mut report, mended)) = waiting {
+                        self.keep(&mut report, mended.as_deref(), &file.output);
+                        self.tell(report, &file.output);
+                    }
                 }
             }
             Event::End(end) => self.listener.event(&Event::End(End { flagged: self.flagged(), ..*end })),

@@ -1,15 +1,18 @@
 //! A job as every verb runs it: recipe and paths in, files and a summary out.
+//!
+//! Over 500 lines because what a recipe becomes, and a run from its plan to its last line, are to be read here in order.
 
-use std::collections::BTreeSet;
+mod kits;
+
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::estimate::{self, Effort, Table, Where};
 use super::flags::{Once, Paths, Work};
-use super::groups::{Before, Groups};
+use super::grade_device;
 use super::inspecting::Inspecting;
 use super::progress::{self, Progress};
 use super::{Globals, say};
@@ -18,18 +21,18 @@ use crate::batch::journal::STATE;
 use crate::batch::plan::{Item, Planned, Request, plan};
 use crate::batch::shard::Shard;
 use crate::batch::{Batch, MASTERS, Options, Summary};
-use crate::brand::kit::GroupBy;
 use crate::brand::{Brand, Finish, Kit, Reference};
 use crate::codec::{self, Encoding, Format, Header, Limits};
 use crate::color::ColourSpace;
 use crate::error::{Error, Exit};
+use crate::grade::Grading;
+use crate::grade::device::GradeDevice;
 use crate::grade::grading::Source;
-use crate::grade::lut::Lut;
-use crate::grade::{Grading, Look};
 use crate::inspect::Verdict;
-use crate::lane::Lut3d;
+use crate::inspect::repair::Repair;
+use crate::pipeline::inspection::Care;
 use crate::pipeline::{self, Hooks, Job, Matching, Settings};
-use crate::recipe::{Recipe, Template, When, keys};
+use crate::recipe::{Recipe, When, keys};
 use crate::upscale::bench::Rates;
 use crate::upscale::catalogue;
 use crate::upscale::device::{Device, Precision};
@@ -38,9 +41,6 @@ use crate::upscale::home::Home;
 use crate::upscale::machine;
 use crate::upscale::model::{Kind, Model};
 use crate::upscale::size::Target;
-
-/// The folder for proofs inside an output folder.
-const PROOF: &str = "_proof";
 
 /// The settings that a recipe comes to.
 ///
@@ -69,12 +69,15 @@ pub fn settings(recipe: &Recipe, globals: &Globals) -> crate::Result<Settings> {
         convert_to: o.convert_to.as_deref().map(|to| space(recipe, to)).transpose()?,
         metadata: o.policy(),
         epoch: globals.epoch,
-        grading: Grading::new(&recipe.look.sources.iter().map(Source::open).collect::<crate::Result<Vec<_>>>()?, recipe.look.strength)?,
+        grading: Grading::new(&recipe.look.sources.iter().map(Source::open).collect::<crate::Result<Vec<_>>>()?, recipe.look.strength)?
+            .map(|grading| grade_device::place(grading, recipe.look.device, globals))
+            .transpose()?,
         matching: match recipe.look.references.as_slice() {
             [] => None,
             files => Some(Matching { to: Reference::open(files)?, strength: recipe.look.strength }),
         },
         finish: None,
+        repair: Repair::Off,
     })
 }
 
@@ -167,7 +170,15 @@ impl<'a> Maker<'a> {
     /// # Errors
     /// A model that is not there or cannot be used.
     pub fn new(recipe: &'a Recipe, work: &'a Work, dry_run: bool, globals: &Globals) -> crate::Result<Self> {
-        let mut this = Self::again(settings(recipe, globals)?, recipe, work, dry_run, globals)?;
+        let mut settings = settings(recipe, globals)?;
+        settings.repair = work.repair().or(recipe.inspect.repair.filter(|_| !work.no_inspect)).unwrap_or(settings.repair);
+        let on_processor = recipe.kit.is_some() || settings.matching.is_some();
+        if on_processor && (matches!(recipe.look.device, GradeDevice::Gpu(_)) || settings.grading.as_ref().is_some_and(Grading::needs_gpu))
+        {
+            let what = "matches and kits are graded on the processor in this version";
+            return Err(Error::usage(recipe.subject("look.device"), what, "auto or cpu, and no filter in WGSL"));
+        }
+        let mut this = Self::again(settings, recipe, work, dry_run, globals)?;
         if let Some(file) = &recipe.kit {
             let brand = Arc::new(Brand::open(Kit::read(file)?)?);
             this.variants = brand
@@ -235,143 +246,6 @@ impl<'a> Maker<'a> {
         Ok(planned)
     }
 
-    /// One item per source and export of the kit, those of a source beside each other.
-    fn exports(&self, brand: &Brand, request: &Request, size: &dyn Fn(&Path) -> crate::Result<(usize, usize)>) -> crate::Result<Planned> {
-        let kit = brand.kit();
-        let named = kit.exports.iter().any(|e| !e.name.is_empty());
-        let mut plans = Vec::new();
-        for (export, settings) in kit.exports.iter().zip(&self.variants) {
-            let naming = export.naming.as_ref().map(|n| {
-                n.parse::<Template>().map_err(|e| Error::usage(kit.file.display(), format!("export {}: `naming`: {e}", export.name), ""))
-            });
-            let size = |source: &Path| {
-                let (w, h) = size(source)?;
-                settings.finish.as_ref().map_or(Ok((w, h)), |f| f.size(w, h))
-            };
-            // A part of a job takes all exports of a source.
-            let request = Request {
-                format: export.format.or(request.format),
-                name: naming.transpose()?.or_else(|| request.name.clone()),
-                shard: None,
-                ..request.clone()
-            };
-            plans.push(plan(&request, &size)?);
-        }
-        let Some(first) = plans.first() else { return Err(Error::Internal("a kit without exports".into())) };
-        if named && first.root != request.output {
-            let what = format!("{} is a file name, and {} makes a folder of each export", request.output.display(), kit.file.display());
-            return Err(Error::usage("-o", what, "a folder"));
-        }
-        let mut whole = Planned {
-            root: first.root.clone(),
-            others: first.others,
-            notes: first.notes.clone(),
-            shard: request.shard,
-            ..Planned::default()
-        };
-        for i in 0..first.items.len() {
-            if request.shard.is_some_and(|s| !s.takes(&first.items[i].output)) {
-                continue;
-            }
-            for (e, planned) in plans.iter().enumerate() {
-                let mut item = planned.items[i].clone();
-                item.job = whole.items.len() + 1;
-                item.variant = e + 1;
-                if named {
-                    item.output = Path::new(&kit.exports[e].name).join(item.output);
-                    item.preset = Some(kit.exports[e].name.clone());
-                }
-                whole.items.push(item);
-            }
-        }
-        Ok(whole)
-    }
-
-    /// Works out the transforms of groups and gives every item the settings of its own.
-    ///
-    /// # Errors
-    /// Parameters of an operation that do not fit together.
-    fn group(&mut self, planned: &mut Planned, globals: &Globals) -> crate::Result<Groups> {
-        let by = self.recipe.look.group_by;
-        let matching = self.settings.matching.as_ref();
-        let brand = self.brand.as_deref().filter(|b| b.colours() && b.kit().group_by != GroupBy::Picture);
-        if (matching.is_none() || by == GroupBy::Picture) && brand.is_none() || planned.items.is_empty() {
-            return Ok(Groups::default());
-        }
-        if globals.verbosity >= 0 {
-            let sources: BTreeSet<&PathBuf> = planned.items.iter().map(|i| &i.source).collect();
-            say(format_args!("Looking at {}.", progress::files(sources.len())));
-        }
-        let before = Before { matching, by, grading: self.settings.grading.as_ref() };
-        let groups = Groups::of(&planned.items, &planned.root, &self.limits, &before, brand)?;
-        for item in &mut planned.items {
-            let (look, brand) = (groups.look.get(&item.source), groups.brand.get(&item.source));
-            if look.is_none() && brand.is_none() {
-                continue;
-            }
-            let mut settings = item.variant.checked_sub(1).map_or(&self.settings, |v| &self.variants[v]).clone();
-            if let Some(grading) = look {
-                (settings.matching, settings.grading) = (None, grading.clone());
-            }
-            if let (Some(finish), Some(grade)) = (&mut settings.finish, brand) {
-                finish.grade = Some(Arc::clone(grade));
-            }
-            let known = self.variants.iter().position(|v| *v == settings);
-            item.variant = 1 + known.unwrap_or_else(|| {
-                self.variants.push(settings);
-                self.variants.len() - 1
-            });
-        }
-        Ok(groups)
-    }
-
-    /// What a hot folder does otherwise: it never has all pictures of a group.
-    pub fn alone(&self) -> Option<&'static str> {
-        let brand = self.brand.as_ref().is_some_and(|b| b.colours() && b.kit().group_by != GroupBy::Picture);
-        let grouped = brand || (self.settings.matching.is_some() && self.recipe.look.group_by != GroupBy::Picture);
-        grouped.then_some("pictures are graded one by one as they come: groups are for folders that are complete")
-    }
-
-    /// What is done to the colours of all items, as a LUT of 65 points.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] if that is not one function of colour.
-    fn cube(&self, planned: &Planned) -> crate::Result<String> {
-        const POINTS: usize = 65;
-        let wrong = |what: String, hint: &str| Err(Error::usage("--export-cube", what, hint));
-        let mut found: Option<Vec<Grading>> = None;
-        let mut source = None;
-        for item in &planned.items {
-            let settings = item.variant.checked_sub(1).map_or(&self.settings, |v| &self.variants[v]);
-            let own = settings.matching.is_some() || settings.finish.as_ref().is_some_and(|f| f.grade.is_none() && f.brand().colours());
-            if own && source.is_some_and(|s| s != &item.source) {
-                return wrong("each picture has a transform of its own".into(), "one picture, --sequence, or --group-by folder");
-            }
-            source = Some(&item.source);
-            let gradings = if own {
-                let bytes = std::fs::read(&item.source).map_err(|e| Error::io(&item.source, e))?;
-                pipeline::gradings(&codec::decode(&item.source, &bytes, &self.limits)?, settings, &mut Vec::new())?
-            } else {
-                let brand = settings.finish.as_ref().and_then(|f| f.grade.as_ref()).and_then(|g| g.grading.clone());
-                settings.grading.iter().cloned().chain(brand).collect()
-            };
-            if found.as_ref().is_some_and(|f| *f != gradings) {
-                return wrong(
-                    "there are several groups, each with a transform of its own".into(),
-                    "the pictures of one group, or --sequence",
-                );
-            }
-            found = Some(gradings);
-        }
-        let gradings = found.unwrap_or_default();
-        let spatial: Vec<&str> = gradings.iter().flat_map(Grading::looks).flat_map(Look::spatial).collect();
-        if !spatial.is_empty() {
-            return wrong(format!("{} depend on more than the colour", spatial.join(", ")), "a look without them");
-        }
-        let cube = Lut3d::from_fn(POINTS, |c| gradings.iter().fold(c, |c, g| g.colour(c)))?;
-        Lut::from_cube("lastmile", cube).to_cube()
-    }
-
     /// What only the list of files shows.
     fn check(&self, planned: &Planned) -> crate::Result<()> {
         let eight = |i: &&Item| matches!(i.format, Format::Jpeg | Format::WebP | Format::Avif);
@@ -431,6 +305,7 @@ impl<'a> Maker<'a> {
                 _ if !networks => "cpu".into(),
                 asked => asked.to_string(),
             },
+            grade_device: self.settings.grading.as_ref().map(|g| g.device().to_owned()),
             jobs: self.jobs,
             seconds: None,
             output: batch.root().display().to_string(),
@@ -442,7 +317,7 @@ impl<'a> Maker<'a> {
     /// # Errors
     /// What concerns the run as a whole before work.
     pub fn make(&self, batch: Batch, start: Start, listener: &dyn Listener, stop: &AtomicBool) -> crate::Result<Summary> {
-        let inspecting = Inspecting::new(listener, batch.root(), self.inspects().then_some(self.recipe.inspect.tier));
+        let inspecting = Inspecting::new(listener, batch.root(), self.care());
         let process = |job: Job<'_>, hooks: Hooks<'_>| inspecting.process(job, &self.engine, hooks);
         let estimate = |item: &Item, bytes: &[u8]| {
             let known = codec::header(&item.source, bytes, &self.limits).and_then(|h| Ok((self.target(&h)?, h)));
@@ -462,15 +337,20 @@ impl<'a> Maker<'a> {
         Ok(summary)
     }
 
-    /// Whether results are inspected: as asked, else if the network may invent.
-    fn inspects(&self) -> bool {
+    /// Whether and how results are inspected: as asked, else if the network may invent; and then mended versions are suggested.
+    fn care(&self) -> Option<Care> {
         let invents = self.engine.main().is_some_and(|m| m.manifest.kind == Kind::Perceptual);
-        match self.recipe.inspect.when {
-            _ if self.work.inspect => true,
-            _ if self.work.no_inspect => false,
-            When::Auto => invents,
-            when => when == When::Always,
-        }
+        let told = self.recipe.inspect.repair.filter(|_| !self.work.no_inspect);
+        let asked = self.work.repair().or(told).or((self.settings.repair != Repair::Off).then_some(self.settings.repair));
+        let mends = asked.is_some_and(|r| r != Repair::Off);
+        let when = match self.recipe.inspect.when {
+            _ if self.work.inspect => When::Always,
+            _ if self.work.no_inspect => When::Never,
+            when => when,
+        };
+        let wanted = mends || when == When::Always || (invents && when == When::Auto);
+        let tier = self.recipe.inspect.tier;
+        wanted.then(|| Care { repair: asked.unwrap_or(Repair::Suggest), tier, ..Care::default() })
     }
 }
 
@@ -503,7 +383,7 @@ pub fn run(recipe: &Recipe, paths: &Paths, work: &Work, once: &Once, globals: &G
     }
     let cube = once.export_cube.as_ref().map(|file| Ok::<_, Error>((file, maker.cube(&planned)?))).transpose()?;
     if let Some(n) = once.proof {
-        proof(&mut planned, usize::from(n))?;
+        kits::proof(&mut planned, usize::from(n));
     }
     let shown: Vec<Item> = if once.proof.is_some() { planned.items.clone() } else { Vec::new() };
     let options = Options { retry_failed: once.retry_failed, ..maker.options() };
@@ -628,19 +508,6 @@ pub fn run(recipe: &Recipe, paths: &Paths, work: &Work, once: &Once, globals: &G
         say(format_args!("Masters  {} in {}; delete the folder when nothing more shall change", progress::bytes(taken), masters.display()));
     }
     Ok(summary.exit())
-}
-
-/// Keeps `n` sources spread over the plan, with all that is made of them, in a folder of their own.
-fn proof(planned: &mut Planned, n: usize) -> crate::Result<()> {
-    let mut sources: Vec<PathBuf> = planned.items.iter().map(|i| i.source.clone()).collect();
-    sources.sort();
-    sources.dedup();
-    let (n, all) = (n.min(sources.len()), sources.len());
-    let chosen: BTreeSet<&PathBuf> = (0..n).map(|i| &sources[(2 * i + 1) * all / (2 * n)]).collect();
-    planned.items.retain(|i| chosen.contains(&i.source));
-    planned.items.iter_mut().enumerate().for_each(|(i, item)| item.job = i + 1);
-    planned.root = planned.root.join(PROOF);
-    Ok(())
 }
 
 /// Says what a run would do: the list on standard output, the rest on standard error.

@@ -15,6 +15,7 @@ pub mod doctor;
 mod estimate;
 mod flags;
 pub mod grade;
+mod grade_device;
 mod groups;
 pub mod import;
 pub mod inspect;

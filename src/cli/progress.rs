@@ -206,6 +206,9 @@ pub fn opening(start: &Start, cores: usize) -> String {
     if start.device == "cpu" && start.model != "none" {
         let _ = write!(line, " ({cores} core{})", if cores == 1 { "" } else { "s" });
     }
+    if let Some(device) = &start.grade_device {
+        let _ = write!(line, ", graded on {device}");
+    }
     if let Some(t) = start.seconds.filter(|t| *t >= 1.0) {
         let _ = write!(line, ", about {}", seconds(t));
     }
@@ -323,6 +326,7 @@ mod tests {
             megapixels: Some(34.52),
             model: "lastmile-start-x4".into(),
             device: "cpu".into(),
+            grade_device: None,
             jobs: 2,
             seconds: Some(62.0),
             output: "final".into(),

@@ -224,8 +224,8 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
     let (width, height) = (f.width, f.height);
     limits.check(path, width as u64, height as u64)?;
     let unended = w.end.is_none();
-    let intact = entropy::intact(&w.segments);
-    if unended && intact != Some(true) {
+    let intact = || entropy::intact(&w.segments);
+    if unended && intact() != Some(true) {
         return Err(Error::input(
             path,
             "the JPEG data ends before its end mark: the file is cut off and part of the picture is missing",
@@ -283,6 +283,12 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
         let said = e.to_string();
         Error::input(path, format!("its JPEG picture data is damaged ({})", said.trim().trim_end_matches('.')), AGAIN)
     };
+    #[cfg(feature = "turbojpeg")]
+    if matches!(f.colour, Colour::Grey | Colour::YCbCr)
+        && let Some(pixels) = turbo::decode(path, &clean, width, height, channels)?
+    {
+        return Ok(Image { width, height, channels, samples: Samples::U8(pixels), format: Format::Jpeg, metadata, notes });
+    }
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(&clean[..]), options);
     decoder.decode_headers().map_err(|e| broken(&e))?;
     let size = decoder.output_buffer_size().ok_or_else(|| broken(&"no size"))?;
@@ -293,7 +299,7 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
     decoder.decode_into(&mut pixels).map_err(|e| broken(&e))?;
     drop(clean);
     // The pixel decoder makes something up for blocks that are missing.
-    if intact == Some(false) {
+    if intact() == Some(false) {
         return Err(Error::input(path, "its JPEG picture data ends too early: part of the picture is missing", AGAIN));
     }
     let mut metadata = metadata;

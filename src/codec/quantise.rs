@@ -1,5 +1,7 @@
 //! The one place where finished values become integers: clamp to 0..1, scale, round half up.
 
+use multiversion::multiversion;
+
 use crate::band::Band;
 use crate::error::{Error, Result};
 
@@ -58,6 +60,7 @@ pub(super) fn row<T: Code>(band: &Band, r: usize, out: &mut Vec<T>, subject: &dy
     Ok(())
 }
 
+#[inline(always)]
 fn plain<T: Code>(from: &[f32], out: &mut [T]) -> bool {
     let mut nan = false;
     for (o, &v) in out.iter_mut().zip(from) {
@@ -68,6 +71,7 @@ fn plain<T: Code>(from: &[f32], out: &mut [T]) -> bool {
 }
 
 /// Converts a block of each plane at a time and weaves the block; constant sizes let the compiler vectorise both loops.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2", "x86_64+avx2"))]
 fn woven<T: Code, const N: usize>(planes: [&[f32]; N], out: &mut [T]) -> bool {
     const BLOCK: usize = 64;
     let mut nan = false;

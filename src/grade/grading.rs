@@ -1,16 +1,22 @@
 //! What is done to the colours of a job: the looks of its settings, ready to run.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
+use super::device::{Accelerator, Pass};
+use super::kernel::Mask;
 use super::look::{Look, Step};
 use super::op::{Cdl, CubeFile, LutFile, Op};
 use super::program::Program;
+use super::space::Space;
 use crate::error::Result;
+use crate::lane::Lane;
+use crate::lane::trace::{Formula, trace};
 
 /// Where a look comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +55,34 @@ pub enum Piece {
     Spatial(Step),
 }
 
+impl Piece {
+    /// Whether it is a formula of colour and place alone.
+    fn is_formula(&self) -> bool {
+        let mut is = true;
+        if let Self::Spatial(step) = self {
+            trace(|c, at| {
+                let traced = step.op.spatial().and_then(|op| op.traced(c, at));
+                is = traced.is_some();
+                c
+            });
+        }
+        is
+    }
+
+    /// Whether it runs on no processor.
+    pub fn needs_gpu(&self) -> bool {
+        matches!(self, Self::Spatial(step) if step.op.spatial().is_some_and(|op| op.needs_gpu()))
+    }
+}
+
+/// Neighbouring pieces that go together.
+#[derive(Clone)]
+pub struct Stretch {
+    pub pieces: Range<usize>,
+    /// All of them as one formula on a device, or `None` for the processor.
+    pub pass: Option<Arc<dyn Pass>>,
+}
+
 /// Looks one after the other. Two are equal if they do the same, wherever they come from.
 ///
 /// Written out, it holds the looks in full and names LUT files by their absolute paths; read back, it is ready to run, or an
@@ -57,6 +91,9 @@ pub enum Piece {
 pub struct Grading {
     pieces: Arc<[Piece]>,
     looks: Arc<[Look]>,
+    stretches: Arc<[Stretch]>,
+    /// Where it runs, in words.
+    device: String,
     strength: f32,
     written: Written,
     /// SHA-256 of everything that decides the colours.
@@ -101,7 +138,73 @@ impl Grading {
         }
         let identity: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
         let written = Written { looks: looks.iter().map(Look::to_string).collect(), strength, sha256: identity.clone() };
-        Ok(Some(Self { pieces: pieces.into(), looks: looks.into(), strength, written, identity }))
+        let stretches = Arc::new([Stretch { pieces: 0..pieces.len(), pass: None }]);
+        Ok(Some(Self { pieces: pieces.into(), looks: looks.into(), stretches, device: "cpu".into(), strength, written, identity }))
+    }
+
+    /// The same on a device: everything but what looks at neighbours, each stretch in between as one formula.
+    ///
+    /// # Errors
+    /// As [`Accelerator::prepare`].
+    pub fn on(&self, device: &dyn Accelerator) -> Result<Self> {
+        let mut stretches = Vec::new();
+        for (range, formula) in self.formulas() {
+            let pass = formula.map(|f| device.prepare(&f)).transpose()?;
+            stretches.push(Stretch { pieces: range, pass });
+        }
+        Ok(Self { stretches: stretches.into(), device: device.name(), ..self.clone() })
+    }
+
+    /// Neighbouring pieces, as one formula where they are one; what looks at neighbours has none.
+    pub fn formulas(&self) -> Vec<(Range<usize>, Option<Formula>)> {
+        let (mut all, mut from) = (Vec::new(), 0);
+        while from < self.pieces.len() {
+            let is_formula = self.pieces[from].is_formula();
+            let mut to = from + 1;
+            while to < self.pieces.len() && self.pieces[to].is_formula() == is_formula {
+                // Two users' files may use the same names for different things.
+                if is_formula && self.formula(from..to + 1).filters().len() > 1 {
+                    break;
+                }
+                to += 1;
+            }
+            all.push((from..to, is_formula.then(|| self.formula(from..to))));
+            from = to;
+        }
+        all
+    }
+
+    /// Pieces that are formulas, written down as one.
+    fn formula(&self, range: Range<usize>) -> Formula {
+        trace(|given, at| {
+            self.pieces[range].iter().fold(given, |c, piece| match piece {
+                Piece::Colour(program) => program.eval(c),
+                Piece::Spatial(step) => {
+                    let done = step.op.spatial().and_then(|op| op.traced(c, at)).unwrap_or(c);
+                    let mask = step.place.mask();
+                    if mask == Mask::ALL {
+                        return done;
+                    }
+                    let w = mask.weight(c, Space::Encoded);
+                    [c[0].mix(done[0], w), c[1].mix(done[1], w), c[2].mix(done[2], w)]
+                }
+            })
+        })
+    }
+
+    /// Which pieces run where, in order.
+    pub fn stretches(&self) -> &[Stretch] {
+        &self.stretches
+    }
+
+    /// Where it runs: `cpu`, or the name of a device.
+    pub fn device(&self) -> &str {
+        &self.device
+    }
+
+    /// Whether a part of it runs on no processor.
+    pub fn needs_gpu(&self) -> bool {
+        self.pieces.iter().any(Piece::needs_gpu)
     }
 
     /// SHA-256 of everything that decides the colours, in hexadecimal.

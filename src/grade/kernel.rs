@@ -73,7 +73,7 @@ impl Mask {
 
     /// How much the operation acts on a colour, 0..1.
     #[inline(always)]
-    fn weight<L: Lane>(&self, c: Rgb<L>, space: Space) -> L {
+    pub fn weight<L: Lane>(&self, c: Rgb<L>, space: Space) -> L {
         let mut weight = L::lit(self.opacity);
         if let Some(([from, to], softness)) = self.luma {
             let y = luma(convert(c, space, Space::Encoded));
@@ -102,6 +102,12 @@ impl<K: Kernel> Kernel for Masked<'_, K> {
         let w = self.mask.weight(c, self.space);
         [c[0].mix(done[0], w), c[1].mix(done[1], w), c[2].mix(done[2], w)]
     }
+}
+
+/// The formula behind a mask, for one colour.
+#[inline(always)]
+pub fn eval<K: Kernel, L: Lane>(kernel: &K, space: Space, mask: &Mask, c: Rgb<L>) -> Rgb<L> {
+    if *mask == Mask::ALL { kernel.eval(c) } else { Masked { kernel, mask, space }.eval(c) }
 }
 
 /// Mixes what an operation made of colours with what they were, by the mask; encoded values, the first three channels.

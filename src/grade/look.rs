@@ -219,6 +219,8 @@ impl Look {
                     return Err(source.error(Some(at.span()), format!("`type`: there is no operation \"{name}\""), hint));
                 }
             },
+            // The file says it all.
+            (None, None) if table.get("filter").is_some() => Step::new(Op::Filter(super::spatial::Filter::default())),
             (None, None) => {
                 let hint = format!("type = one of {}", Op::NAMES.join(", "));
                 return Err(source.error(Some(value.span()), "an operation without `type`", hint));
@@ -241,7 +243,8 @@ impl Look {
                 }
             }
         }
-        step.op.load(folder).map_err(|e| source.within(value.span(), "file", e))?;
+        let key = if matches!(step.op, Op::Filter(_)) { "filter" } else { "file" };
+        step.op.load(folder).map_err(|e| source.within(value.span(), key, e))?;
         // Every range is kept by now; what is left is what does not fit together.
         step.op.kernel().map_err(|e| source.error(Some(value.span()), format!("operation \"{}\": {e}", step.op.name()), ""))?;
         match known {

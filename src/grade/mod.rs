@@ -7,6 +7,7 @@
 
 pub mod builtin;
 pub mod cdl;
+pub mod device;
 pub mod grading;
 pub mod kernel;
 pub mod look;

@@ -3,8 +3,9 @@
 use super::kernel::{Convert, Mask, Planes, run};
 use super::look::Look;
 use super::op::AnyKernel;
-use super::space::Space;
+use super::space::{Space, convert};
 use crate::error::Result;
+use crate::lane::{Lane, Rgb};
 
 /// Pixels that go through all operations before the next ones do; three planes of them stay in the first-level cache.
 const CHUNK: usize = 1024;
@@ -59,6 +60,21 @@ impl Program {
                 }
             }
         }
+    }
+
+    /// The whole as one formula of an encoded sRGB colour.
+    pub fn eval<L: Lane>(&self, c: Rgb<L>) -> Rgb<L> {
+        let (mut now, mut done) = (Space::Encoded, c);
+        for (space, mask, kernel) in &self.steps {
+            done = kernel.eval(*space, mask, convert(done, now, *space));
+            now = *space;
+        }
+        done = convert(done, now, Space::Encoded);
+        if self.strength < 1.0 {
+            let share = L::lit(self.strength);
+            done = [c[0].mix(done[0], share), c[1].mix(done[1], share), c[2].mix(done[2], share)];
+        }
+        done
     }
 
     /// One encoded sRGB colour, graded.

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::grading::{Grading, Piece};
+use super::grading::{Grading, Piece, Stretch};
+use super::kernel::weigh;
 use super::spatial::{Frame, Spatial};
 use crate::band::{Band, Sink, Stage};
 use crate::color::{Kind, Profile, ToSrgb, Transfer};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::flow::{Chain, Fork};
 
 /// Grades bands; alpha passes as it is.
@@ -45,8 +46,13 @@ impl Grade {
     pub fn new(grading: &Grading, icc: Option<&[u8]>, colours: usize, alpha: bool, frame: Frame) -> Result<Self> {
         let neutral = |p: &Piece| match p {
             Piece::Colour(program) => program.keeps_neutrals(),
-            Piece::Spatial(_) => true,
+            // Nobody knows what a user's filter does to greys.
+            piece => !piece.needs_gpu(),
         };
+        let unable = |s: &Stretch| s.pass.is_none() && grading.pieces()[s.pieces.clone()].iter().any(Piece::needs_gpu);
+        if grading.stretches().iter().any(unable) {
+            return Err(Error::device("cpu", "the look has a filter in WGSL, which needs a graphics card", "--grade-device gpu"));
+        }
         let out = if colours == 1 && grading.pieces().iter().all(neutral) { 1 } else { 3 };
         let profile = icc.and_then(|icc| Profile::from_icc(icc).ok()).filter(|p| !p.is_srgb());
         let way = match profile {
@@ -71,9 +77,11 @@ impl Grade {
             move |band| enter(&way, band, colours)
         }));
         let all = 3 + usize::from(alpha);
-        if grading.strength() < 1.0 {
+        if let [Stretch { pass: Some(_), .. }] = grading.stretches() {
+            chain.then(pieces(grading, frame, grading.strength()));
+        } else if grading.strength() < 1.0 {
             let share = grading.strength();
-            let graded = pieces(grading, frame);
+            let graded = pieces(grading, frame, 1.0);
             chain.then(Fork::new(vec![(0..all, Chain::new()), (0..all, graded)], move |parts| {
                 let mut out = parts[0].clone();
                 let n = 3 * out.rows * out.width;
@@ -81,7 +89,7 @@ impl Grade {
                 out
             }));
         } else {
-            chain.then(pieces(grading, frame));
+            chain.then(pieces(grading, frame, 1.0));
         }
         chain.then(Each(move |band| Ok(leave(&way, band, out))));
         Ok(Self { chain, channels: (colours, out), replaces_profile })
@@ -122,24 +130,19 @@ impl<F: FnMut(Band) -> Result<Band> + Send> Stage for Each<F> {
     }
 }
 
-/// All operations, on three channels of encoded sRGB and maybe alpha.
-fn pieces(grading: &Grading, frame: Frame) -> Chain<'static> {
+/// All operations, on three channels of encoded sRGB and maybe alpha. A strength below 1 is for what runs as one stretch on a
+/// device.
+fn pieces(grading: &Grading, frame: Frame, strength: f32) -> Chain<'static> {
     let mut chain = Chain::new();
-    for (i, piece) in grading.pieces().iter().enumerate() {
-        match piece {
-            Piece::Spatial(step) => {
-                if let Some(op) = step.op.spatial() {
-                    chain.then(Spatial::new(op, step.place.mask(), frame));
-                }
-            }
-            Piece::Colour(_) => {
-                let all = Arc::clone(grading.pieces());
+    for stretch in grading.stretches() {
+        let all = Arc::clone(grading.pieces());
+        match stretch.pass.clone() {
+            None => stretch.pieces.clone().for_each(|i| piece(&mut chain, &all, i, frame)),
+            Some(pass) => {
+                let range = stretch.pieces.clone();
                 chain.then(Each(move |mut band: Band| {
-                    let n = band.rows * band.width;
-                    let (r, rest) = band.data.split_at_mut(n);
-                    let (g, rest) = rest.split_at_mut(n);
-                    if let Piece::Colour(program) = &all[i] {
-                        program.run(r, g, &mut rest[..n]);
+                    if !pass.run(&frame, strength, &mut band)? {
+                        on_processor(&all[range.clone()], &frame, strength, &mut band);
                     }
                     Ok(band)
                 }));
@@ -147,6 +150,49 @@ fn pieces(grading: &Grading, frame: Frame) -> Chain<'static> {
         }
     }
     chain
+}
+
+/// One piece on the processor.
+fn piece(chain: &mut Chain<'static>, all: &Arc<[Piece]>, i: usize, frame: Frame) {
+    match &all[i] {
+        Piece::Spatial(step) => {
+            if let Some(op) = step.op.spatial() {
+                chain.then(Spatial::new(op, step.place.mask(), frame));
+            }
+        }
+        Piece::Colour(_) => {
+            let all = Arc::clone(all);
+            chain.then(Each(move |mut band: Band| {
+                on_processor(&all[i..=i], &frame, 1.0, &mut band);
+                Ok(band)
+            }));
+        }
+    }
+}
+
+/// Pieces that look at no neighbours, on the processor.
+fn on_processor(pieces: &[Piece], frame: &Frame, strength: f32, band: &mut Band) {
+    let given = (strength < 1.0).then(|| band.clone());
+    let n = band.rows * band.width;
+    for piece in pieces {
+        match piece {
+            Piece::Colour(program) => {
+                let (r, rest) = band.data.split_at_mut(n);
+                let (g, rest) = rest.split_at_mut(n);
+                program.run(r, g, &mut rest[..n]);
+            }
+            Piece::Spatial(step) => {
+                if let Some(op) = step.op.spatial() {
+                    let before = band.clone();
+                    op.apply(frame, &before, band);
+                    weigh(&step.place.mask(), &before, band);
+                }
+            }
+        }
+    }
+    if let Some(given) = given {
+        band.data[..3 * n].iter_mut().zip(&given.data).for_each(|(v, g)| *v = g + (*v - g) * strength);
+    }
 }
 
 /// A picture's values as three channels of encoded sRGB.

@@ -4,10 +4,11 @@
 //! is a step of 1.6 to 14 levels between two plateaus that are flat (within 1.2 levels) over six pixels each. A dithered
 //! or noisy ramp has no plateaus, an 8-bit ramp's own steps are too small, and real edges are too large or too soft.
 
+use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::plane::Plane;
-use super::{Measured, Outcome, Scene, Spot};
+use super::{Measured, Outcome, Scene, Spot, mask, windows};
 
 /// Pixels of a plateau on each side.
 const PLATEAU: usize = 6;
@@ -24,16 +25,7 @@ pub fn measure(scene: &Scene) -> Outcome {
     if w < WINDOW || h < WINDOW {
         return Outcome::NotApplicable("smaller than 64 px");
     }
-    let of = |p: &super::Picture| {
-        let mut all = Plane::new(p.width, p.height);
-        for c in 0..if p.is_grey() { 1 } else { 3 } {
-            let found = contours(p.channel(c));
-            for (a, f) in all.data.iter_mut().zip(found.data) {
-                *a = a.max(f);
-            }
-        }
-        density(&all)
-    };
+    let of = |p: &super::Picture| density(&contours(p));
     let map = of(&scene.result);
     let in_source = scene.source.as_ref().filter(|s| s.width >= WINDOW && s.height >= WINDOW).map(of);
     let note = |spot: &Spot| format!("{:.1} contour lines cross each {WINDOW} px of this ramp: banding", spot.raw);
@@ -44,55 +36,119 @@ pub fn measure(scene: &Scene) -> Outcome {
     Outcome::Measured(Measured { score, map, in_source, least_area: 0.0, note: Box::new(note) })
 }
 
-/// The step at every contour pixel over four levels, at most 1; 0 elsewhere.
-fn contours(plane: &Plane) -> Plane {
-    let (w, h) = (plane.width, plane.height);
-    let mut out = Plane::new(w, h);
-    out.data.par_chunks_mut(w).enumerate().for_each(|(y, out)| {
-        // Along the row: plateaus left and right of the step between x - 1 and x.
-        let row = plane.row(y);
-        for x in PLATEAU..w.saturating_sub(PLATEAU - 1) {
-            let jump = (row[x] - row[x - 1]).abs() * 255.0;
-            if jump >= STEP.0 && jump <= STEP.1 {
-                let flat = |values: &[f32], level: f32| values.iter().all(|v| (v - level).abs() * 255.0 <= FLAT);
-                if flat(&row[x - PLATEAU..x], row[x - 1]) && flat(&row[x..x + PLATEAU], row[x]) {
-                    out[x] = (jump / 4.0).min(1.0);
+/// Rows of cells that a thread takes at once.
+const STRIP: usize = 4;
+/// Side of a cell.
+const CELL: usize = WINDOW / 2;
+
+/// The mean of contour pixels (their step over four levels, at most 1) by cells, of the worst channel at every pixel.
+fn contours(p: &super::Picture) -> Plane {
+    let (w, h) = (p.width, p.height);
+    let (cols, rows) = ((w / CELL).max(1), (h / CELL).max(1));
+    let channels = if p.is_grey() { 1 } else { 3 };
+    let mut out = Plane::new(cols, rows);
+    out.data.par_chunks_mut(cols * STRIP).enumerate().for_each(|(strip, out)| {
+        let first = strip * STRIP * CELL;
+        let last = if (strip + 1) * STRIP >= rows { h } else { (strip + 1) * STRIP * CELL };
+        let mut worst = vec![0.0f32; w * (last - first)];
+        let mut touched: Vec<usize> = Vec::new();
+        // Two rows around, as a contour is counted with its neighbours.
+        let (from, to) = (first.saturating_sub(2), (last + 2).min(h));
+        let (mut hits, mut place) = (vec![0u8; w], vec![0u8; w * (to - from)]);
+        let mut found: Vec<(usize, usize, f32)> = Vec::new();
+        for c in 0..channels {
+            let plane = p.channel(c);
+            found.clear();
+            for y in from..to {
+                steps_of_row(plane, y, &mut hits, &mut found);
+            }
+            for (x, y, _) in &found {
+                place[(y - from) * w + x] = 1;
+            }
+            for &(x, y, v) in found.iter().filter(|f| (first..last).contains(&f.1)) {
+                // A contour is a line: single steps of a dither do not count.
+                let near = (0..5)
+                    .map(|i| (y + i).saturating_sub(2).min(h - 1) - from)
+                    .map(|r| (0..5).map(|k| u32::from(place[r * w + (x + k).saturating_sub(2).min(w - 1)])).sum::<u32>());
+                if near.sum::<u32>() > 3 {
+                    let o = &mut worst[(y - first) * w + x];
+                    if *o == 0.0 {
+                        touched.push((y - first) * w + x);
+                    }
+                    *o = o.max(v);
                 }
             }
-        }
-        // Down the column, all columns of the row together.
-        if y < PLATEAU || y + PLATEAU > h {
-            return;
-        }
-        let (above, here) = (plane.row(y - 1), plane.row(y));
-        for x in 0..w {
-            let jump = (here[x] - above[x]).abs() * 255.0;
-            if jump >= STEP.0 && jump <= STEP.1 {
-                let flat =
-                    |rows: std::ops::Range<usize>, level: f32| rows.into_iter().all(|r| (plane.row(r)[x] - level).abs() * 255.0 <= FLAT);
-                if flat(y - PLATEAU..y, above[x]) && flat(y..y + PLATEAU, here[x]) {
-                    out[x] = out[x].max((jump / 4.0).min(1.0));
-                }
+            for (x, y, _) in &found {
+                place[(y - from) * w + x] = 0;
             }
+        }
+        for i in touched {
+            let (cx, cy) = ((i % w / CELL).min(cols - 1), (i / w / CELL).min(out.len() / cols - 1));
+            out[cy * cols + cx] += worst[i];
+        }
+        for (i, o) in out.iter_mut().enumerate() {
+            let wide = if i % cols + 1 == cols { w - (cols - 1) * CELL } else { CELL };
+            let high = if strip * STRIP + i / cols + 1 == rows { h - (rows - 1) * CELL } else { CELL };
+            *o /= (wide * high) as f32;
         }
     });
-    // A contour is a line: single steps of a dither do not count.
-    let joined = out.map(|v| f32::from(u8::from(v > 0.0))).mean(2);
-    out.zip(&joined, |v, n| if n > 3.5 / 25.0 { v } else { 0.0 })
+    out
+}
+
+/// Appends the steps between plateaus of row `y`: place and size over four levels, at most 1.
+fn steps_of_row(plane: &Plane, y: usize, hits: &mut [u8], found: &mut Vec<(usize, usize, f32)>) {
+    let (w, h) = (plane.width, plane.height);
+    let row = plane.row(y);
+    let flat = |v: f32, level: f32| (v - level).abs() * 255.0 <= FLAT;
+    let before = found.len();
+    // Along the row: plateaus left and right of the step between x - 1 and x.
+    if w >= 2 * PLATEAU {
+        let n = w - 2 * PLATEAU + 1;
+        let at = PLATEAU;
+        candidates([&row[at - 2..], &row[at - 1..], &row[at..], &row[at + 1..]], &mut hits[..n]);
+        for x in mask::hits(&hits[..n]).map(|i| i + at) {
+            let (left, right) = (&row[x - PLATEAU..x], &row[x..x + PLATEAU]);
+            if left.iter().all(|v| flat(*v, row[x - 1])) && right.iter().all(|v| flat(*v, row[x])) {
+                found.push((x, y, ((row[x] - row[x - 1]).abs() * 255.0 / 4.0).min(1.0)));
+            }
+        }
+    }
+    // Down the columns, all of the row together.
+    if y < PLATEAU || y + PLATEAU > h {
+        return;
+    }
+    let along = found.len();
+    candidates([plane.row(y - 2), plane.row(y - 1), row, plane.row(y + 1)], &mut hits[..w]);
+    let above = plane.row(y - 1);
+    for x in mask::hits(&hits[..w]) {
+        let level = |rows: std::ops::Range<usize>, level: f32| rows.into_iter().all(|r| flat(plane.row(r)[x], level));
+        if level(y - PLATEAU..y, above[x]) && level(y..y + PLATEAU, row[x]) {
+            let v = ((row[x] - above[x]).abs() * 255.0 / 4.0).min(1.0);
+            // One that is a step along the row as well.
+            match found[before..along].binary_search_by_key(&x, |f| f.0) {
+                Ok(i) => found[before + i].2 = found[before + i].2.max(v),
+                Err(_) => found.push((x, y, v)),
+            }
+        }
+    }
+}
+
+/// Where the step from the second to the third of four values that follow each other may be a contour: its size fits, and the
+/// values beside it are flat.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn candidates([a, b, c, d]: [&[f32]; 4], hits: &mut [u8]) {
+    let n = hits.len();
+    let (a, b, c, d) = (&a[..n], &b[..n], &c[..n], &d[..n]);
+    for i in 0..n {
+        let jump = (c[i] - b[i]).abs() * 255.0;
+        let beside = [(a[i] - b[i]).abs() * 255.0, (d[i] - c[i]).abs() * 255.0];
+        hits[i] = u8::from((jump >= STEP.0) & (jump <= STEP.1) & (beside[0] <= FLAT) & (beside[1] <= FLAT));
+    }
 }
 
 /// Contour length per window side, in windows half a window apart.
 fn density(contours: &Plane) -> Plane {
-    let small = contours.cells(WINDOW / 2);
-    let (w, h) = (small.width.max(2) - 1, small.height.max(2) - 1);
-    let mut out = Plane::new(w, h);
-    for y in 0..h {
-        for x in 0..w {
-            let at = |dx: usize, dy: usize| small.data[(y + dy).min(small.height - 1) * small.width + (x + dx).min(small.width - 1)];
-            out.data[y * w + x] = 0.25 * (at(0, 0) + at(1, 0) + at(0, 1) + at(1, 1)) * WINDOW as f32;
-        }
-    }
-    out
+    windows::mean_of(contours).map(|v| v * WINDOW as f32)
 }
 
 #[cfg(test)]

@@ -5,13 +5,16 @@
 //! steps elsewhere. A pixel's step is `max(0, |d| - (|d before| + |d after|) / 2)` of the first difference d, clipped at 12
 //! levels, so that one real edge has little weight.
 
+use multiversion::multiversion;
 use rayon::prelude::*;
 
+use super::filter;
 use super::plane::Plane;
 use super::{Measured, Outcome, Scene, Spot};
 
 /// Side of a window, output pixels; its steps decide together.
 const WINDOW: usize = 64;
+const HALF: usize = WINDOW / 2;
 /// A clipped step, nominal.
 const CLIP: f32 = 12.0 / 255.0;
 
@@ -32,108 +35,120 @@ pub fn measure(scene: &Scene) -> Outcome {
 /// Per window, how much stronger steps are at the block boundaries than elsewhere (0 = no stronger), for the period that
 /// stands out most; and that period.
 fn blockiness(y: &Plane, scale: f32) -> (Plane, usize) {
-    let across = steps(y, false);
-    let down = steps(y, true);
+    let sums = sums(y);
     let mut periods = vec![8, 16];
     let coded = (8.0 * scale).round() as usize;
-    if scale > 1.2 && (scale * 8.0 - coded as f32).abs() < 1e-3 && coded != 16 && coded <= WINDOW / 2 {
+    if scale > 1.2 && (scale * 8.0 - coded as f32).abs() < 1e-3 && coded != 16 && coded <= HALF {
         periods.push(coded);
     }
     // What repeats every 8 px also repeats every 16: a longer period has to be clearly stronger.
-    let mut best: (Plane, usize) = (Plane::default(), 8);
+    let mut best: Option<(Plane, usize)> = None;
     for period in periods {
-        let map = ratio(&across, &down, period);
-        if map.peak().0 > 1.3 * best.0.peak().0.max(0.0) {
-            best = (map, period);
+        let map = ratio(&sums, (y.width / HALF, y.height / HALF), period);
+        let least = best.as_ref().map_or(0.0, |b| b.0.peak().0.max(0.0));
+        if best.is_none() || map.peak().0 > 1.3 * least {
+            best = Some((map, period));
         }
     }
-    if best.0.data.is_empty() { (ratio(&across, &down, 8), 8) } else { best }
+    best.unwrap_or_default()
 }
 
-/// The step between each pixel and the one to its left (or above), as the head of this file defines it.
-fn steps(y: &Plane, vertical: bool) -> Plane {
+/// Half a window's sums of steps, by column along the rows and by row down the columns.
+type Sums = [[f32; HALF]; 2];
+
+/// Sums of the steps, as the head of this file defines them, of every half window.
+fn sums(y: &Plane) -> Vec<Sums> {
     let (w, h) = (y.width, y.height);
-    let mut out = Plane::new(w, h);
-    out.data.par_chunks_mut(w).enumerate().for_each(|(r, out)| {
-        if vertical {
-            if r < 2 || r + 1 >= h {
-                return;
+    let (cols, rows) = (w / HALF, h / HALF);
+    let strips: Vec<Vec<Sums>> = (0..rows)
+        .into_par_iter()
+        .map(|cy| {
+            let mut out = vec![[[0.0f32; HALF]; 2]; cols];
+            let (mut columns, mut line, mut along) = (vec![0.0f32; w], vec![0.0f32; w], vec![0.0f32; cols + 1]);
+            for r in cy * HALF..(cy + 1) * HALF {
+                let row = y.row(r);
+                add_steps([row, &row[1..], &row[2..], &row[3..]], &mut columns[2..w - 1]);
+                if r >= 2 && r + 1 < h {
+                    line.fill(0.0);
+                    add_steps([y.row(r - 2), y.row(r - 1), row, y.row(r + 1)], &mut line);
+                    along.fill(0.0);
+                    filter::add_runs(&line, HALF, &mut along);
+                    out.iter_mut().zip(&along).for_each(|(o, s)| o[1][r % HALF] = *s);
+                }
             }
-            let rows = [y.row(r - 2), y.row(r - 1), y.row(r), y.row(r + 1)];
-            for (x, o) in out.iter_mut().enumerate() {
-                *o = step([rows[0][x], rows[1][x], rows[2][x], rows[3][x]]);
-            }
-        } else {
-            for (o, v) in out[2..].iter_mut().zip(y.row(r).windows(4)) {
-                *o = step([v[0], v[1], v[2], v[3]]);
-            }
-        }
-    });
-    out
+            out.iter_mut().zip(columns.as_chunks::<HALF>().0).for_each(|(o, c)| o[0] = *c);
+            out
+        })
+        .collect();
+    strips.concat()
 }
 
-#[inline(always)]
-fn step([a, b, c, d]: [f32; 4]) -> f32 {
-    ((c - b).abs() - 0.5 * ((b - a).abs() + (d - c).abs())).clamp(0.0, CLIP)
+/// Adds the step from the second to the third of four values that follow each other.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn add_steps([a, b, c, d]: [&[f32]; 4], sums: &mut [f32]) {
+    for ((((s, a), b), c), d) in sums.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+        let step = (c - b).abs() - 0.5 * ((b - a).abs() + (d - c).abs());
+        let step = if step > 0.0 { step } else { 0.0 };
+        *s += if step < CLIP { step } else { CLIP };
+    }
+}
+
+/// The excess of each phase: how far it is above the upper quartile of the others, over that quartile with half a level per
+/// line, so that clean flats count for nothing.
+fn excesses(sums: &[f32], lines: f32, out: &mut [f32]) {
+    let mut sorted = [0.0f32; HALF];
+    let sorted = &mut sorted[..sums.len()];
+    sorted.copy_from_slice(sums);
+    sorted.sort_unstable_by(f32::total_cmp);
+    let at = ((sums.len() - 2) as f32 * 0.75).round() as usize;
+    for (o, v) in out.iter_mut().zip(sums) {
+        // Without the phase itself the values above it move down by one.
+        let upper = if *v <= sorted[at] { sorted[at + 1] } else { sorted[at] };
+        *o = (v - upper).max(0.0) / (upper + 0.12 / 255.0 * lines);
+    }
 }
 
 /// Windows half a window apart: the weaker axis' excess of steps at the picture's best phase over the other phases.
-fn ratio(across: &Plane, down: &Plane, period: usize) -> Plane {
-    let (w, h) = (across.width, across.height);
-    let half = WINDOW / 2;
-    let (cols, rows) = (w / half, h / half);
-    // Sums of steps per half window and phase.
-    let fold = |plane: &Plane, vertical: bool| -> Vec<Vec<f32>> {
-        (0..rows * cols)
-            .into_par_iter()
-            .map(|i| {
-                let (x0, y0) = (i % cols * half, i / cols * half);
-                let mut sums = vec![0.0f32; period];
-                for y in y0..y0 + half {
-                    let row = &plane.row(y)[x0..x0 + half];
-                    if vertical {
-                        sums[y % period] += row.iter().sum::<f32>();
-                    } else {
-                        for (x, v) in row.iter().enumerate() {
-                            sums[(x0 + x) % period] += v;
-                        }
-                    }
-                }
-                sums
-            })
-            .collect()
+fn ratio(sums: &[Sums], (cols, rows): (usize, usize), period: usize) -> Plane {
+    // Sums of steps per half window and phase; phases count from the picture's corner.
+    let fold = |axis: usize| -> Vec<[f32; HALF]> {
+        let one = |(i, s): (usize, &Sums)| {
+            let from = if axis == 0 { i % cols } else { i / cols } * HALF;
+            let mut out = [0.0f32; HALF];
+            let mut phase = from % period;
+            for v in &s[axis] {
+                out[phase] += v;
+                phase = if phase + 1 == period { 0 } else { phase + 1 };
+            }
+            out
+        };
+        sums.iter().enumerate().map(one).collect()
     };
-    let axes = [fold(across, false), fold(down, true)];
-    let excess = |sums: &[f32], phase: usize, lines: f32| {
-        // The usual phase: the median of the others, with half a level per line so that clean flats count for nothing.
-        let mut others: Vec<f32> = (0..period).filter(|p| *p != phase).map(|p| sums[p]).collect();
-        let upper = super::plane::quantile(&mut others, 0.75);
-        (sums[phase] - upper).max(0.0) / (upper + 0.12 / 255.0 * lines)
-    };
+    let axes = [fold(0), fold(1)];
     let best = axes.each_ref().map(|windows| {
-        (0..period)
-            .max_by(|&a, &b| {
-                let total = |p: usize| windows.iter().map(|s| excess(s, p, (half * half / period) as f32).min(4.0)).sum::<f32>();
-                total(a).total_cmp(&total(b))
-            })
-            .unwrap_or(0)
+        let mut totals = [0.0f32; HALF];
+        let mut each = [0.0f32; HALF];
+        for s in windows {
+            excesses(&s[..period], (HALF * HALF / period) as f32, &mut each[..period]);
+            totals.iter_mut().zip(&each[..period]).for_each(|(t, e)| *t += e.min(4.0));
+        }
+        (0..period).max_by(|&a, &b| totals[a].total_cmp(&totals[b])).unwrap_or(0)
     });
     let (cols_out, rows_out) = (cols - 1, rows - 1);
     let mut out = Plane::new(cols_out, rows_out);
-    out.data.par_iter_mut().enumerate().for_each(|(i, o)| {
+    for (i, o) in out.data.iter_mut().enumerate() {
         let (cx, cy) = (i % cols_out, i / cols_out);
         let mut both = [0.0f32; 2];
         for (axis, both) in both.iter_mut().enumerate() {
-            let mut sums = vec![0.0f32; period];
+            let (mut sums, mut each) = ([0.0f32; HALF], [0.0f32; HALF]);
             for (dx, dy) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
-                for (s, v) in sums.iter_mut().zip(&axes[axis][(cy + dy) * cols + cx + dx]) {
-                    *s += v;
-                }
+                sums.iter_mut().zip(&axes[axis][(cy + dy) * cols + cx + dx]).for_each(|(s, v)| *s += v);
             }
-            *both = excess(&sums, best[axis], (4 * half * half / period) as f32);
+            excesses(&sums[..period], (4 * HALF * HALF / period) as f32, &mut each[..period]);
+            *both = each[best[axis]];
         }
         *o = (both[0].min(both[1]) * both[0].max(both[1])).sqrt();
-    });
+    }
     out
 }
 

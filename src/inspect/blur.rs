@@ -18,10 +18,8 @@ pub fn measure(scene: &Scene) -> Outcome {
         };
         return Outcome::Measured(Measured::peak(map, note));
     }
-    let y = scene.luma();
-    let (a, b, c) = (y.blur(0.7), y.blur(1.4), y.blur(2.8));
-    let square = |p: &super::plane::Plane, q| windows::mean(&p.zip(q, |a, b| (a - b) * (a - b)));
-    let (fine, middle) = (square(y, &a), square(&b, &c));
+    let [fine, middle, _] = texture::detail(scene.luma());
+    let (fine, middle) = (windows::mean_of(&fine), windows::mean_of(&middle));
     let ok: Vec<bool> = middle.data.iter().map(|&e| e > 0.008 * 0.008).collect();
     if ok.iter().filter(|ok| **ok).count() < 6 {
         return Outcome::NotApplicable("too little detail to judge");

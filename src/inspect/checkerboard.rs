@@ -8,11 +8,8 @@ use rayon::prelude::*;
 
 use super::fold::Folded;
 use super::plane::Plane;
-use super::scene::normalised;
+use super::scene::{MARGIN, normalised};
 use super::{Measured, Outcome, Scene, Spot};
-
-/// Periods, and windows in blocks of 32 px.
-const PERIODS: [(usize, usize); 4] = [(2, 2), (4, 2), (8, 2), (16, 4)];
 
 /// Measures a scene.
 pub fn measure(scene: &Scene) -> Outcome {
@@ -20,11 +17,9 @@ pub fn measure(scene: &Scene) -> Outcome {
     if y.width < 128 || y.height < 128 {
         return Outcome::NotApplicable("smaller than 128 px");
     }
-    let map = match scene.difference() {
-        Some(difference) => repeating(&Folded::new(difference)),
-        None => repeating(&Folded::new(scene.structure())),
-    };
-    let in_source = scene.source_luma().filter(|s| s.width >= 128 && s.height >= 128).map(|s| repeating(&Folded::new(&normalised(s))).0);
+    let alone = |p: &Plane| repeating(&Folded::new((p.width, p.height), MARGIN, |tile| normalised(&tile.cut(p))));
+    let map = scene.difference().map_or_else(|| alone(y), repeating);
+    let in_source = scene.source_luma().filter(|s| s.width >= 128 && s.height >= 128).map(|s| alone(s).0);
     let (map, periods) = map;
     let compared = if scene.faithful.is_some() { "what differs from the source" } else { "the fine detail" };
     let note = move |s: &Spot| {
@@ -45,18 +40,19 @@ fn repeating(folded: &Folded) -> (Plane, Plane) {
         .map(|i| {
             let (x, y) = (i % w, i / w);
             let mut best = (0.0f32, 2.0);
-            for (period, side) in PERIODS {
-                let (bx, by) = (x.min(cols.saturating_sub(side)), y.min(rows.saturating_sub(side)));
-                let share = folded.share(bx, by, (side, side), period);
+            let at = |side: usize| (x.min(cols.saturating_sub(side)), y.min(rows.saturating_sub(side)));
+            let ((sx, sy), (lx, ly)) = (at(2), at(4));
+            let short = folded.shares(sx, sy, (2, 2), [2, 4, 8]);
+            let long = folded.shares(lx, ly, (4, 4), [16]);
+            for (period, share) in [2.0, 4.0, 8.0, 16.0].into_iter().zip(short.into_iter().chain(long)) {
                 // A multiple of the true period holds at least as much.
                 if share > 1.15 * best.0 {
-                    best = (share, period as f32);
+                    best = (share, period);
                 }
             }
             if best.1 > 8.5 {
-                let (bx, by) = (x.min(cols.saturating_sub(4)), y.min(rows.saturating_sub(4)));
-                let shorter = [2, 4, 8].into_iter().find(|&p| 1.15 * folded.share(bx, by, (4, 4), p) >= best.0);
-                best.1 = shorter.map_or(16.0, |p| p as f32);
+                let of = folded.shares(lx, ly, (4, 4), [2, 4, 8]);
+                best.1 = [2.0, 4.0, 8.0].into_iter().zip(of).find(|(_, share)| 1.15 * share >= best.0).map_or(16.0, |p| p.0);
             }
             best
         })

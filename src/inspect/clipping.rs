@@ -4,58 +4,34 @@
 //! it (< 250, > 5). Without: flat areas at the end of the range, as far as the histogram piles up there; a high-key picture
 //! alone is no defect. Raw score: the square root of the share of the picture that is lost, after dropping single pixels.
 
+use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::plane::Plane;
-use super::{Measured, Outcome, Scene, Spot};
-use crate::resample::Filter;
+use super::reduce::{Axis, between};
+use super::scene::Picture;
+use super::{Measured, Outcome, Scene, Spot, filter, mask};
 
 /// Side of a cell, output pixels.
 const CELL: usize = 16;
+/// From here on a value is white, or black.
+const WHITE: f32 = 253.5 / 255.0;
+const BLACK: f32 = 1.5 / 255.0;
 
 /// Measures a scene.
 pub fn measure(scene: &Scene) -> Outcome {
     let result = &scene.result;
     let (w, h) = (result.width, result.height);
-    let mut lost = Plane::new(w, h);
-    let channels = if result.is_grey() { 1 } else { 3 };
-    for c in 0..channels {
-        let plane = result.channel(c);
-        match &scene.source {
-            Some(source) => {
-                let s = source.channel(c);
-                let high = s.dilate(1).resize(w, h, Filter::Bilinear);
-                let low = s.map(|v| 1.0 - v).dilate(1).resize(w, h, Filter::Bilinear);
-                let (Ok(high), Ok(low)) = (high, low) else { continue };
-                let n = w.max(1);
-                lost.data.par_chunks_mut(n).enumerate().for_each(|(y, out)| {
-                    let rows = plane.row(y).iter().zip(high.row(y)).zip(low.row(y));
-                    for (o, ((&v, &hi), &lo)) in out.iter_mut().zip(rows) {
-                        let white = v >= 253.5 / 255.0 && hi < 250.0 / 255.0;
-                        let black = v <= 1.5 / 255.0 && 1.0 - lo > 5.0 / 255.0;
-                        if white || black {
-                            *o = 1.0;
-                        }
-                    }
-                });
-            }
-            None => {
-                let (white, black) = piled_up(plane);
-                for (o, &v) in lost.data.iter_mut().zip(&plane.data) {
-                    if v >= 253.5 / 255.0 {
-                        *o = o.max(white);
-                    } else if v <= 1.5 / 255.0 {
-                        *o = o.max(black);
-                    }
-                }
-            }
-        }
-    }
+    let rows = match &scene.source {
+        Some(source) => lost_from(result, source),
+        None => lost_alone(result),
+    };
     // A pixel counts if most of its 5x5 neighbourhood is lost too.
-    let solid = lost.mean(2).map(|v| if v > 0.5 { v } else { 0.0 });
-    let score = (solid.data.iter().sum::<f32>() / solid.data.len().max(1) as f32).sqrt();
+    let cell = CELL.min(w.min(h).max(1));
+    let (total, solid) = solid((w, h), &rows, cell);
+    let score = (total / (w * h).max(1) as f32).sqrt();
     let share = score * score * 100.0;
-    let mut map = solid.cells(CELL.min(w.min(h).max(1))).map(f32::sqrt);
+    let mut map = solid.map(f32::sqrt);
     // In the unit of the score: the fullest cell stands for the whole picture's loss.
     let peak = map.peak().0.max(1e-6);
     map = map.map(|v| v / peak * score);
@@ -67,12 +43,137 @@ pub fn measure(scene: &Scene) -> Outcome {
     Outcome::Measured(Measured { score, map, in_source: None, least_area: 24e-6, note: Box::new(note) })
 }
 
+/// Per row of the picture what is lost of each pixel, 0..1; none where nothing is.
+type Rows = Vec<Option<Vec<f32>>>;
+
+/// Where a value is at the end of the range.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn ends(row: &[f32], hits: &mut [u8]) {
+    for (h, &v) in hits.iter_mut().zip(row) {
+        *h = u8::from((v >= WHITE) | (v <= BLACK));
+    }
+}
+
+/// 1 where a channel ends where the source's 3x3 neighbourhood does not.
+fn lost_from(result: &Picture, source: &Picture) -> Rows {
+    let (w, h) = (result.width, result.height);
+    let (x_axis, y_axis) = (Axis::linear(source.width, w), Axis::linear(source.height, h));
+    let mut rows: Rows = vec![None; h];
+    for c in 0..channels(result) {
+        let (plane, s) = (result.channel(c), source.channel(c));
+        let (high, low) = (s.dilate(1), s.map(|v| 1.0 - v).dilate(1));
+        rows.par_iter_mut().enumerate().for_each_init(
+            || vec![0u8; w],
+            |hits, (y, out)| {
+                let row = plane.row(y);
+                ends(row, hits);
+                for x in mask::hits(hits) {
+                    let lost = match row[x] {
+                        v if v >= WHITE => between(&high, (&x_axis, &y_axis), x, y) < 250.0 / 255.0,
+                        _ => 1.0 - between(&low, (&x_axis, &y_axis), x, y) > 5.0 / 255.0,
+                    };
+                    if lost {
+                        out.get_or_insert_with(|| vec![0.0; w])[x] = 1.0;
+                    }
+                }
+            },
+        );
+    }
+    rows
+}
+
+/// How far the histogram piles up at the end where a channel ends.
+fn lost_alone(result: &Picture) -> Rows {
+    let (w, h) = (result.width, result.height);
+    let mut rows: Rows = vec![None; h];
+    for c in 0..channels(result) {
+        let plane = result.channel(c);
+        let (white, black) = piled_up(plane);
+        if white <= 0.0 && black <= 0.0 {
+            continue;
+        }
+        rows.par_iter_mut().enumerate().for_each_init(
+            || vec![0u8; w],
+            |hits, (y, out)| {
+                let row = plane.row(y);
+                ends(row, hits);
+                for x in mask::hits(hits) {
+                    let o = &mut out.get_or_insert_with(|| vec![0.0; w])[x];
+                    *o = o.max(if row[x] >= WHITE { white } else { black });
+                }
+            },
+        );
+    }
+    rows
+}
+
+fn channels(p: &Picture) -> usize {
+    if p.is_grey() { 1 } else { 3 }
+}
+
+/// The sum of means over 5 x 5 pixels that are above one half, edge values repeated; and their means by cells.
+fn solid((w, h): (usize, usize), rows: &Rows, cell: usize) -> (f32, Plane) {
+    let (cols, lines) = ((w / cell).max(1), (h / cell).max(1));
+    let mut map = Plane::new(cols, lines);
+    let last = |n: usize, of: usize| of - (n - 1) * cell;
+    map.data.par_chunks_mut(cols).enumerate().for_each_init(
+        || (vec![0.0f32; w + 4], vec![0.0f32; w]),
+        |(padded, mean), (cy, sums)| {
+            let high = if cy + 1 == lines { last(lines, h) } else { cell };
+            for y in cy * cell..cy * cell + high {
+                let near = |i: usize| rows[(y + i).saturating_sub(2).min(h - 1)].as_deref();
+                if (0..5).all(|i| near(i).is_none()) {
+                    continue;
+                }
+                let sum = &mut padded[2..w + 2];
+                sum.fill(0.0);
+                for row in (0..5).filter_map(near) {
+                    sum.iter_mut().zip(row).for_each(|(s, v)| *s += 0.2 * v);
+                }
+                let (first, end) = (sum[0], sum[w - 1]);
+                padded[..2].fill(first);
+                padded[w + 2..].fill(end);
+                filter::across(padded, &[0.2; 5], mean);
+                mean.iter_mut().for_each(|v| *v = if *v > 0.5 { *v } else { 0.0 });
+                filter::add_runs(mean, cell, sums);
+            }
+            for (cx, sum) in sums.iter_mut().enumerate() {
+                *sum /= (high * if cx + 1 == cols { last(cols, w) } else { cell }) as f32;
+            }
+        },
+    );
+    let pixels = |i: usize| {
+        let wide = if i % cols + 1 == cols { last(cols, w) } else { cell };
+        wide * if i / cols + 1 == lines { last(lines, h) } else { cell }
+    };
+    (map.data.iter().enumerate().map(|(i, v)| v * pixels(i) as f32).sum(), map)
+}
+
+/// Where a value's code is below 13 or above 242.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn near_ends(values: &[f32], hits: &mut [u8]) {
+    for (h, &v) in hits.iter_mut().zip(values) {
+        *h = u8::from(!(13.0 / 255.0..=242.0 / 255.0).contains(&v));
+    }
+}
+
 /// How far a channel's histogram piles up at white and at black, 0..1: 0 where the last code is no fuller than the codes
 /// before it, as in a picture that is simply bright.
 fn piled_up(plane: &Plane) -> (f32, f32) {
+    // Only the ends are counted, and few values lie there.
     let mut histogram = [0u32; 256];
-    for &v in &plane.data {
-        histogram[(v * 255.0 + 0.5) as usize & 255] += 1;
+    let rows = plane.data.par_chunks(plane.width.max(1) * 64).map(|rows| {
+        let (mut hits, mut counts) = (vec![0u8; 4096], [0u32; 256]);
+        for part in rows.chunks(4096) {
+            near_ends(part, &mut hits[..part.len()]);
+            for i in mask::hits(&hits[..part.len()]) {
+                counts[(part[i] * 255.0 + 0.5) as usize & 255] += 1;
+            }
+        }
+        counts
+    });
+    for counts in rows.collect::<Vec<_>>() {
+        histogram.iter_mut().zip(counts).for_each(|(h, c)| *h += c);
     }
     let ends = |last: u32, before: &[u32]| {
         let usual = before.iter().sum::<u32>() as f32 / before.len() as f32;
@@ -87,6 +188,7 @@ mod tests {
     use super::*;
     use crate::inspect::Picture;
     use crate::inspect::tests::picture;
+    use crate::resample::Filter;
 
     fn clipped(gain: f32) -> Picture {
         let p = picture(320, 240);

@@ -3,43 +3,83 @@
 use rayon::prelude::*;
 
 use super::plane::Plane;
+use super::tiles::{self, Tile};
 
 /// Longest period.
 const LONGEST: usize = 16;
 /// Side of a block of sums.
 const BLOCK: usize = 32;
+/// Phases of the longest period.
+const PHASES: usize = LONGEST * LONGEST;
 
 /// Sums over blocks of 32 x 32 pixels, by the position modulo 16 along both axes.
 #[derive(Debug, Clone)]
 pub struct Folded {
     cols: usize,
     rows: usize,
-    /// Per block: 256 sums, then the sum of squares.
-    blocks: Vec<([f32; LONGEST * LONGEST], f32)>,
+    /// Per block.
+    blocks: Vec<Sums>,
+}
+
+/// Sums of a block, or of several.
+#[derive(Debug, Clone, Copy)]
+struct Sums {
+    phases: [f32; PHASES],
+    squares: f32,
+}
+
+impl Sums {
+    const NONE: Self = Self { phases: [0.0; PHASES], squares: 0.0 };
+
+    fn add(&mut self, o: &Self) {
+        self.phases.iter_mut().zip(&o.phases).for_each(|(a, b)| *a += b);
+        self.squares += o.squares;
+    }
+
+    /// The share of the variance that repeats; see [`Folded::share`].
+    fn share(&self, period: usize, blocks: usize) -> f32 {
+        let mut rows = [0.0f32; LONGEST * LONGEST];
+        for (y, row) in self.phases.chunks_exact(LONGEST).enumerate() {
+            rows[y % period * LONGEST..][..LONGEST].iter_mut().zip(row).for_each(|(a, b)| *a += b);
+        }
+        let n = period * period;
+        let mut sums = [0.0f64; PHASES];
+        for (y, row) in rows.chunks_exact(LONGEST).take(period).enumerate() {
+            for part in row.chunks_exact(period) {
+                sums[y * period..][..period].iter_mut().zip(part).for_each(|(a, b)| *a += f64::from(*b));
+            }
+        }
+        let (phases, pixels) = (n as f64, (blocks * BLOCK * BLOCK) as f64);
+        let each = pixels / phases;
+        let mean = sums[..n].iter().sum::<f64>() / pixels;
+        let variance = f64::from(self.squares) / pixels - mean * mean;
+        let of_means = sums[..n].iter().map(|s| (s / each - mean).powi(2)).sum::<f64>() / phases;
+        // Less is the rounding of what is flat.
+        if variance <= 1e-9 { 0.0 } else { ((of_means - variance * (phases - 1.0) / pixels).max(0.0) / variance) as f32 }
+    }
 }
 
 impl Folded {
-    /// Folds a plane; what does not fill a block at the right and at the bottom is left out.
-    pub fn new(p: &Plane) -> Self {
-        let (cols, rows) = (p.width / BLOCK, p.height / BLOCK);
-        let blocks = (0..cols * rows)
-            .into_par_iter()
-            .map(|i| {
-                let (x0, y0) = (i % cols * BLOCK, i / cols * BLOCK);
-                let (mut sums, mut squares) = ([0.0f32; LONGEST * LONGEST], 0.0);
-                for y in y0..y0 + BLOCK {
-                    let row = &p.row(y)[x0..x0 + BLOCK];
-                    let at = (y % LONGEST) * LONGEST;
-                    for half in row.chunks_exact(LONGEST) {
-                        for (s, v) in sums[at..at + LONGEST].iter_mut().zip(half) {
-                            *s += v;
-                        }
-                    }
-                    squares += row.iter().map(|v| v * v).sum::<f32>();
-                }
-                (sums, squares)
+    /// Folds what `f` gives for every piece of a picture of a size, with at least `margin` pixels around it; what does not fill a
+    /// block at the right and at the bottom is left out.
+    pub fn new((width, height): (usize, usize), margin: usize, f: impl Fn(&Tile) -> Plane + Sync) -> Self {
+        let (cols, rows) = (width / BLOCK, height / BLOCK);
+        let pieces = tiles::tiles((width, height), margin);
+        let made: Vec<Vec<Sums>> = pieces
+            .par_iter()
+            .map(|tile| {
+                let (plane, (x, y)) = (f(tile), tile.inside());
+                let (across, down) = (x.len() / BLOCK, y.len() / BLOCK);
+                (0..across * down).map(|i| block(&plane, x.start + i % across * BLOCK, y.start + i / across * BLOCK)).collect()
             })
             .collect();
+        let mut blocks = vec![Sums::NONE; cols * rows];
+        for (tile, sums) in pieces.iter().zip(made) {
+            let (x, y, across) = (tile.x.start / BLOCK, tile.y.start / BLOCK, tile.x.len() / BLOCK);
+            for (i, s) in sums.into_iter().enumerate() {
+                blocks[(y + i / across) * cols + x + i % across] = s;
+            }
+        }
         Self { cols, rows, blocks }
     }
 
@@ -48,28 +88,36 @@ impl Folded {
         (self.cols, self.rows)
     }
 
-    /// The share of the variance that repeats with `period` (a divisor of 16) in the `side` x `side` blocks from (`bx`, `by`),
-    /// less what chance gives: `max(0, mean(M^2) - var / n) / var` for the phase means M of n pixels each.
-    pub fn share(&self, bx: usize, by: usize, side: (usize, usize), period: usize) -> f32 {
-        let mut sums = [0.0f64; LONGEST * LONGEST];
-        let mut squares = 0.0f64;
+    /// The share of the variance that repeats with each of `periods` (divisors of 16) in the `side` x `side` blocks from
+    /// (`bx`, `by`), less what chance gives: `max(0, mean(M^2) - var / n) / var` for the phase means M of n pixels each.
+    pub fn shares<const N: usize>(&self, bx: usize, by: usize, side: (usize, usize), periods: [usize; N]) -> [f32; N] {
+        let mut sums = Sums::NONE;
         for y in by..(by + side.1).min(self.rows) {
             for x in bx..(bx + side.0).min(self.cols) {
-                let (block, square) = &self.blocks[y * self.cols + x];
-                for (i, v) in block.iter().enumerate() {
-                    sums[(i / LONGEST % period) * period + i % LONGEST % period] += f64::from(*v);
-                }
-                squares += f64::from(*square);
+                sums.add(&self.blocks[y * self.cols + x]);
             }
         }
-        let blocks = (side.0.min(self.cols - bx) * side.1.min(self.rows - by)) as f64;
-        let (phases, pixels) = ((period * period) as f64, blocks * (BLOCK * BLOCK) as f64);
-        let each = pixels / phases;
-        let mean = sums.iter().take(period * period).sum::<f64>() / pixels;
-        let variance = squares / pixels - mean * mean;
-        let of_means = sums.iter().take(period * period).map(|s| (s / each - mean).powi(2)).sum::<f64>() / phases;
-        if variance <= 1e-12 { 0.0 } else { ((of_means - variance * (phases - 1.0) / pixels).max(0.0) / variance) as f32 }
+        let blocks = side.0.min(self.cols - bx) * side.1.min(self.rows - by);
+        periods.map(|p| sums.share(p, blocks))
     }
+}
+
+/// Sums of the block at a place. Phases count from the picture's corner: pieces and blocks begin at multiples of 16.
+fn block(p: &Plane, x0: usize, y0: usize) -> Sums {
+    let mut sums = Sums::NONE;
+    let mut squares = [0.0f32; LONGEST];
+    for y in 0..BLOCK {
+        let row = &p.row(y0 + y)[x0..x0 + BLOCK];
+        let phases = &mut sums.phases[y % LONGEST * LONGEST..][..LONGEST];
+        for half in row.as_chunks::<LONGEST>().0 {
+            for i in 0..LONGEST {
+                phases[i] += half[i];
+                squares[i] += half[i] * half[i];
+            }
+        }
+    }
+    sums.squares = squares.iter().sum();
+    sums
 }
 
 #[cfg(test)]
@@ -90,17 +138,17 @@ mod tests {
                 grid.data[y * 192 + x] += if x % 4 == 1 && y % 4 == 2 { 0.6 } else { 0.0 };
             }
         }
-        let (a, b) = (Folded::new(&noise), Folded::new(&grid));
+        let (a, b) = [&noise, &grid].map(|p| Folded::new((192, 128), 0, |t| t.cut(p))).into();
         assert_eq!(b.size(), (6, 4));
         for period in [2, 4, 8, 16] {
-            assert!(a.share(0, 0, (6, 4), period) < 0.01, "{period}");
+            assert!(a.shares(0, 0, (6, 4), [period])[0] < 0.01, "{period}");
         }
         // Variance of the pattern 0.6^2 * (1/16 - 1/256), of the noise 1/12.
         let pattern = 0.36 * (1.0 / 16.0 - 1.0 / 256.0);
         for period in [4, 8, 16] {
-            let share = b.share(1, 1, (4, 3), period);
+            let share = b.shares(1, 1, (4, 3), [period])[0];
             assert!((share - pattern / (pattern + 1.0 / 12.0)).abs() < 0.02, "{period}: {share}");
         }
-        assert!(b.share(0, 0, (6, 4), 2) < 0.1);
+        assert!(b.shares(0, 0, (6, 4), [2])[0] < 0.1);
     }
 }

@@ -6,8 +6,8 @@
 //! the three, each over what clean pictures usually reach.
 
 use super::fold::Folded;
-use super::plane::Plane;
-use super::{Measured, Outcome, Scene, Spot, windows};
+use super::plane::{Plane, reach};
+use super::{Measured, Outcome, Scene, Spot, tiles, windows};
 use crate::resample::Filter;
 
 /// Measures a scene.
@@ -19,7 +19,7 @@ pub fn measure(scene: &Scene) -> Outcome {
     if w < 128 || h < 128 || source.width < 24 || source.height < 24 {
         return Outcome::NotApplicable("smaller than 128 px, or its source smaller than 24 px");
     }
-    let (grid, period) = scene.difference().map(|d| grid(&Folded::new(d))).unwrap_or_default();
+    let (grid, period) = scene.difference().map(grid).unwrap_or_default();
     let rainbow = rainbow(scene, faithful);
     let (cols, rows) = (rainbow.width, rainbow.height);
     let droplet = droplet(source, reduced).resize(cols, rows, Filter::Bilinear).unwrap_or_else(|_| Plane::new(cols, rows));
@@ -39,8 +39,8 @@ pub fn measure(scene: &Scene) -> Outcome {
 fn grid(folded: &Folded) -> (f32, usize) {
     let size = folded.size();
     let mut best = (0.0f32, 4);
-    for period in [4, 8, 16] {
-        let share = folded.share(0, 0, size, period);
+    let shares = folded.shares(0, 0, size, [4, 8, 16]);
+    for (period, share) in [4, 8, 16].into_iter().zip(shares) {
         if share > 1.15 * best.0 {
             best = (share, period);
         }
@@ -51,15 +51,34 @@ fn grid(folded: &Folded) -> (f32, usize) {
 /// Fine colour the faithful enlargement lacks, per window, over the picture's median window.
 fn rainbow(scene: &Scene, faithful: &super::Picture) -> Plane {
     let (yc, Some(yf)) = (scene.luma(), scene.faithful_luma()) else { return Plane::new(1, 1) };
-    let fine = |p: &super::Picture, y: &Plane, c: usize| {
-        let d = p.channel(c).zip(y, |v, y| v - y).blur(0.8);
-        let soft = d.blur(6.0);
-        d.zip(&soft, |a, b| (a - b) * (a - b))
-    };
-    let energy = |p: &super::Picture, y: &Plane| windows::mean(&fine(p, y, 0).zip(&fine(p, y, 2), |a, b| a + b)).map(f32::sqrt);
+    let energy = |p: &super::Picture, y: &Plane| windows::mean_of(&colours(p, y)).map(f32::sqrt);
     let more = energy(&scene.result, yc).zip(&energy(faithful, yf), |c, f| (c - f).max(0.0));
     let usual = more.quantile(0.5);
     more.map(|v| v / (3.0 * usual + 6.0 / 255.0))
+}
+
+/// Mean squares of R-Y and B-Y between Gaussians of 0.8 and 6 px, by cells. The wide Gaussian is taken at half size: it hardly
+/// changes over two pixels.
+fn colours(p: &super::Picture, y: &Plane) -> Plane {
+    if p.is_grey() {
+        return Plane::new((y.width / windows::STEP).max(1), (y.height / windows::STEP).max(1));
+    }
+    // Less the variance that a mean over two pixels adds.
+    let wide = (0.25 * (36.0 - 0.25f32)).sqrt();
+    let [out] = tiles::cells((y.width, y.height), windows::STEP, reach(0.8) + 2 * reach(wide), |tile| {
+        let y = tile.cut(y);
+        let (x, rows) = tile.inside();
+        let one = |c: usize| {
+            let d = tile.cut(p.channel(c)).zip(&y, |v, y| v - y).blur(0.8);
+            let (mean, square) = (d.cells(2), d.map(|v| v * v).cells(2));
+            let soft = mean.blur(wide);
+            // The mean over two by two pixels of (d - soft)^2.
+            let fine = square.zip3(&mean, &soft, |q, m, s| q - 2.0 * s * m + s * s);
+            fine.cells_in(x.start / 2..(x.end / 2).min(fine.width), rows.start / 2..(rows.end / 2).min(fine.height), windows::STEP / 2)
+        };
+        [one(0).zip(&one(2), |a, b| a + b)]
+    });
+    out
 }
 
 /// Coloured residual of the reduced result, a spot's size, over the picture's usual; at the source's size.

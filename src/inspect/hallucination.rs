@@ -7,9 +7,13 @@
 //! the source has little just below it. The structure-loss idea follows Xie et al., "DeSRA", ICML 2023; the local
 //! regression and the fusion were chosen on real upscales marked by eye.
 
-use super::plane::Plane;
-use super::residual::{by_bins, usual};
-use super::{Measured, Outcome, Scene, Spot};
+use multiversion::multiversion;
+
+use super::filter;
+use super::plane::{Plane, reach};
+use super::reduce::{Axis, reduce, window};
+use super::residual::Bins;
+use super::{Measured, Outcome, Scene, Spot, tiles};
 
 /// Measures a scene.
 pub fn measure(scene: &Scene) -> Outcome {
@@ -29,15 +33,11 @@ pub fn measure(scene: &Scene) -> Outcome {
     let mut map = evidence.map(|e| 0.3 * (e / 0.7).clamp(0.0, 2.5).powi(3));
     let mut kind = Plane::new(w, h);
     if let Some(faithful) = scene.faithful_luma() {
-        let loss = unexplained(result, faithful, source);
+        let [loss, share] = unexplained(result, faithful, source);
         // Six pixels at four times: structure is judged over one and a half source pixels.
-        let soft = loss.blur((0.75 * scene.scale).max(1.0));
-        if let Ok(soft) = soft.resize(w, h, super::scene::AREA) {
-            map = map.zip(&soft, |e, a| e + a);
-        }
-        let (vc, vf) = (result.variance(3.0), faithful.variance(3.0));
-        let share = vc.zip(&vf, |c, f| c / (c + f + 1e-4));
-        kind = share.resize(w, h, super::scene::AREA).unwrap_or(kind);
+        let soft = reduce(&loss, (0.75 * scene.scale).max(1.0), w, h);
+        map = map.zip(&soft, |e, a| e + a);
+        kind = reduce(&share, 0.0, w, h);
     } else {
         kind.data.fill(0.7);
     }
@@ -56,67 +56,128 @@ pub fn measure(scene: &Scene) -> Outcome {
     Outcome::Measured(measured)
 }
 
-/// Variance of `c` that F, its gradient and a constant do not explain, over F's variance, times the source's ambiguity; half
-/// the result's size, 0 and up.
-fn unexplained(c: &Plane, f: &Plane, source: &Plane) -> Plane {
-    let (gx, gy) = f.gradients();
-    // Means over 4 x 4 pixels with soft edges: pairs, then a [1 2 1] / 4 kernel at half size.
-    let mean = |p: &Plane| p.cells(2).separable(&[0.25, 0.5, 0.25]);
-    let product = |a: &Plane, b: &Plane| mean(&a.zip(b, |a, b| a * b));
-    let basis = [f, &gx, &gy];
-    let means = basis.map(mean);
-    let c_mean = mean(c);
-    let covariance = |ab: Plane, a: &Plane, b: &Plane| {
-        let mut out = ab;
-        for ((o, a), b) in out.data.iter_mut().zip(&a.data).zip(&b.data) {
-            *o -= a * b;
+/// Half the result's size: the variance of `c` that F, its gradient and a constant do not explain, over F's variance, times the
+/// source's ambiguity, 0 and up; and the share (0..1) that C has of both variances.
+fn unexplained(c: &Plane, f: &Plane, source: &Plane) -> [Plane; 2] {
+    let ambiguity = ambiguity(source);
+    let half = ((c.width / 2).max(1), (c.height / 2).max(1));
+    let axes = (Axis::linear(source.width, half.0), Axis::linear(source.height, half.1));
+    // Variance under a Gaussian of 3 px, taken at half size.
+    let wide = 1.5;
+    tiles::cells((c.width, c.height), 2, 2 * reach(wide), |tile| {
+        let (c, f) = (tile.cut(c), tile.cut(f));
+        let moments = moments(&c, &f);
+        let variance = |mean: &Plane, square: &Plane| {
+            let m = mean.blur(wide);
+            square.blur(wide).zip(&m, |q, m| (q - m * m).max(0.0))
+        };
+        let [mean_f, _, _, mean_c, ff, _, _, _, _, _, _, _, _, cc] = &moments;
+        let share = variance(mean_c, cc).zip(&variance(mean_f, ff), |c, f| c / (c + f + 1e-4));
+        // Means over 4 x 4 pixels with soft edges: pairs, then a [1 2 1] / 4 kernel at half size.
+        let soft = moments.each_ref().map(|p| p.separable(&[0.25, 0.5, 0.25]));
+        let (w, h) = (share.width, share.height);
+        let (across, down) = tile.outer();
+        let half = |r: std::ops::Range<usize>, n: usize| r.start / 2..r.start / 2 + n;
+        let ambiguous = window(&ambiguity, (&axes.0, &axes.1), half(across, w), half(down, h));
+        let mut loss = Plane::new(w, h);
+        for y in 0..h {
+            rest(soft.each_ref().map(|p| p.row(y)), ambiguous.row(y), loss.row_mut(y));
         }
-        out
-    };
-    let of = |i: usize, j: usize| covariance(product(basis[i], basis[j]), &means[i], &means[j]);
-    let with = |i: usize| covariance(product(basis[i], c), &means[i], &c_mean);
-    let (a, b, d) = (of(0, 0), of(1, 1), of(2, 2));
-    let (ab, ad, bd) = (of(0, 1), of(0, 2), of(1, 2));
-    let (ra, rb, rd) = (with(0), with(1), with(2));
-    let vc = covariance(product(c, c), &c_mean, &c_mean);
-    let ambiguous = ambiguity(source).resize(a.width, a.height, crate::resample::Filter::Bilinear).unwrap_or_default();
-    let mut out = Plane::new(a.width, a.height);
-    for (i, o) in out.data.iter_mut().enumerate() {
-        // Cholesky of the 3 x 3 system with ridge terms: explained variance = |L^-1 r|^2.
-        let l00 = (a.data[i].max(0.0) + 1e-5).sqrt();
-        let (l10, l20) = (ab.data[i] / l00, ad.data[i] / l00);
-        let l11 = (b.data[i] + 2e-5 - l10 * l10).max(1e-9).sqrt();
-        let l21 = (bd.data[i] - l20 * l10) / l11;
-        let l22 = (d.data[i] + 2e-5 - l20 * l20 - l21 * l21).max(1e-9).sqrt();
-        let y0 = ra.data[i] / l00;
-        let y1 = (rb.data[i] - l10 * y0) / l11;
-        let y2 = (rd.data[i] - l20 * y0 - l21 * y1) / l22;
-        let rest = (vc.data[i] - y0 * y0 - y1 * y1 - y2 * y2).max(0.0);
-        let m = ambiguous.data.get(i).copied().unwrap_or(1.0);
-        *o = rest / (rest + a.data[i].max(0.0) + 5e-3) * m;
+        let (x, y) = tile.inside();
+        let inner = |p: &Plane| {
+            let (w, h) = ((x.len() / 2).max(1), (y.len() / 2).max(1));
+            p.part(x.start / 2..x.start / 2 + w, y.start / 2..y.start / 2 + h)
+        };
+        [inner(&loss), inner(&share)]
+    })
+}
+
+/// Means over 2 x 2 pixels of F, its gradient (gx, gy) and C, and of their products: F F, gx gx, gy gy, F gx, F gy, gx gy, C F,
+/// C gx, C gy, C C.
+fn moments(c: &Plane, f: &Plane) -> [Plane; 14] {
+    let (gx, gy) = f.gradients();
+    let (w, h) = ((c.width / 2).max(1), (c.height / 2).max(1));
+    let products = [(f, f), (&gx, &gx), (&gy, &gy), (f, &gx), (f, &gy), (&gx, &gy), (c, f), (c, &gx), (c, &gy), (c, c)];
+    let mut out: [Plane; 14] = std::array::from_fn(|_| Plane::new(w, h));
+    let last = c.width - 2 * (w - 1);
+    for y in 0..h {
+        // An odd last row joins the one before it, and so does an odd last column.
+        let rows = 2 * y..if y + 1 == h { c.height } else { 2 * y + 2 };
+        let n = rows.len() as f32;
+        for r in rows {
+            for (o, p) in out.iter_mut().zip([f, &gx, &gy, c]) {
+                filter::add_runs(p.row(r), 2, o.row_mut(y));
+            }
+            for (o, (a, b)) in out[4..].iter_mut().zip(products) {
+                add_products(a.row(r), b.row(r), o.row_mut(y));
+            }
+        }
+        for o in &mut out {
+            let row = o.row_mut(y);
+            row.iter_mut().for_each(|v| *v *= 0.5 / n);
+            row[w - 1] *= 2.0 / last as f32;
+        }
     }
     out
 }
 
+/// Adds the sums over pairs of `a` times `b`; an odd last one joins the pair before it.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn add_products(a: &[f32], b: &[f32], sums: &mut [f32]) {
+    let ((pairs_a, rest_a), (pairs_b, rest_b)) = (a.as_chunks::<2>(), b.as_chunks::<2>());
+    for ((s, a), b) in sums.iter_mut().zip(pairs_a).zip(pairs_b) {
+        *s += a[0] * b[0] + a[1] * b[1];
+    }
+    if let (Some(s), [a], [b]) = (sums.last_mut(), rest_a, rest_b) {
+        *s += a * b;
+    }
+}
+
+/// What a row of `unexplained` is, from the smoothed moments and the source's ambiguity.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn rest(moments: [&[f32]; 14], ambiguous: &[f32], out: &mut [f32]) {
+    let n = out.len();
+    let [f, gx, gy, c, ff, xx, yy, fx, fy, xy, cf, cx, cy, cc] = moments.map(|m| &m[..n]);
+    let ambiguous = &ambiguous[..n];
+    let at_least = |v: f32, least: f32| if v > least { v } else { least };
+    for i in 0..n {
+        let covariance = |ab: f32, a: f32, b: f32| ab - a * b;
+        let (f, gx, gy, c) = (f[i], gx[i], gy[i], c[i]);
+        let vf = at_least(covariance(ff[i], f, f), 0.0);
+        // Cholesky of the 3 x 3 system with ridge terms: explained variance = |L^-1 r|^2.
+        let l00 = (vf + 1e-5).sqrt();
+        let (l10, l20) = (covariance(fx[i], f, gx) / l00, covariance(fy[i], f, gy) / l00);
+        let l11 = at_least(covariance(xx[i], gx, gx) + 2e-5 - l10 * l10, 1e-9).sqrt();
+        let l21 = (covariance(xy[i], gx, gy) - l20 * l10) / l11;
+        let l22 = at_least(covariance(yy[i], gy, gy) + 2e-5 - l20 * l20 - l21 * l21, 1e-9).sqrt();
+        let y0 = covariance(cf[i], c, f) / l00;
+        let y1 = (covariance(cx[i], c, gx) - l10 * y0) / l11;
+        let y2 = (covariance(cy[i], c, gy) - l20 * y0 - l21 * y1) / l22;
+        let rest = at_least(covariance(cc[i], c, c) - y0 * y0 - y1 * y1 - y2 * y2, 0.0);
+        out[i] = rest / (rest + vf + 5e-3) * ambiguous[i];
+    }
+}
+
 /// How much of the source's local contrast lies at its finest detail, 0..1 and a little above: there an upscaler has to guess.
 fn ambiguity(source: &Plane) -> Plane {
-    let fine = source.zip(&source.blur(0.8), |v, m| (v - m) * (v - m)).blur(2.0);
+    let fine = source.detail(0.8).blur(2.0);
     fine.zip(&source.variance(1.5).blur(2.0), |f, v| ((f + 1e-5) / (v + 1e-5)).sqrt())
 }
 
 /// Energy above the source's Nyquist frequency against what is usual for its energy just below, in usual spreads; at the source's size.
 fn surprise(result: &Plane, source: &Plane, scale: f32) -> Plane {
-    let high = result.zip(&result.blur(0.45 * scale), |v, m| (v - m) * (v - m)).blur(scale.max(1.0));
-    let high = high.resize(source.width, source.height, super::scene::AREA).unwrap_or_default();
-    let low = source.zip(&source.blur(1.0), |v, m| (v - m) * (v - m)).blur(1.0);
+    let high = result.detail(0.45 * scale);
+    let high = reduce(&high, scale.max(1.0), source.width, source.height);
+    let low = source.detail(1.0).blur(1.0);
     let (lh, ll) = (high.map(|e| (e + 1e-6).ln()), low.map(|e| (e + 1e-6).ln()));
-    let (median, worst) = (usual(&lh, &ll, false), by_bins(&lh, &ll, 0.9, false));
-    let mut out = lh.zip(&median, |e, m| e - m);
-    for (i, o) in out.data.iter_mut().enumerate() {
-        let visible = ((high.data[i].max(0.0).sqrt() - 0.006) / 0.012).clamp(0.0, 1.0);
-        *o = *o / (worst.data[i] - median.data[i]).max(0.35) * visible;
-    }
-    out
+    let bins = Bins::new(&lh, &ll);
+    let (median, worst) = (bins.usual(0.5, false), bins.usual(0.9, false));
+    let judge = |energy: f32, log: f32, by: f32| {
+        let visible = ((energy.max(0.0).sqrt() - 0.006) / 0.012).clamp(0.0, 1.0);
+        let usual = median.at(by);
+        (log - usual) / (worst.at(by) - usual).max(0.35) * visible
+    };
+    high.zip3(&lh, &ll, judge)
 }
 
 #[cfg(test)]

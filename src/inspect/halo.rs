@@ -5,8 +5,11 @@
 //! picture's median gain. Ringing: what swings faster than 2 px, 3 to 8 px beside strong edges where F is calm, against the same
 //! farther from edges. Raw score: the larger of the two, in usual spreads.
 
-use super::plane::Plane;
-use super::{Measured, Outcome, Scene, Spot, windows};
+use multiversion::multiversion;
+
+use super::mask::Mask;
+use super::plane::{Plane, reach};
+use super::{Measured, Outcome, Scene, Spot, tiles, windows};
 
 /// Measures a scene.
 pub fn measure(scene: &Scene) -> Outcome {
@@ -18,15 +21,21 @@ pub fn measure(scene: &Scene) -> Outcome {
         return Outcome::NotApplicable("smaller than 128 px");
     }
     let (fine, coarse) = (0.35 * scene.scale.max(2.0), 0.9 * scene.scale.max(2.0));
-    let band = |p: &Plane| p.blur(fine).zip(&p.blur(coarse), |a, b| a - b);
-    let (bc, bf) = (band(c), band(f));
-    let (cross, own) = (windows::mean(&bc.zip(&bf, |a, b| a * b)), windows::mean(&bf.map(|v| v * v)));
+    let [cross, own, rest @ ..] = tiles::cells((c.width, c.height), windows::STEP, reach(coarse).max(12), |tile| {
+        let (c, f) = (tile.cut(c), tile.cut(f));
+        let band = |p: &Plane| p.blur(fine).zip(&p.blur(coarse), |a, b| a - b);
+        let (bc, bf) = (band(&c), band(&f));
+        let cells = |p: &Plane| tile.cells(p, windows::STEP);
+        let [rb, nb, ra, na] = ripples(&c, &f, cells);
+        [cells(&bc.zip(&bf, |a, b| a * b)), cells(&bf.map(|v| v * v)), rb, nb, ra, na]
+    });
+    let (cross, own) = (windows::mean_of(&cross), windows::mean_of(&own));
     let ok: Vec<bool> = own.data.iter().map(|&e| e > 0.006 * 0.006).collect();
     let gain = cross.zip(&own, |c, o| (c.max(0.02 * o) / (o + 1e-7)).ln());
     let usual = windows::median_where(&gain, &ok);
     let mut map = gain.map(|g| ((g - usual) / 0.1).max(0.0));
     map.data.iter_mut().zip(&ok).filter(|(_, ok)| !**ok).for_each(|(v, _)| *v = 0.0);
-    let ringing = ringing(c, f);
+    let ringing = ringing(rest.each_ref().map(windows::mean_of));
     let both = map.zip(&ringing, f32::max);
     let note = move |s: &Spot| match s.worst_in(&map) >= s.worst_in(&ringing) {
         true => format!(
@@ -38,17 +47,44 @@ pub fn measure(scene: &Scene) -> Outcome {
     Outcome::Measured(Measured::peak(both, note))
 }
 
-/// Ripple beside strong edges over ripple away from them, by window, in units of about 4 times.
-fn ringing(c: &Plane, f: &Plane) -> Plane {
-    let slope = f.blur(1.0).slope();
-    let strong = slope.map(|s| f32::from(u8::from(s > 0.04)));
+/// Ripple beside strong edges of F and away from them, where F is calm, each with the share of pixels that are so; by cells.
+fn ripples(c: &Plane, f: &Plane, cells: impl Fn(&Plane) -> Plane) -> [Plane; 4] {
+    let strong = Mask::of(&f.blur(1.0).steepness(), |s| s > 0.04 * 0.04);
     let (near, wide) = (strong.dilate(3), strong.dilate(8));
-    let calm = f.variance(1.5).map(|v| f32::from(u8::from(v < 0.006 * 0.006)));
-    let ripple = c.zip(&c.blur(2.0), |v, m| (v - m) * (v - m));
-    let part = |wanted: &Plane| -> (Plane, Plane) { (windows::mean(&ripple.zip(wanted, |r, w| r * w)), windows::mean(wanted)) };
-    let beside = wide.zip(&near, |w, n| w * (1.0 - n)).zip(&calm, |a, b| a * b);
-    let away = wide.zip(&calm, |w, c| (1.0 - w) * c);
-    let ((rb, nb), (ra, na)) = (part(&beside), part(&away));
+    let calm = f.variance(1.5);
+    let soft = c.blur(2.0);
+    let (mut beside, mut away) = (Plane::new(c.width, c.height), Plane::new(c.width, c.height));
+    let (mut of_beside, mut of_away) = (beside.clone(), away.clone());
+    let n = c.width.max(1);
+    for y in 0..c.height {
+        let at = y * n..(y + 1) * n;
+        part(
+            (&c.data[at.clone()], &soft.data[at.clone()], &calm.data[at.clone()]),
+            (&near.data[at.clone()], &wide.data[at.clone()]),
+            [&mut beside, &mut away, &mut of_beside, &mut of_away].map(|p| &mut p.data[at.clone()]),
+        );
+    }
+    [cells(&of_beside), cells(&beside), cells(&of_away), cells(&away)]
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn part((c, soft, variance): (&[f32], &[f32], &[f32]), (near, wide): (&[u8], &[u8]), out: [&mut [f32]; 4]) {
+    let n = c.len();
+    let [beside, away, of_beside, of_away] = out.map(|o| &mut o[..n]);
+    let (soft, variance, near, wide) = (&soft[..n], &variance[..n], &near[..n], &wide[..n]);
+    for i in 0..n {
+        let ripple = (c[i] - soft[i]) * (c[i] - soft[i]);
+        let calm = if variance[i] < 0.006 * 0.006 { 1.0 } else { 0.0 };
+        let (n, w) = (f32::from(near[i]), f32::from(wide[i]));
+        beside[i] = w * (1.0 - n) * calm;
+        away[i] = (1.0 - w) * calm;
+        of_beside[i] = ripple * beside[i];
+        of_away[i] = ripple * away[i];
+    }
+}
+
+/// Ripple beside strong edges over ripple away from them, by window, in units of about 4 times.
+fn ringing([rb, nb, ra, na]: [Plane; 4]) -> Plane {
     let all_away = ra.data.iter().sum::<f32>() / na.data.iter().sum::<f32>().max(1e-6);
     let mut out = Plane::new(rb.width, rb.height);
     for (i, o) in out.data.iter_mut().enumerate() {

@@ -5,15 +5,25 @@
 //! logarithm of the noise over the picture's own quiet floor at that brightness, times its size up to one level; the 97 %
 //! quantile over the flat area. Even grain everywhere is a property, not a defect, and scores low.
 
-use super::plane::{Plane, quantile};
+use std::ops::Range;
+
+use multiversion::multiversion;
+
+use super::mask::Mask;
+use super::plane::{Plane, quantile, reach};
+use super::reduce::{self, Axis};
 use super::scene::Picture;
-use super::{Measured, Outcome, Scene, Spot};
-use crate::resample::Filter;
+use super::{Measured, Outcome, Scene, Spot, tiles};
 
 /// Side of a cell, output pixels.
 const CELL: usize = 4;
 /// The Gaussian window, in cells.
 const WINDOW: f32 = 1.5;
+/// Gaussian under which slopes are taken, and how far a slope keeps its neighbours from being flat; pixels.
+const SOFT: f32 = 2.5;
+const SPREAD: usize = 4;
+/// A local deviation in the source from which a place has structure.
+const STRUCTURE: f32 = 0.020;
 
 /// Measures a scene.
 pub fn measure(scene: &Scene) -> Outcome {
@@ -21,16 +31,12 @@ pub fn measure(scene: &Scene) -> Outcome {
     if w < 64 || h < 64 {
         return Outcome::NotApplicable("smaller than 64 px");
     }
-    let in_source = scene.source.as_ref().and_then(|s| flat_in_source(s).resize(w, h, Filter::Bilinear).ok());
-    let flat = flat(&scene.result, scene.luma(), in_source.as_ref());
-    let Some(excess) = excess(&scene.result, scene.luma(), &flat) else { return Outcome::NotApplicable("no flat area") };
+    let in_source = scene.source.as_ref().map(flat_in_source);
+    let Some(excess) = excess(&scene.result, scene.luma(), in_source.as_ref()) else { return Outcome::NotApplicable("no flat area") };
     let Excess { map, mut judged, noise, floor } = excess;
     let score = quantile(&mut judged, 0.97).max(0.0);
-    let same_in_source =
-        scene.source.as_ref().zip(scene.source_luma()).filter(|(s, _)| s.width >= 64 && s.height >= 64).and_then(|(s, y)| {
-            let flat = self::flat(s, y, None);
-            self::excess(s, y, &flat).map(|e| e.map)
-        });
+    let large = scene.source.as_ref().zip(scene.source_luma()).filter(|(s, _)| s.width >= 64 && s.height >= 64);
+    let same_in_source = large.and_then(|(s, y)| self::excess(s, y, None)).map(|e| e.map);
     let note = move |s: &Spot| {
         format!(
             "grain-like noise, sigma {:.1}/255 here, {floor:.1} in the quiet parts of flat areas of this brightness",
@@ -50,21 +56,57 @@ fn flat_in_source(source: &Picture) -> Plane {
     all.dilate(1)
 }
 
-/// 1 where the picture is flat, else 0: neither a gradient of the softened luma or colour, nor structure in the source.
-fn flat(picture: &Picture, y: &Plane, in_source: Option<&Plane>) -> Plane {
-    let mut slope = y.blur(2.5).slope();
-    if !picture.is_grey() {
-        for c in [0, 2] {
-            let difference = picture.channel(c).zip(y, |v, y| 0.5 * (v - y)).blur(2.5).slope();
-            slope.data.iter_mut().zip(&difference.data).for_each(|(a, v)| *a = a.max(*v));
+/// What is measured of a picture by cells: the share that is flat, the brightness, and the response of Immerkaer's operator in flat
+/// places of luma, R-Y and B-Y (those of a grey picture are empty).
+fn measured(picture: &Picture, y: &Plane, in_source: Option<&Plane>) -> [Plane; 5] {
+    let size = (y.width, y.height);
+    let axes = in_source.map(|s| (Axis::linear(s.width, y.width), Axis::linear(s.height, y.height)));
+    tiles::cells(size, CELL, reach(SOFT) + 1 + SPREAD, |tile| {
+        let y = tile.cut(y);
+        let colours = if picture.is_grey() { vec![] } else { [0, 2].map(|c| tile.cut(picture.channel(c)).zip(&y, |v, y| v - y)).to_vec() };
+        // The slope of half a colour difference counts like that of luma.
+        let mut steep = y.blur(SOFT).steepness();
+        for d in &colours {
+            let of_colour = d.blur(SOFT).steepness();
+            steep = steep.zip(&of_colour, |a, b| if 0.25 * b > a { 0.25 * b } else { a });
         }
+        let mut rough = Mask::of(&steep, |s| s >= 0.005 * 0.005).dilate(SPREAD);
+        if let (Some(source), Some((x, rows))) = (in_source, &axes) {
+            let (across, down) = tile.outer();
+            let there = reduce::window(source, (x, rows), across, down);
+            rough.join(&Mask::of(&there, |s| s >= STRUCTURE));
+        }
+        let mut flat = y.clone();
+        select(&y.data, &rough.data, &mut flat.data);
+        let (x, rows) = tile.inside();
+        let noise = |p: &Plane| noise(p, &flat, x.clone(), rows.clone());
+        let empty = || Plane::new((x.len() / CELL).max(1), (rows.len() / CELL).max(1));
+        let of = |c: usize| colours.get(c).map_or_else(empty, noise);
+        [tile.cells(&flat, CELL), tile.cells(&y, CELL), noise(&y), of(0), of(1)]
+    })
+}
+
+/// 1 where it is neither rough nor near black or white, else 0.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn select(y: &[f32], rough: &[u8], flat: &mut [f32]) {
+    for ((f, &y), &r) in flat.iter_mut().zip(y).zip(rough) {
+        *f = if (r == 0) & (y > 0.03) & (y < 0.97) { 1.0 } else { 0.0 };
     }
-    let slope = slope.dilate(4);
-    let mut out = y.zip(&slope, |y, s| f32::from(u8::from(s < 0.005 && y > 0.03 && y < 0.97)));
-    if let Some(source) = in_source {
-        out.data.iter_mut().zip(&source.data).filter(|(_, s)| **s >= 0.020).for_each(|(o, _)| *o = 0.0);
+}
+
+/// Mean size of the response of Immerkaer's operator, cut at 0.15, where it is flat; by cells of a rectangle.
+fn noise(p: &Plane, flat: &Plane, x: Range<usize>, y: Range<usize>) -> Plane {
+    let mut response = p.separable(&[1.0, -2.0, 1.0]);
+    weigh(&mut response.data, &flat.data);
+    response.cells_in(x, y, CELL)
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn weigh(response: &mut [f32], flat: &[f32]) {
+    for (r, f) in response.iter_mut().zip(flat) {
+        let size = r.abs();
+        *r = f * if size < 0.15 { size } else { 0.15 };
     }
-    out
 }
 
 struct Excess {
@@ -78,25 +120,21 @@ struct Excess {
     floor: f32,
 }
 
-fn excess(picture: &Picture, y: &Plane, flat: &Plane) -> Option<Excess> {
-    let share = flat.cells(CELL);
+fn excess(picture: &Picture, y: &Plane, in_source: Option<&Plane>) -> Option<Excess> {
+    let [share, bright, noisy, red, blue] = measured(picture, y, in_source);
     let weight = share.blur(WINDOW);
     let ok: Vec<bool> = weight.data.iter().map(|&w| w > 0.5).collect();
     let n = ok.iter().filter(|ok| **ok).count();
     if share.data.iter().sum::<f32>() < 0.015 * share.data.len() as f32 || n < 13 {
         return None;
     }
-    let noise = |p: &Plane| -> Plane {
-        let size = laplacian(p).zip(flat, |v, f| v * f).cells(CELL).blur(WINDOW);
-        size.zip(&weight, |v, w| v / w.max(0.5) / 6.0 * 1.2533 * 255.0)
-    };
-    let luma = noise(y);
-    let bright = y.cells(CELL).blur(WINDOW);
+    let noise = |p: &Plane| p.blur(WINDOW).zip(&weight, |v, w| v / w.max(0.5) / 6.0 * 1.2533 * 255.0);
+    let luma = noise(&noisy);
+    let bright = bright.blur(WINDOW);
     let mut map = over_floor(&luma, &bright, &ok);
     let mut loudest = luma.clone();
     if !picture.is_grey() {
-        let [red, blue] = [0, 2].map(|c| noise(&picture.channel(c).zip(y, |v, y| v - y)));
-        let chroma = red.zip(&blue, |a, b| 0.5 * (a + b));
+        let chroma = noise(&red).zip(&noise(&blue), |a, b| 0.5 * (a + b));
         let of_chroma = over_floor(&chroma, &bright, &ok);
         for (i, v) in of_chroma.data.iter().enumerate() {
             if *v > map.data[i] {
@@ -109,23 +147,14 @@ fn excess(picture: &Picture, y: &Plane, flat: &Plane) -> Option<Excess> {
     Some(Excess { judged: pick(&map), map, noise: loudest, floor })
 }
 
-/// Immerkaer's operator, the size of its response cut at 0.15.
-fn laplacian(p: &Plane) -> Plane {
-    let rows = p.separable(&[1.0, -2.0, 1.0]);
-    rows.map(|v| v.abs().min(0.15))
-}
-
 /// `ln((m + 0.3) / (floor + 0.3)) * min(1, m)` with a floor per eighth of the brightness range; 0 where not `ok`.
 fn over_floor(m: &Plane, bright: &Plane, ok: &[bool]) -> Plane {
-    let pick = |bin: Option<usize>| -> Vec<f32> {
-        let inside = |i: usize| ok[i] && bin.is_none_or(|b| bin_of(bright.data[i]) == b);
-        (0..m.data.len()).filter(|&i| inside(i)).map(|i| m.data[i]).collect()
-    };
-    let whole = quantile(&mut pick(None), 0.25);
-    let floors: [Option<f32>; 8] = std::array::from_fn(|b| {
-        let mut values = pick(Some(b));
-        (values.len() > 12).then(|| quantile(&mut values, 0.25).max(0.5 * whole))
-    });
+    let mut bins: [Vec<f32>; 8] = Default::default();
+    for ((v, b), _) in m.data.iter().zip(&bright.data).zip(ok).filter(|(_, ok)| **ok) {
+        bins[bin_of(*b)].push(*v);
+    }
+    let whole = quantile(&mut bins.concat(), 0.25);
+    let floors = bins.map(|mut values| (values.len() > 12).then(|| quantile(&mut values, 0.25).max(0.5 * whole)));
     let mut out = Plane::new(m.width, m.height);
     for (i, o) in out.data.iter_mut().enumerate().filter(|(i, _)| ok[*i]) {
         if let Some(floor) = floors[bin_of(bright.data[i])] {

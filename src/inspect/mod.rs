@@ -11,23 +11,30 @@ pub mod calibration;
 pub mod checkerboard;
 pub mod clipping;
 pub mod colour_shift;
+mod filter;
 pub mod fold;
 pub mod gan;
 pub mod hallucination;
 pub mod halo;
 pub mod log;
+mod mask;
 pub mod micro_noise;
+#[cfg(test)]
+mod pinned;
 pub mod pixel_blob;
 pub mod plane;
 pub mod plastic;
 pub mod print;
+mod reduce;
 pub mod regions;
+pub mod repair;
 pub mod repetition;
 pub mod report;
 pub mod residual;
 pub mod scene;
 pub mod seam;
 pub mod texture;
+mod tiles;
 pub mod windows;
 
 use std::collections::BTreeMap;
@@ -196,6 +203,7 @@ pub fn inspect_with(scene: &Scene, about: &About, tables: &Calibration) -> Inspe
         faithful_model: about.faithful_model.clone(),
         thresholds,
         notes,
+        repair: None,
     };
     Inspection { report, heat }
 }

@@ -5,10 +5,11 @@
 //! equal values between them. What fills much of the picture is its style (pixel art, cel shading, halftone) and is
 //! discounted; with a faithful enlargement only what differs from it counts. Raw score: jump height x 10, times how well it fits.
 
+use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::plane::Plane;
-use super::{Measured, Outcome, Scene, Spot};
+use super::{Measured, Outcome, Scene, Spot, filter, mask, tiles};
 
 /// Equal: at most this far apart. Values are 8-bit codes in most files.
 const EQUAL: f32 = 1.2 / 255.0;
@@ -28,7 +29,10 @@ pub fn measure(scene: &Scene) -> Outcome {
     if y.width < 64 || y.height < 64 {
         return Outcome::NotApplicable("smaller than 64 px");
     }
-    let differs = scene.faithful_luma().map(|f| y.zip(f, |c, f| (c - f).abs()).cells(CELL));
+    let differs = scene.faithful_luma().map(|f| {
+        let [map] = tiles::cells((y.width, y.height), CELL, 0, |t| [t.cells(&t.cut(y).zip(&t.cut(f), |c, f| (c - f).abs()), CELL)]);
+        map
+    });
     let dead = discounted(dead(y), 0.02);
     let mosaic = discounted(mosaic(y), 0.10);
     let mut map = dead.zip(&mosaic, f32::max);
@@ -54,99 +58,181 @@ fn discounted(map: Plane, share: f32) -> Plane {
 
 /// Per cell, the border height x 10 of runs of equal values that are bounded along both axes.
 fn dead(y: &Plane) -> Plane {
-    let across = bounded_runs(y);
-    let down = bounded_runs(&y.transposed()).transposed();
-    // Most of a cell has to be inside.
-    across.zip(&down, |a, b| if a > 0.0 && b > 0.0 { a.min(b) } else { 0.0 }).cells(CELL).map(|v| 10.0 * v)
+    let (w, h) = (y.width, y.height);
+    let (cols, rows) = ((w / CELL).max(1), (h / CELL).max(1));
+    let across = runs(y, false);
+    // The runs along rows that hold each pixel, looked up by row.
+    let mut starts = vec![0usize; h + 1];
+    across.iter().for_each(|r| starts[r.line + 1] += 1);
+    (0..h).for_each(|i| starts[i + 1] += starts[i]);
+    let holding = |x: usize, y: usize| {
+        let of_row = &across[starts[y]..starts[y + 1]];
+        let after = of_row.partition_point(|r| r.from <= x);
+        after.checked_sub(1).map(|i| &of_row[i]).filter(|r| x < r.to).map(|r| r.border)
+    };
+    let mut out = Plane::new(cols, rows);
+    for run in runs(y, true) {
+        for y in run.from..run.to {
+            if let Some(border) = holding(run.line, y) {
+                out.data[(y / CELL).min(rows - 1) * cols + (run.line / CELL).min(cols - 1)] += border.min(run.border);
+            }
+        }
+    }
+    let side = |i: usize, n: usize, of: usize| if i + 1 == n { of - (n - 1) * CELL } else { CELL };
+    for (i, o) in out.data.iter_mut().enumerate() {
+        *o *= 10.0 / (side(i % cols, cols, w) * side(i / cols, rows, h)) as f32;
+    }
+    out
 }
 
-/// Per pixel, the lower border of the run along the row it belongs to, 0 outside of runs that count.
-fn bounded_runs(y: &Plane) -> Plane {
+/// A run of equal values along a row (or down a column) and the lower of the jumps at its ends.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    /// The row, or the column.
+    line: usize,
+    from: usize,
+    to: usize,
+    border: f32,
+}
+
+/// Where the second value is a border's height away from the first.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn borders(a: &[f32], b: &[f32], hits: &mut [u8]) {
+    for ((h, a), b) in hits.iter_mut().zip(a).zip(b) {
+        *h = u8::from((b - a).abs() >= BORDER);
+    }
+}
+
+/// All runs that count, those along rows in order of their rows and places.
+fn runs(y: &Plane, columns: bool) -> Vec<Run> {
     let (w, h) = (y.width, y.height);
-    let mut out = Plane::new(w, h);
-    out.data.par_chunks_mut(w).enumerate().for_each(|(r, out)| {
-        let row = y.row(r);
-        let mut start = 0;
-        for x in 1..=w {
-            if x < w && (row[x] - row[x - 1]).abs() <= EQUAL && (row[x] - row[start]).abs() <= 2.0 * EQUAL {
-                continue;
-            }
-            let length = x - start;
-            // A run at the picture's border is a bar or a background.
-            if (SHORT..=LONG).contains(&length) && start > 0 && x < w {
-                let border = (row[start] - row[start - 1]).abs().min((row[x] - row[x - 1]).abs());
-                if border >= BORDER {
-                    out[start..x].fill(border);
+    let length = if columns { h } else { w };
+    let run = |line: usize, from: usize| -> Option<Run> {
+        let at = |i: usize| if columns { y.data[i * w + line] } else { y.data[line * w + i] };
+        // Longer than counts is enough to know.
+        let end = (from + 1..length.min(from + LONG + 1))
+            .find(|&i| (at(i) - at(i - 1)).abs() > EQUAL || (at(i) - at(from)).abs() > 2.0 * EQUAL)?;
+        let border = (at(from) - at(from - 1)).abs().min((at(end) - at(end - 1)).abs());
+        (end - from >= SHORT && border >= BORDER).then_some(Run { line, from, to: end, border })
+    };
+    let rows = (0..h).into_par_iter().map_init(
+        || vec![0u8; w],
+        |hits, r| -> Vec<Run> {
+            let row = y.row(r);
+            if columns {
+                if r == 0 {
+                    return vec![];
                 }
+                borders(y.row(r - 1), row, hits);
+                mask::hits(hits).filter_map(|x| run(x, r)).collect()
+            } else {
+                borders(row, &row[1..], &mut hits[..w - 1]);
+                mask::hits(&hits[..w - 1]).filter_map(|i| run(r, i + 1)).collect()
             }
-            start = x;
+        },
+    );
+    rows.collect::<Vec<_>>().concat()
+}
+
+/// Per cell, the mean jump x 10 between cells of a mosaic, times how purely jumps keep to one phase; windows of 32 px.
+fn mosaic(y: &Plane) -> Plane {
+    let (cols, rows) = ((y.width / CELL).max(1), (y.height / CELL).max(1));
+    let counted: Vec<Vec<[Jumps; 2]>> = (0..rows)
+        .into_par_iter()
+        .map(|cy| {
+            let mut cells = vec![[Jumps::default(); 2]; cols];
+            let (mut across, mut down) = (vec![0.0f32; y.width], vec![0.0f32; y.width]);
+            for r in cy * CELL..(cy + 1) * CELL {
+                let row = y.row(r);
+                filter::each_pair(&row[..y.width - 1], &row[1..], &mut across[1..], &|a, b| (b - a).abs());
+                // What has no neighbour is neither a jump nor equal.
+                across[0] = 0.5 * (EQUAL + JUMP);
+                if r == 0 {
+                    down.fill(0.5 * (EQUAL + JUMP));
+                } else {
+                    filter::each_pair(y.row(r - 1), row, &mut down, &|a, b| (b - a).abs());
+                }
+                let pieces = across.as_chunks::<CELL>().0.iter().zip(down.as_chunks::<CELL>().0);
+                count(&mut cells, pieces, r - cy * CELL);
+            }
+            cells
+        })
+        .collect();
+    let cells = counted.concat();
+    let mut out = Plane::new(cols, rows);
+    out.data.par_chunks_mut(cols).enumerate().for_each(|(cy, out)| {
+        // The middle of the window stands for it.
+        let Some(top) = cy.checked_sub(WINDOW / 2).filter(|top| top + WINDOW <= rows) else { return };
+        for (left, o) in out.iter_mut().skip(WINDOW / 2).take((cols + 1).saturating_sub(WINDOW)).enumerate() {
+            let part = |axis: usize| phased(&cells, cols, (left, top), axis);
+            let across = part(0);
+            *o = if across > 0.0 { across.min(part(1)) } else { 0.0 };
         }
     });
     out
 }
 
-/// Per cell, the mean jump x 10 between cells of a mosaic, times how purely jumps keep to one phase; windows of 32 px.
-fn mosaic(y: &Plane) -> Plane {
-    let across = phased(y);
-    let down = phased(&y.transposed()).transposed();
-    across.zip(&down, |a, b| a.min(b))
+/// Jumps of a cell along one axis.
+#[derive(Debug, Clone, Copy, Default)]
+struct Jumps {
+    /// By column, or by row.
+    by_line: [u8; CELL],
+    /// Sum of their heights.
+    height: f32,
+    /// Steps between equal values.
+    equal: u8,
 }
 
-fn phased(y: &Plane) -> Plane {
-    let (cols, rows) = ((y.width / CELL).max(1), (y.height / CELL).max(1));
-    let mut out = Plane::new(cols, rows);
-    out.data.par_chunks_mut(cols).enumerate().for_each(|(cy, out)| {
-        if cy + WINDOW > rows {
-            return;
+/// Adds row `r` of a row of cells: differences to the left, and to the row above.
+#[inline]
+fn count<'a>(cells: &mut [[Jumps; 2]], pieces: impl Iterator<Item = (&'a [f32; CELL], &'a [f32; CELL])>, r: usize) {
+    for ([left, up], (across, down)) in cells.iter_mut().zip(pieces) {
+        for i in 0..CELL {
+            let (a, d) = (across[i], down[i]);
+            left.by_line[i] += u8::from(a > JUMP);
+            left.height += if a > JUMP { a } else { 0.0 };
+            left.equal += u8::from(a <= EQUAL);
+            up.by_line[r] += u8::from(d > JUMP);
+            up.height += if d > JUMP { d } else { 0.0 };
+            up.equal += u8::from(d <= EQUAL);
         }
-        for cx in 0..cols.saturating_sub(WINDOW - 1) {
-            let (x0, y0, side) = (cx * CELL, cy * CELL, WINDOW * CELL);
-            let mut jumps = [0u16; WINDOW * CELL];
-            let (mut height, mut total, mut equal) = (0.0f32, 0u32, 0u32);
-            for r in y0..y0 + side {
-                let row = y.row(r);
-                for (i, n) in jumps.iter_mut().enumerate() {
-                    let x = x0 + i;
-                    if x == 0 {
-                        continue;
-                    }
-                    let d = (row[x] - row[x - 1]).abs();
-                    if d > JUMP {
-                        (*n, height, total) = (*n + 1, height + d, total + 1);
-                    } else if d <= EQUAL {
-                        equal += 1;
-                    }
-                }
-            }
-            let all = (side * side) as u32;
-            // Between the jumps nothing may change.
-            if total < 40 || equal + total < all * 9 / 10 {
-                continue;
-            }
-            let mut best = 0.0f32;
-            for period in 3..=16usize {
-                for phase in 0..period {
-                    let on: u32 = (0..side).filter(|i| (x0 + i) % period == phase).map(|i| u32::from(jumps[i])).sum();
-                    // Chance alone gives one in `period`.
-                    let purity = (on as f32 / total as f32 - 1.0 / period as f32) / (1.0 - 1.0 / period as f32);
-                    // The lines of a mosaic are full of jumps, not dotted with a few.
-                    let lines = (0..side).filter(|i| (x0 + i) % period == phase).count().max(1) as f32;
-                    let full = (on as f32 / (lines * side as f32) / 0.35).min(1.0);
-                    best = best.max(purity.max(0.0).powi(2) * full);
-                }
-            }
-            let value = 10.0 * height / total as f32 * best;
-            // The middle of the window stands for it.
-            out[cx + WINDOW / 2] = value;
-        }
-    });
-    // Rows likewise.
-    let mut moved = Plane::new(cols, rows);
-    for cy in 0..rows.saturating_sub(WINDOW / 2) {
-        let from = out.row(cy).to_vec();
-        moved.row_mut(cy + WINDOW / 2).copy_from_slice(&from);
     }
-    moved
+}
+
+/// The value of the window of cells at a place, along one axis.
+fn phased(cells: &[[Jumps; 2]], cols: usize, (left, top): (usize, usize), axis: usize) -> f32 {
+    const SIDE: usize = WINDOW * CELL;
+    let mut jumps = [0u16; SIDE];
+    let (mut height, mut equal) = (0.0f32, 0u32);
+    for j in 0..WINDOW {
+        for i in 0..WINDOW {
+            let cell = &cells[(top + j) * cols + left + i][axis];
+            let line = if axis == 0 { i } else { j };
+            jumps[line * CELL..][..CELL].iter_mut().zip(cell.by_line).for_each(|(n, c)| *n += u16::from(c));
+            height += cell.height;
+            equal += u32::from(cell.equal);
+        }
+    }
+    let total: u32 = jumps.iter().map(|n| u32::from(*n)).sum();
+    let all = (SIDE * SIDE) as u32;
+    // Between the jumps nothing may change.
+    if total < 40 || equal + total < all * 9 / 10 {
+        return 0.0;
+    }
+    let first = if axis == 0 { left } else { top } * CELL;
+    let mut best = 0.0f32;
+    for period in 3..=16usize {
+        for phase in 0..period {
+            let lines = (0..SIDE).filter(|i| (first + i) % period == phase);
+            let (on, lines) = lines.fold((0u32, 0usize), |(on, n), i| (on + u32::from(jumps[i]), n + 1));
+            // Chance alone gives one in `period`.
+            let purity = (on as f32 / total as f32 - 1.0 / period as f32) / (1.0 - 1.0 / period as f32);
+            // The lines of a mosaic are full of jumps, not dotted with a few.
+            let full = (on as f32 / (lines.max(1) * SIDE) as f32 / 0.35).min(1.0);
+            best = best.max(purity.max(0.0).powi(2) * full);
+        }
+    }
+    10.0 * height / total as f32 * best
 }
 
 #[cfg(test)]

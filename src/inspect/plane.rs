@@ -1,7 +1,10 @@
 //! One channel of some rows, and the separable filters that every detector builds on.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
+use super::filter;
 use crate::band::Band;
 use crate::error::Result;
 use crate::resample::{Filter, Scaler};
@@ -46,26 +49,63 @@ impl Plane {
         top * (1.0 - fy) + bottom * fy
     }
 
+    /// Fills every row by `f`, which gets a scratch value, the row's index and the row; large planes by several threads.
+    pub fn fill<S>(&mut self, scratch: impl Fn() -> S + Sync + Send, f: impl Fn(&mut S, usize, &mut [f32]) + Sync + Send) {
+        let w = self.width;
+        if w == 0 {
+            return;
+        }
+        if self.data.len() < ALONE {
+            let mut scratch = scratch();
+            self.data.chunks_exact_mut(w).enumerate().for_each(|(y, row)| f(&mut scratch, y, row));
+            return;
+        }
+        let strip = (CHUNK / w).clamp(1, 64);
+        self.data.par_chunks_mut(w * strip).enumerate().for_each(|(i, rows)| {
+            let mut scratch = scratch();
+            rows.chunks_exact_mut(w).enumerate().for_each(|(y, row)| f(&mut scratch, i * strip + y, row));
+        });
+    }
+
     /// `f` of every value.
     pub fn map(&self, f: impl Fn(f32) -> f32 + Sync) -> Self {
-        let data = self.data.par_chunks(CHUNK).flat_map_iter(|c| c.iter().map(|&v| f(v))).collect();
-        Self { width: self.width, height: self.height, data }
+        let mut out = Self::new(self.width, self.height);
+        out.fill(|| (), |(), y, row| filter::each(self.row(y), row, &f));
+        out
     }
 
     /// `f` of every pair of values of two planes of one size.
     pub fn zip(&self, other: &Self, f: impl Fn(f32, f32) -> f32 + Sync) -> Self {
         debug_assert_eq!((self.width, self.height), (other.width, other.height));
-        let pairs = self.data.par_chunks(CHUNK).zip(other.data.par_chunks(CHUNK));
-        let data = pairs.flat_map_iter(|(a, b)| a.iter().zip(b).map(|(&a, &b)| f(a, b))).collect();
-        Self { width: self.width, height: self.height, data }
+        let mut out = Self::new(self.width, self.height);
+        out.fill(|| (), |(), y, row| filter::each_pair(self.row(y), other.row(y), row, &f));
+        out
+    }
+
+    /// `f` of every three values of planes of one size.
+    pub fn zip3(&self, b: &Self, c: &Self, f: impl Fn(f32, f32, f32) -> f32 + Sync) -> Self {
+        debug_assert_eq!((self.width, self.height, b.data.len()), (b.width, c.height, c.data.len()));
+        let mut out = Self::new(self.width, self.height);
+        out.fill(|| (), |(), y, row| filter::each_triple(self.row(y), b.row(y), c.row(y), row, &f));
+        out
+    }
+
+    /// A rectangle of the plane.
+    pub fn part(&self, x: Range<usize>, y: Range<usize>) -> Self {
+        let data = y.clone().flat_map(|y| &self.row(y)[x.clone()]).copied().collect();
+        Self { width: x.len(), height: y.len(), data }
     }
 
     /// Gaussian of `sigma_px`, cut at three sigma, edge values repeated.
     pub fn blur(&self, sigma_px: f32) -> Self {
-        let radius = (3.0 * sigma_px).ceil().max(1.0) as usize;
-        let taps: Vec<f32> = (0..=2 * radius).map(|i| (-0.5 * ((i as f32 - radius as f32) / sigma_px).powi(2)).exp()).collect();
-        let sum: f32 = taps.iter().sum();
-        self.separable(&taps.iter().map(|t| t / sum).collect::<Vec<_>>())
+        self.separable(&gaussian(sigma_px))
+    }
+
+    /// Square of what a Gaussian of `sigma_px` takes away.
+    pub fn detail(&self, sigma_px: f32) -> Self {
+        let mut out = self.blur(sigma_px);
+        out.fill(|| (), |(), y, row| filter::square_difference(row, self.row(y)));
+        out
     }
 
     /// Mean over a square of `2 radius + 1` pixels, edge values repeated.
@@ -77,55 +117,63 @@ impl Plane {
     /// Convolution of rows and columns with an odd number of symmetric taps, edge values repeated.
     pub fn separable(&self, taps: &[f32]) -> Self {
         let (w, h, radius) = (self.width, self.height, taps.len() / 2);
+        let mut out = Self::new(w, h);
         if w == 0 || h == 0 {
-            return self.clone();
+            return out;
         }
-        let mut across = Self::new(w, h);
-        across.data.par_chunks_mut(w).enumerate().for_each_init(
+        out.fill(
             || vec![0.0f32; w + 2 * radius],
-            |padded, (y, out)| {
-                let row = self.row(y);
-                padded[..radius].fill(row[0]);
-                padded[radius..radius + w].copy_from_slice(row);
-                padded[radius + w..].fill(row[w - 1]);
-                for (i, &t) in taps.iter().enumerate() {
-                    for (o, &v) in out.iter_mut().zip(&padded[i..i + w]) {
-                        *o += t * v;
-                    }
-                }
+            |padded, y, out| {
+                self.column_sums(y, taps, &mut padded[radius..radius + w]);
+                let (first, last) = (padded[radius], padded[radius + w - 1]);
+                padded[..radius].fill(first);
+                padded[radius + w..].fill(last);
+                filter::across(padded, taps, out);
             },
         );
-        let mut out = Self::new(w, h);
-        out.data.par_chunks_mut(w).enumerate().for_each(|(y, out)| {
-            for (i, &t) in taps.iter().enumerate() {
-                let from = (y + i).saturating_sub(radius).min(h - 1);
-                for (o, &v) in out.iter_mut().zip(across.row(from)) {
-                    *o += t * v;
-                }
-            }
-        });
         out
+    }
+
+    /// Row `y` of the convolution of columns with symmetric taps, edge values repeated.
+    fn column_sums(&self, y: usize, taps: &[f32], out: &mut [f32]) {
+        let radius = taps.len() / 2;
+        let row = |i: usize| self.row((y + i).saturating_sub(radius).min(self.height - 1));
+        let mut few: [&[f32]; 64] = [&[]; 64];
+        if taps.len() <= few.len() {
+            for (i, r) in few.iter_mut().take(taps.len()).enumerate() {
+                *r = row(i);
+            }
+            filter::down(&few[..taps.len()], taps, out);
+        } else {
+            filter::down(&(0..taps.len()).map(row).collect::<Vec<_>>(), taps, out);
+        }
     }
 
     /// Mean over cells of `side` x `side` values; what does not fill a cell joins the last one of its row or column.
     pub fn cells(&self, side: usize) -> Self {
-        let (w, h) = ((self.width / side).max(1), (self.height / side).max(1));
+        self.cells_in(0..self.width, 0..self.height, side)
+    }
+
+    /// [`Plane::cells`] of a rectangle.
+    pub fn cells_in(&self, x: Range<usize>, y: Range<usize>, side: usize) -> Self {
+        let (w, h) = ((x.len() / side).max(1), (y.len() / side).max(1));
         let mut out = Self::new(w, h);
-        out.data.par_chunks_mut(w).enumerate().for_each(|(cy, out)| {
-            let rows = cy * side..if cy + 1 == h { self.height } else { (cy + 1) * side };
-            let mut sums = vec![0.0f32; w];
-            for y in rows.clone() {
-                let row = self.row(y);
-                for (cx, sum) in sums.iter_mut().enumerate() {
-                    let end = if cx + 1 == w { self.width } else { (cx + 1) * side };
-                    *sum += row[cx * side..end].iter().sum::<f32>();
-                }
+        let (last_w, last_h) = (x.len() - (w - 1) * side, y.len() - (h - 1) * side);
+        let cells = |cy: usize, sums: &mut [f32]| {
+            let high = if cy + 1 == h { last_h } else { side };
+            let from = y.start + cy * side;
+            for y in from..from + high {
+                filter::add_runs(&self.row(y)[x.clone()], side, sums);
             }
-            for (cx, (o, sum)) in out.iter_mut().zip(&sums).enumerate() {
-                let wide = if cx + 1 == w { self.width - cx * side } else { side };
-                *o = sum / (wide * rows.len()) as f32;
+            for (cx, sum) in sums.iter_mut().enumerate() {
+                *sum /= ((if cx + 1 == w { last_w } else { side }) * high) as f32;
             }
-        });
+        };
+        if x.len() * y.len() < ALONE {
+            out.data.chunks_exact_mut(w).enumerate().for_each(|(cy, sums)| cells(cy, sums));
+        } else {
+            out.data.par_chunks_exact_mut(w).enumerate().for_each(|(cy, sums)| cells(cy, sums));
+        }
         out
     }
 
@@ -150,28 +198,21 @@ impl Plane {
     /// Largest value in a square of `2 radius + 1`, edge values repeated.
     pub fn dilate(&self, radius: usize) -> Self {
         let (w, h) = (self.width, self.height);
-        let mut across = Self::new(w, h);
-        across.data.par_chunks_mut(w.max(1)).enumerate().for_each(|(y, out)| {
-            let row = self.row(y);
-            out.copy_from_slice(row);
-            for k in 1..=radius.min(w.saturating_sub(1)) {
-                for (o, &v) in out[k..].iter_mut().zip(row) {
-                    *o = o.max(v);
-                }
-                for (o, &v) in out.iter_mut().zip(&row[k..]) {
-                    *o = o.max(v);
-                }
-            }
-        });
         let mut out = Self::new(w, h);
-        out.data.par_chunks_mut(w.max(1)).enumerate().for_each(|(y, out)| {
-            out.copy_from_slice(across.row(y));
-            for other in y.saturating_sub(radius)..(y + radius + 1).min(h) {
-                for (o, &v) in out.iter_mut().zip(across.row(other)) {
-                    *o = o.max(v);
+        out.fill(
+            || vec![f32::NEG_INFINITY; w + 2 * radius],
+            |padded, y, out| {
+                let high = &mut padded[radius..radius + w];
+                high.copy_from_slice(self.row(y));
+                for other in (y.saturating_sub(radius)..(y + radius + 1).min(h)).filter(|o| *o != y) {
+                    filter::raise(high, self.row(other));
                 }
-            }
-        });
+                out.copy_from_slice(&padded[..w]);
+                for i in 1..=2 * radius {
+                    filter::raise(out, &padded[i..i + w]);
+                }
+            },
+        );
         out
     }
 
@@ -179,21 +220,50 @@ impl Plane {
     pub fn gradients(&self) -> (Self, Self) {
         let (w, h) = (self.width, self.height);
         let (mut gx, mut gy) = (Self::new(w, h), Self::new(w, h));
-        gx.data.par_chunks_mut(w.max(1)).zip(gy.data.par_chunks_mut(w.max(1))).enumerate().for_each(|(y, (gx, gy))| {
-            let row = self.row(y);
-            let (above, below) = (self.row(y.saturating_sub(1)), self.row((y + 1).min(h - 1)));
-            for x in 0..w {
-                gx[x] = 0.5 * (row[(x + 1).min(w - 1)] - row[x.saturating_sub(1)]);
-                gy[x] = 0.5 * (below[x] - above[x]);
-            }
-        });
+        gx.fill(
+            || (),
+            |(), y, out| {
+                let row = self.row(y);
+                if w > 2 {
+                    filter::each_pair(&row[..w - 2], &row[2..], &mut out[1..w - 1], &|l, r| 0.5 * (r - l));
+                }
+                out[0] = 0.5 * (row[1.min(w - 1)] - row[0]);
+                out[w - 1] = 0.5 * (row[w - 1] - row[w.saturating_sub(2)]);
+            },
+        );
+        gy.fill(
+            || (),
+            |(), y, out| {
+                let (above, below) = (self.row(y.saturating_sub(1)), self.row((y + 1).min(h - 1)));
+                filter::each_pair(above, below, out, &|a, b| 0.5 * (b - a));
+            },
+        );
         (gx, gy)
+    }
+
+    /// Square of the gradient's length, per pixel.
+    pub fn steepness(&self) -> Self {
+        let (w, h) = (self.width, self.height);
+        let mut out = Self::new(w, h);
+        out.fill(
+            || vec![0.0f32; w],
+            |gx, y, out| {
+                let row = self.row(y);
+                if w > 2 {
+                    filter::each_pair(&row[..w - 2], &row[2..], &mut gx[1..w - 1], &|l, r| 0.5 * (r - l));
+                }
+                gx[0] = 0.5 * (row[1.min(w - 1)] - row[0]);
+                gx[w - 1] = 0.5 * (row[w - 1] - row[w.saturating_sub(2)]);
+                let (above, below) = (self.row(y.saturating_sub(1)), self.row((y + 1).min(h - 1)));
+                filter::each_triple(gx, above, below, out, &|g, a, b| g * g + 0.25 * (b - a) * (b - a));
+            },
+        );
+        out
     }
 
     /// Length of the gradient, per pixel.
     pub fn slope(&self) -> Self {
-        let (gx, gy) = self.gradients();
-        gx.zip(&gy, f32::hypot)
+        self.steepness().map(f32::sqrt)
     }
 
     /// Variance under a Gaussian window of `sigma_px`.
@@ -236,8 +306,23 @@ impl Plane {
     }
 }
 
+/// Taps of a Gaussian of `sigma_px`, cut at three sigma; their sum is 1.
+pub fn gaussian(sigma_px: f32) -> Vec<f32> {
+    let radius = reach(sigma_px);
+    let taps: Vec<f32> = (0..=2 * radius).map(|i| (-0.5 * ((i as f32 - radius as f32) / sigma_px).powi(2)).exp()).collect();
+    let sum: f32 = taps.iter().sum();
+    taps.iter().map(|t| t / sum).collect()
+}
+
+/// Pixels on each side that a Gaussian of `sigma_px` takes in.
+pub fn reach(sigma_px: f32) -> usize {
+    (3.0 * sigma_px).ceil().max(1.0) as usize
+}
+
 /// Values a thread takes at once.
-const CHUNK: usize = 1 << 14;
+const CHUNK: usize = 1 << 15;
+/// A plane of fewer values is one thread's work.
+const ALONE: usize = 1 << 18;
 /// Rows a thread resamples at once.
 const STRIP: usize = 64;
 

@@ -1,8 +1,10 @@
 //! What a print would show: its resolution, that of the source alone, and how much of the finest detail was made up.
 
-use super::Scene;
-use super::scene::AREA;
-use crate::resample::Filter;
+use rayon::prelude::*;
+
+use super::plane::Plane;
+use super::reduce::{Axis, reduce, window};
+use super::{Scene, tiles};
 
 /// Pixels per inch where a file says nothing.
 pub const USUAL_DPI: f64 = 300.0;
@@ -30,10 +32,25 @@ pub fn preflight(scene: &Scene, dpi: Option<f64>) -> String {
 pub fn synthesised(scene: &Scene) -> Option<f32> {
     let source = scene.source.as_ref()?;
     let y = scene.luma();
-    let kept = y.resize(source.width, source.height, AREA).ok()?.resize(y.width, y.height, Filter::CatmullRom).ok()?;
-    let lost = y.zip(&kept, |a, b| (a - b) * (a - b));
-    let all = y.zip(&y.blur(2.0 * scene.scale), |a, b| (a - b) * (a - b));
-    let (lost, all) = (lost.data.iter().sum::<f32>(), all.data.iter().sum::<f32>());
+    let small = reduce(y, 0.0, source.width, source.height);
+    // Two source pixels, less what the area mean softens.
+    let soft = small.blur((4.0f32 - 1.0 / 12.0).sqrt());
+    let (cubic, linear) = ([Axis::cubic(source.width, y.width), Axis::cubic(source.height, y.height)], {
+        [Axis::linear(source.width, y.width), Axis::linear(source.height, y.height)]
+    });
+    let sums: Vec<(f64, f64)> = tiles::tiles((y.width, y.height), 0)
+        .into_par_iter()
+        .map(|tile| {
+            let here = tile.cut(y);
+            let energy = |of: &Plane, [x, rows]: &[Axis; 2]| -> f64 {
+                let there = window(of, (x, rows), tile.x.clone(), tile.y.clone());
+                f64::from(here.zip(&there, |a, b| (a - b) * (a - b)).data.iter().sum::<f32>())
+            };
+            (energy(&small, &cubic), energy(&soft, &linear))
+        })
+        .collect();
+    let (lost, all) = sums.iter().fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
+    let (lost, all) = (lost as f32, all as f32);
     let pixels = y.data.len() as f32;
     (all / pixels > (0.5f32 / 255.0).powi(2)).then(|| (lost / all).clamp(0.0, 1.0))
 }
@@ -42,7 +59,8 @@ pub fn synthesised(scene: &Scene) -> Option<f32> {
 mod tests {
     use super::*;
     use crate::inspect::tests::picture;
-    use crate::inspect::{Picture, plane::Plane};
+    use crate::inspect::{Picture, plane::Plane, scene::AREA};
+    use crate::resample::Filter;
 
     #[test]
     fn detail_beyond_the_source_counts_as_made() {

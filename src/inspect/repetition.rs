@@ -4,6 +4,9 @@
 //! 36 px at half size, less what the faithful enlargement has at that lag. Real brick and cloth repeat in the source as well.
 //! Raw score: the worst window's excess.
 
+use std::sync::LazyLock;
+
+use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::plane::Plane;
@@ -28,7 +31,21 @@ pub fn measure(scene: &Scene) -> Outcome {
     }
     let (c, f) = (normalised(&c.cells(2)), normalised(&f.cells(2)));
     let (cols, rows) = ((c.width - SIDE) / STEP + 1, (c.height - SIDE) / STEP + 1);
-    let found: Vec<(f32, f32)> = (0..cols * rows).into_par_iter().map(|i| excess(&c, &f, i % cols * STEP, i / cols * STEP)).collect();
+    let worth: Vec<usize> = (0..cols * rows).filter(|i| energy(&c, i % cols * STEP, i / cols * STEP) >= 0.15).collect();
+    // Two real windows are one complex one.
+    let pairs: Vec<Vec<(usize, (f32, f32))>> = worth
+        .par_chunks(2)
+        .map_init(
+            || Box::new([[0.0f32; FFT * FFT]; 2]),
+            |planes, pair| {
+                let windows = [0, 1].map(|k| pair.get(k).map(|i| (i % cols * STEP, i / cols * STEP)));
+                correlate(&c, windows, planes);
+                pair.iter().zip(planes.iter()).map(|(i, own)| (*i, excess(own, &f, i % cols * STEP, i / cols * STEP))).collect()
+            },
+        )
+        .collect();
+    let mut found = vec![(0.0f32, 0.0f32); cols * rows];
+    pairs.into_iter().flatten().for_each(|(i, v)| found[i] = v);
     let plane = |pick: fn(&(f32, f32)) -> f32| Plane { width: cols, height: rows, data: found.iter().map(pick).collect() };
     let (map, lags) = (plane(|v| v.0), plane(|v| v.1));
     let note = move |s: &Spot| {
@@ -38,22 +55,22 @@ pub fn measure(scene: &Scene) -> Outcome {
     Outcome::Measured(Measured::peak(map, note))
 }
 
-/// How much better the best lag matches than in the faithful enlargement, and that lag in output pixels.
-fn excess(c: &Plane, f: &Plane, x0: usize, y0: usize) -> (f32, f32) {
-    let window = |p: &Plane| -> Vec<f32> { (y0..y0 + SIDE).flat_map(|y| p.row(y)[x0..x0 + SIDE].iter().copied()).collect() };
-    let mine = window(c);
-    let energy = mine.iter().map(|v| v * v).sum::<f32>() / mine.len() as f32;
-    if energy < 0.15 {
-        return (0.0, 0.0);
-    }
-    let own = autocorrelation(&mine);
+/// Mean square of a window.
+fn energy(p: &Plane, x0: usize, y0: usize) -> f32 {
+    let rows = (y0..y0 + SIDE).map(|y| p.row(y)[x0..x0 + SIDE].iter().map(|v| v * v).sum::<f32>());
+    rows.sum::<f32>() / (SIDE * SIDE) as f32
+}
+
+/// How much better the best lag matches than in the faithful enlargement, and that lag in output pixels; from a window's
+/// autocorrelation.
+fn excess(own: &[f32; FFT * FFT], f: &Plane, x0: usize, y0: usize) -> (f32, f32) {
     let mut best = (0.0f32, 0i32, 0i32);
     for dy in 0..=LAGS.1 {
         for dx in -LAGS.1..=LAGS.1 {
             if (dy == 0 && dx <= 0) || ((dx * dx + dy * dy) as f32) <= LAGS.0 * LAGS.0 {
                 continue;
             }
-            let rho = at(&own, dx, dy);
+            let rho = at(own, dx, dy);
             if rho > best.0 {
                 best = (rho, dx, dy);
             }
@@ -63,59 +80,96 @@ fn excess(c: &Plane, f: &Plane, x0: usize, y0: usize) -> (f32, f32) {
     if rho < 0.3 {
         return (0.0, 0.0);
     }
-    let theirs = autocorrelation(&window(f));
+    let zero = energy(f, x0, y0).max(1e-9);
     let around = (-1..=1).flat_map(|u| (-1..=1).map(move |v| (u, v)));
-    let there = around.map(|(u, v)| at(&theirs, dx + u, dy + v)).fold(f32::NEG_INFINITY, f32::max);
+    let there = around.map(|(u, v)| alike(f, (x0, y0), dx + u, dy + v) / zero).fold(f32::NEG_INFINITY, f32::max);
     // A multiple of the true distance may match as well: the shortest that does is told.
-    let part = |k: &i32| dx % k == 0 && dy % k == 0 && at(&own, dx / k, dy / k) > 0.85 * rho;
+    let part = |k: &i32| dx % k == 0 && dy % k == 0 && at(own, dx / k, dy / k) > 0.85 * rho;
     let k = [4, 3, 2].into_iter().find(part).unwrap_or(1) as f32;
     ((rho - there.max(0.0)).max(0.0), 2.0 * (dx as f32).hypot(dy as f32) / k)
 }
 
 /// The normalised correlation at a lag, over the part that overlaps.
-fn at(correlation: &[f32], dx: i32, dy: i32) -> f32 {
+fn at(correlation: &[f32; FFT * FFT], dx: i32, dy: i32) -> f32 {
     let wrap = |v: i32| v.rem_euclid(FFT as i32) as usize;
     let overlap = (SIDE as i32 - dx.abs()).max(1) * (SIDE as i32 - dy.abs()).max(1);
     let zero = correlation[0] / (SIDE * SIDE) as f32;
     correlation[wrap(dy) * FFT + wrap(dx)] / overlap as f32 / zero.max(1e-9)
 }
 
-/// Sums of products of a window with itself at every lag; `FFT` x `FFT`, zero-padded so that nothing wraps.
-fn autocorrelation(window: &[f32]) -> Vec<f32> {
-    let (mut re, mut im) = (vec![0.0f32; FFT * FFT], vec![0.0f32; FFT * FFT]);
-    for (y, row) in window.chunks_exact(SIDE).enumerate() {
-        re[y * FFT..y * FFT + SIDE].copy_from_slice(row);
+/// The mean product of a window with itself at one lag, over the part that overlaps.
+fn alike(p: &Plane, (x0, y0): (usize, usize), dx: i32, dy: i32) -> f32 {
+    let (n, across, down) = (SIDE as i32, dx.abs(), dy.abs());
+    if across >= n || down >= n {
+        return 0.0;
     }
-    transform(&mut re, &mut im);
-    for (r, i) in re.iter_mut().zip(&mut im) {
-        (*r, *i) = (*r * *r + *i * *i, 0.0);
-    }
-    // The power spectrum is even: forward and backward transforms agree up to the factor.
-    transform(&mut re, &mut im);
-    let n = (FFT * FFT) as f32;
-    re.iter().map(|v| v / n).collect()
+    // The lag and its opposite have the same sum.
+    let dx = if dy < 0 { -dx } else { dx };
+    let wide = (n - across) as usize;
+    let (left, right) = (x0 + (-dx).max(0) as usize, x0 + dx.max(0) as usize);
+    let sum: f32 = (0..(n - down) as usize)
+        .map(|y| {
+            let (a, b) = (&p.row(y0 + y)[left..left + wide], &p.row(y0 + y + down as usize)[right..right + wide]);
+            a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>()
+        })
+        .sum();
+    sum / (wide as f32 * (n - down) as f32)
 }
 
-/// Two-dimensional FFT of `FFT` x `FFT` values: rows, then columns.
-fn transform(re: &mut [f32], im: &mut [f32]) {
-    for (r, i) in re.chunks_exact_mut(FFT).zip(im.chunks_exact_mut(FFT)) {
-        fft(r, i);
-    }
-    let (mut r, mut i) = ([0.0f32; FFT], [0.0f32; FFT]);
-    for x in 0..FFT {
-        for y in 0..FFT {
-            (r[y], i[y]) = (re[y * FFT + x], im[y * FFT + x]);
+/// Sums of products of one or two windows with themselves at every lag; zero-padded so that nothing wraps. Of lags down the
+/// columns only those up to [`LAGS`] are made.
+fn correlate(p: &Plane, windows: [Option<(usize, usize)>; 2], out: &mut [[f32; FFT * FFT]; 2]) {
+    let [re, im] = out;
+    for (plane, window) in [&mut *re, &mut *im].into_iter().zip(windows) {
+        plane.fill(0.0);
+        if let Some((x0, y0)) = window {
+            for (y, row) in plane.chunks_exact_mut(FFT).take(SIDE).enumerate() {
+                row[..SIDE].copy_from_slice(&p.row(y0 + y)[x0..x0 + SIDE]);
+            }
         }
-        fft(&mut r, &mut i);
-        for y in 0..FFT {
-            (re[y * FFT + x], im[y * FFT + x]) = (r[y], i[y]);
+    }
+    // Columns first: half of them are empty.
+    columns(re, im, SIDE);
+    transpose(re);
+    transpose(im);
+    columns(re, im, FFT);
+    // The spectra of the two windows are A = (Z(k) + Z*(-k)) / 2 and B = (Z(k) - Z*(-k)) / 2i; wanted is |A|^2 + i |B|^2.
+    for y in 0..FFT {
+        for x in 0..FFT {
+            let (k, m) = (y * FFT + x, (FFT - y) % FFT * FFT + (FFT - x) % FFT);
+            if k > m {
+                continue;
+            }
+            let (sum, difference) = ((re[k] + re[m], im[k] - im[m]), (im[k] + im[m], re[m] - re[k]));
+            let (a, b) = (sum.0 * sum.0 + sum.1 * sum.1, difference.0 * difference.0 + difference.1 * difference.1);
+            (re[k], im[k]) = (0.25 * a, 0.25 * b);
+            (re[m], im[m]) = (re[k], im[k]);
+        }
+    }
+    // Even spectra: forward and backward transforms agree up to the factor.
+    columns(re, im, FFT);
+    transpose(re);
+    transpose(im);
+    columns(re, im, FFT);
+    let n = 1.0 / (FFT * FFT) as f32;
+    re.iter_mut().chain(im.iter_mut()).for_each(|v| *v *= n);
+}
+
+fn transpose(p: &mut [f32; FFT * FFT]) {
+    const TILE: usize = 16;
+    for y0 in (0..FFT).step_by(TILE) {
+        for x0 in (y0..FFT).step_by(TILE) {
+            for y in y0..y0 + TILE {
+                for x in x0.max(y + 1)..x0 + TILE {
+                    p.swap(y * FFT + x, x * FFT + y);
+                }
+            }
         }
     }
 }
 
-/// Radix-2 transform in place (Cooley and Tukey 1965); the length is a power of two.
-fn fft(re: &mut [f32], im: &mut [f32]) {
-    use std::sync::LazyLock;
+/// Transforms the first `many` columns in place by radix 2 (Cooley and Tukey 1965), all columns of a row together.
+fn columns(re: &mut [f32; FFT * FFT], im: &mut [f32; FFT * FFT], many: usize) {
     static TURNS: LazyLock<Vec<(f32, f32)>> = LazyLock::new(|| {
         (0..FFT / 2)
             .map(|k| {
@@ -124,28 +178,41 @@ fn fft(re: &mut [f32], im: &mut [f32]) {
             })
             .collect()
     });
-    let n = re.len();
-    let bits = n.trailing_zeros();
-    for i in 0..n {
+    let bits = FFT.trailing_zeros();
+    for i in 0..FFT {
         let j = i.reverse_bits() >> (usize::BITS - bits);
         if i < j {
-            re.swap(i, j);
-            im.swap(i, j);
+            for plane in [&mut *re, &mut *im] {
+                let (low, high) = plane.split_at_mut(j * FFT);
+                low[i * FFT..i * FFT + many].swap_with_slice(&mut high[..many]);
+            }
         }
     }
     let mut half = 1;
-    while half < n {
+    while half < FFT {
         let stride = FFT / (2 * half);
-        for start in (0..n).step_by(2 * half) {
+        for start in (0..FFT).step_by(2 * half) {
             for k in 0..half {
-                let (c, s) = TURNS[k * stride];
-                let (a, b) = (start + k, start + k + half);
-                let (tr, ti) = (re[b] * c - im[b] * s, re[b] * s + im[b] * c);
-                (re[b], im[b]) = (re[a] - tr, im[a] - ti);
-                (re[a], im[a]) = (re[a] + tr, im[a] + ti);
+                let (a, b) = ((start + k) * FFT, (start + k + half) * FFT);
+                let (low_re, high_re) = re.split_at_mut(b);
+                let (low_im, high_im) = im.split_at_mut(b);
+                butterfly(
+                    (&mut low_re[a..a + many], &mut low_im[a..a + many]),
+                    (&mut high_re[..many], &mut high_im[..many]),
+                    TURNS[k * stride],
+                );
             }
         }
         half *= 2;
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn butterfly(a: (&mut [f32], &mut [f32]), b: (&mut [f32], &mut [f32]), (c, s): (f32, f32)) {
+    for (((ar, ai), br), bi) in a.0.iter_mut().zip(a.1.iter_mut()).zip(b.0.iter_mut()).zip(b.1.iter_mut()) {
+        let (tr, ti) = (*br * c - *bi * s, *br * s + *bi * c);
+        (*br, *bi) = (*ar - tr, *ai - ti);
+        (*ar, *ai) = (*ar + tr, *ai + ti);
     }
 }
 
@@ -169,7 +236,11 @@ mod tests {
         let p = random(SIDE, SIDE);
         let mean = p.data.iter().sum::<f32>() / p.data.len() as f32;
         let window: Vec<f32> = p.data.iter().map(|v| v - mean).collect();
-        let fast = autocorrelation(&window);
+        let plane = Plane { width: SIDE, height: SIDE, data: window.clone() };
+        let mut both = Box::new([[0.0f32; FFT * FFT]; 2]);
+        correlate(&plane, [Some((0, 0)), None], &mut both);
+        let [fast, none] = &*both;
+        assert!(none.iter().all(|v| v.abs() < 1e-3));
         for (dx, dy) in [(0i32, 0i32), (3, 0), (-7, 5), (20, 31)] {
             let mut sum = 0.0f64;
             for y in 0..SIDE as i32 {
@@ -182,6 +253,8 @@ mod tests {
             }
             let got = fast[dy.rem_euclid(FFT as i32) as usize * FFT + dx.rem_euclid(FFT as i32) as usize];
             assert!((f64::from(got) - sum).abs() < 1e-3 * (1.0 + sum.abs()), "{dx},{dy}: {got} {sum}");
+            let overlap = ((SIDE as i32 - dx.abs()) * (SIDE as i32 - dy.abs())) as f32;
+            assert!((alike(&plane, (0, 0), dx, dy) - got / overlap).abs() < 1e-5);
         }
     }
 

@@ -190,6 +190,9 @@ pub struct Report {
     /// Plain sentences about the inspection: why a detector did not apply, what was left out, what a print would show.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// What was mended, or could be; none if there was nothing to mend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repair: Option<super::repair::Log>,
 }
 
 #[cfg(test)]

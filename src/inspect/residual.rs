@@ -4,6 +4,9 @@
 //! second derivatives and the Laplacian of its Laplacian: gain, offset, sub-pixel phase and an unknown blur drop out. What
 //! remains is judged against what is usual for places of equal contrast in the same picture.
 
+use multiversion::multiversion;
+
+use super::filter;
 use super::plane::{Plane, quantile};
 
 /// The residual of a fit, at the source's size.
@@ -25,21 +28,17 @@ pub fn fit(source: &Plane, reduced: &Plane) -> Residual {
     let mut residual = vec![0.0f32; n];
     for _ in 0..4 {
         let solution = solve(&basis, &source.data, &weights);
-        for (i, r) in residual.iter_mut().enumerate() {
-            *r = source.data[i] - (0..TERMS).map(|t| solution[t] as f32 * basis[t][i]).sum::<f32>();
-        }
+        explain(&basis, &source.data, &solution.map(|v| v as f32), &mut residual);
         let mut sizes: Vec<f32> = residual.iter().map(|r| r.abs()).collect();
         let scale = 2.0 * (1.4826 * quantile(&mut sizes, 0.5) + 0.5 / 255.0);
-        for (w, r) in weights.iter_mut().zip(&residual) {
-            *w = 1.0 / (1.0 + (r / scale).powi(2));
-        }
+        filter::each(&residual, &mut weights, &|r| 1.0 / (1.0 + (r / scale) * (r / scale)));
     }
     let raw = Plane { width: source.width, height: source.height, data: residual };
     let value = raw.zip(&raw.blur(8.0), |r, m| r - m);
     let size = value.map(|v| v * v).blur(1.3).map(f32::sqrt);
     let contrast = source.variance(1.0).blur(1.3).map(f32::sqrt);
-    let usual = usual(&size, &contrast, true);
-    let relative = size.zip(&usual, |e, u| e / (u + 0.0015));
+    let usual = Bins::new(&size, &contrast).usual(0.5, true);
+    let relative = size.zip(&contrast.map(|c| usual.at(c)), |e, u| e / (u + 0.0015));
     Residual { value, relative }
 }
 
@@ -69,21 +68,61 @@ fn basis(d: &Plane) -> [Vec<f32>; TERMS] {
     [d.data.clone(), dx.data, dy.data, xx.data, yy.data, xy.data, bilaplacian.data, ones]
 }
 
+/// Target minus the fit.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn explain(basis: &[Vec<f32>; TERMS], target: &[f32], solution: &[f32; TERMS], residual: &mut [f32]) {
+    residual.copy_from_slice(target);
+    for (s, term) in solution.iter().zip(basis) {
+        for (r, t) in residual.iter_mut().zip(term) {
+            *r -= s * t;
+        }
+    }
+}
+
+/// Values whose products are summed at once, in lanes.
+const PIECE: usize = 256;
+const LANES: usize = 16;
+
+/// Adds the weighted products of all terms, and with the target, to a matrix.
+// Indices of a matrix that is read and written at once.
+#[allow(clippy::needless_range_loop)]
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn products(basis: &[Vec<f32>; TERMS], target: &[f32], weights: &[f32], m: &mut [[f64; TERMS + 1]; TERMS]) {
+    let n = target.len();
+    let mut values = [[0.0f64; PIECE]; TERMS + 1];
+    for from in (0..n).step_by(PIECE) {
+        let to = (from + PIECE).min(n);
+        // What is missing at the end counts as 0.
+        for (t, v) in values.iter_mut().enumerate() {
+            let slice = if t < TERMS { &basis[t][from..to] } else { &target[from..to] };
+            v[slice.len()..].fill(0.0);
+            v.iter_mut().zip(slice).for_each(|(v, s)| *v = f64::from(*s));
+        }
+        let mut weighed = [0.0f64; PIECE];
+        for a in 0..TERMS {
+            for ((w, v), s) in weighed.iter_mut().zip(&values[a]).zip(&weights[from..to]) {
+                *w = v * f64::from(*s);
+            }
+            weighed[to - from..].fill(0.0);
+            for b in a..=TERMS {
+                let mut sum = [0.0f64; LANES];
+                for (x, y) in weighed.as_chunks::<LANES>().0.iter().zip(values[b].as_chunks::<LANES>().0) {
+                    for i in 0..LANES {
+                        sum[i] += x[i] * y[i];
+                    }
+                }
+                m[a][b] += sum.iter().sum::<f64>();
+            }
+        }
+    }
+}
+
 /// Weighted least squares by normal equations.
 // Indices of a matrix that is read and written at once.
 #[allow(clippy::needless_range_loop)]
 fn solve(basis: &[Vec<f32>; TERMS], target: &[f32], weights: &[f32]) -> [f64; TERMS] {
     let mut m = [[0.0f64; TERMS + 1]; TERMS];
-    for (i, &w) in weights.iter().enumerate() {
-        let row: [f64; TERMS] = std::array::from_fn(|t| f64::from(basis[t][i]));
-        for a in 0..TERMS {
-            let wa = f64::from(w) * row[a];
-            for b in a..TERMS {
-                m[a][b] += wa * row[b];
-            }
-            m[a][TERMS] += wa * f64::from(target[i]);
-        }
-    }
+    products(basis, target, weights, &mut m);
     for a in 0..TERMS {
         for b in 0..a {
             m[a][b] = m[b][a];
@@ -112,35 +151,65 @@ fn solve(basis: &[Vec<f32>; TERMS], target: &[f32], weights: &[f32]) -> [f64; TE
     x
 }
 
-/// The median of `value` among places with about the same `by`: eight bins of equal count, linear between them; with `rising`
-/// it never falls.
-pub fn usual(value: &Plane, by: &Plane, rising: bool) -> Plane {
-    by_bins(value, by, 0.5, rising)
-}
+/// Values among places with about the same of another measure: eight bins of equal count.
+#[derive(Debug)]
+pub struct Bins(Vec<(f32, Vec<f32>)>);
 
-/// The `q` quantile of `value` among places with about the same `by`.
-pub fn by_bins(value: &Plane, by: &Plane, q: f32, rising: bool) -> Plane {
-    const BINS: usize = 8;
-    let mut pairs: Vec<(f32, f32)> = by.data.iter().copied().zip(value.data.iter().copied()).collect();
-    pairs.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-    let mut knots: Vec<(f32, f32)> = Vec::new();
-    for bin in pairs.chunks(pairs.len().div_ceil(BINS).max(1)) {
-        let mut values: Vec<f32> = bin.iter().map(|p| p.1).collect();
-        let v = quantile(&mut values, q);
-        let floor = if rising { knots.last().map_or(v, |k| k.1) } else { v };
-        knots.push((bin[bin.len() / 2].0, v.max(floor)));
+/// What is usual, by that other measure; linear between the middles of the bins.
+#[derive(Debug)]
+pub struct Usual(Vec<(f32, f32)>);
+
+impl Bins {
+    /// Sorts `value` into bins of equal count of `by`.
+    pub fn new(value: &Plane, by: &Plane) -> Self {
+        const BINS: usize = 8;
+        let mut pairs: Vec<(f32, f32)> = by.data.iter().copied().zip(value.data.iter().copied()).collect();
+        let size = pairs.len().div_ceil(BINS).max(1);
+        part(&mut pairs, size);
+        let bins = pairs.chunks_mut(size).map(|bin| {
+            let middle = bin.select_nth_unstable_by(bin.len() / 2, |a, b| a.0.total_cmp(&b.0)).1.0;
+            (middle, bin.iter().map(|p| p.1).collect())
+        });
+        Self(bins.collect())
     }
-    by.map(|b| between(&knots, b))
+
+    /// The `q` quantile of every bin; with `rising` it never falls from bin to bin.
+    pub fn usual(&self, q: f32, rising: bool) -> Usual {
+        let mut knots: Vec<(f32, f32)> = Vec::new();
+        for (middle, values) in &self.0 {
+            let v = quantile(&mut values.clone(), q);
+            let floor = if rising { knots.last().map_or(v, |k| k.1) } else { v };
+            knots.push((*middle, v.max(floor)));
+        }
+        Usual(knots)
+    }
 }
 
-fn between(knots: &[(f32, f32)], at: f32) -> f32 {
-    let above = knots.partition_point(|k| k.0 < at);
-    match (above.checked_sub(1).map(|i| knots[i]), knots.get(above)) {
-        (None, Some(k)) => k.1,
-        (Some(k), None) => k.1,
-        (Some(a), Some(b)) if b.0 > a.0 => a.1 + (b.1 - a.1) * (at - a.0) / (b.0 - a.0),
-        (Some(_), Some(b)) => b.1,
-        (None, None) => 0.0,
+/// Orders pairs so far that every run of `size` holds smaller first values than those after it.
+fn part(pairs: &mut [(f32, f32)], size: usize) {
+    let runs = pairs.len().div_ceil(size);
+    if runs < 2 {
+        return;
+    }
+    let at = runs / 2 * size;
+    pairs.select_nth_unstable_by(at, |a, b| a.0.total_cmp(&b.0));
+    let (low, high) = pairs.split_at_mut(at);
+    part(low, size);
+    part(high, size);
+}
+
+impl Usual {
+    /// What is usual where the other measure is `at`.
+    pub fn at(&self, at: f32) -> f32 {
+        let knots = &self.0;
+        let above = knots.iter().take_while(|k| k.0 < at).count();
+        match (above.checked_sub(1).map(|i| knots[i]), knots.get(above)) {
+            (None, Some(k)) => k.1,
+            (Some(k), None) => k.1,
+            (Some(a), Some(b)) if b.0 > a.0 => a.1 + (b.1 - a.1) * (at - a.0) / (b.0 - a.0),
+            (Some(_), Some(b)) => b.1,
+            (None, None) => 0.0,
+        }
     }
 }
 
@@ -185,8 +254,8 @@ mod tests {
     fn bins_follow_the_median() {
         let by = Plane { width: 400, height: 1, data: (0..400).map(|i| i as f32).collect() };
         let value = by.map(|v| 2.0 * v);
-        let m = usual(&value, &by, true);
-        assert!((m.data[200] - 400.0).abs() < 4.0);
-        assert!(m.data.windows(2).all(|w| w[1] >= w[0]));
+        let m = Bins::new(&value, &by).usual(0.5, true);
+        assert!((m.at(200.0) - 400.0).abs() < 4.0);
+        assert!((0..400).all(|i| m.at(i as f32 + 1.0) >= m.at(i as f32)));
     }
 }

@@ -2,7 +2,9 @@
 
 use std::sync::OnceLock;
 
+use super::fold::Folded;
 use super::plane::Plane;
+use super::reduce::reduce;
 use super::residual::{self, Residual};
 use super::texture::{self, Texture};
 use crate::band::Band;
@@ -87,11 +89,7 @@ impl Picture {
         if self.is_grey() {
             return self.planes[0].clone();
         }
-        let mut y = self.planes[0].zip(&self.planes[1], |r, g| 0.2126 * r + 0.7152 * g);
-        for (y, b) in y.data.iter_mut().zip(&self.planes[2].data) {
-            *y += 0.0722 * b;
-        }
-        y
+        self.planes[0].zip3(&self.planes[1], &self.planes[2], |r, g, b| 0.2126 * r + 0.7152 * g + 0.0722 * b)
     }
 
     /// At another size.
@@ -129,9 +127,8 @@ pub struct Scene {
     faithful_luma: OnceLock<Plane>,
     reduced: OnceLock<Picture>,
     residual: OnceLock<Residual>,
-    structure: OnceLock<Plane>,
     texture: OnceLock<Option<Texture>>,
-    difference: OnceLock<Plane>,
+    difference: OnceLock<Folded>,
 }
 
 /// How much the aspect ratios of result and source may differ: one source pixel in a hundred.
@@ -190,8 +187,8 @@ impl Scene {
     pub fn reduced(&self) -> Option<&Picture> {
         let source = self.source.as_ref()?;
         Some(self.reduced.get_or_init(|| {
-            let soft = |p: &Plane| if self.scale > 1.5 { p.blur(0.3 * self.scale) } else { p.clone() };
-            let small = |p: &Plane| soft(p).resize(source.width, source.height, Filter::Box).unwrap_or_default();
+            let sigma = if self.scale > 1.5 { 0.3 * self.scale } else { 0.0 };
+            let small = |p: &Plane| reduce(p, sigma, source.width, source.height);
             let planes = self.result.planes.iter().map(small).collect();
             Picture { width: source.width, height: source.height, planes }
         }))
@@ -209,22 +206,24 @@ impl Scene {
         self.texture.get_or_init(|| texture::measure(self.luma(), faithful)).as_ref()
     }
 
-    /// Result minus faithful enlargement, on a common contrast as [`Scene::structure`].
-    pub fn difference(&self) -> Option<&Plane> {
+    /// Result minus faithful enlargement, on a common contrast as [`normalised`], folded.
+    pub fn difference(&self) -> Option<&Folded> {
         let faithful = self.faithful_luma()?;
-        Some(self.difference.get_or_init(|| normalised(&self.luma().zip(faithful, |c, f| c - f))))
-    }
-
-    /// The result's fine structure on a common scale: `clip((Y - G2 Y) / (sqrt(G3 variance) + 0.01), -2, 2)`.
-    pub fn structure(&self) -> &Plane {
-        self.structure.get_or_init(|| normalised(self.luma()))
+        Some(self.difference.get_or_init(|| {
+            let result = self.luma();
+            Folded::new((result.width, result.height), MARGIN, |tile| normalised(&tile.cut(result).zip(&tile.cut(faithful), |c, f| c - f)))
+        }))
     }
 }
 
-/// `clip((Y - G2 Y) / (sqrt(variance under G3) + 0.01), -2, 2)`.
+/// Pixels around a place that [`normalised`] looks at.
+pub const MARGIN: usize = 9;
+
+/// Fine structure on a common scale: `clip((Y - G2 Y) / (sqrt(variance under G3) + 0.01), -2, 2)`.
 pub fn normalised(y: &Plane) -> Plane {
-    let fine = y.zip(&y.blur(2.0), |v, m| v - m);
-    fine.zip(&y.variance(3.0), |f, v| (f / (v.sqrt() + 0.01)).clamp(-2.0, 2.0))
+    let (soft, mean, square) = (y.blur(2.0), y.blur(3.0), y.map(|v| v * v).blur(3.0));
+    let fine = y.zip(&soft, |v, m| v - m);
+    fine.zip3(&mean, &square, |f, m, q| (f / ((q - m * m).max(0.0).sqrt() + 0.01)).clamp(-2.0, 2.0))
 }
 
 #[cfg(test)]

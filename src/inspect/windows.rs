@@ -1,5 +1,8 @@
 //! Windows of 64 x 64 pixels, half overlapping: sums over cells of 32, four cells a window.
 
+use std::ops::Range;
+
+use super::filter;
 use super::plane::Plane;
 
 /// Side of a window, output pixels.
@@ -7,24 +10,33 @@ pub const SIDE: usize = 64;
 /// Step from window to window.
 pub const STEP: usize = 32;
 
-/// Mean of `p` over every window; a picture smaller than a window is one window.
-pub fn mean(p: &Plane) -> Plane {
-    let small = p.cells(STEP);
-    join(&small, |a, b, c, d| 0.25 * (a + b + c + d))
+/// Mean over every window from the means of cells of [`STEP`]; a picture smaller than a window is one window.
+pub fn mean_of(cells: &Plane) -> Plane {
+    join(cells, |a, b, c, d| 0.25 * (a + b + c + d))
 }
 
-/// Largest value of `p` in every window.
-pub fn max(p: &Plane) -> Plane {
-    let (w, h) = ((p.width / STEP).max(1), (p.height / STEP).max(1));
+/// Largest value in every window from those of cells.
+pub fn max_of(cells: &Plane) -> Plane {
+    join(cells, |a, b, c, d| a.max(b).max(c).max(d))
+}
+
+/// Largest value of a rectangle of `p` by cells of [`STEP`]; what does not fill a cell joins the last one.
+pub fn largest(p: &Plane, x: Range<usize>, y: Range<usize>) -> Plane {
+    let (w, h) = ((x.len() / STEP).max(1), (y.len() / STEP).max(1));
     let mut small = Plane { width: w, height: h, data: vec![f32::NEG_INFINITY; w * h] };
-    for y in 0..p.height {
-        let cy = (y / STEP).min(h - 1);
-        for (x, &v) in p.row(y).iter().enumerate() {
-            let o = &mut small.data[cy * w + (x / STEP).min(w - 1)];
+    let mut highest = vec![f32::NEG_INFINITY; x.len()];
+    for cy in 0..h {
+        highest.fill(f32::NEG_INFINITY);
+        let end = if cy + 1 == h { y.end } else { y.start + (cy + 1) * STEP };
+        for r in y.start + cy * STEP..end {
+            filter::raise(&mut highest, &p.row(r)[x.clone()]);
+        }
+        for (i, &v) in highest.iter().enumerate() {
+            let o = &mut small.data[cy * w + (i / STEP).min(w - 1)];
             *o = o.max(v);
         }
     }
-    join(&small, |a, b, c, d| a.max(b).max(c).max(d))
+    small
 }
 
 fn join(small: &Plane, f: impl Fn(f32, f32, f32, f32) -> f32) -> Plane {
@@ -53,11 +65,11 @@ mod tests {
     fn windows_overlap_by_half() {
         let mut p = Plane::new(128, 96);
         p.data[40 * 128 + 70] = 8.0;
-        let (m, x) = (mean(&p), max(&p));
+        let (m, x) = (mean_of(&p.cells(STEP)), max_of(&largest(&p, 0..128, 0..96)));
         assert_eq!((m.width, m.height), (3, 2));
         let hit: Vec<usize> = (0..6).filter(|&i| m.data[i] > 0.0).collect();
         assert_eq!(hit, [1, 2, 4, 5]);
         assert_eq!((m.data[1], x.data[1], x.data[0]), (8.0 / 4096.0, 8.0, 0.0));
-        assert_eq!(mean(&Plane::new(5, 3)).data, [0.0]);
+        assert_eq!(mean_of(&Plane::new(5, 3).cells(STEP)).data, [0.0]);
     }
 }

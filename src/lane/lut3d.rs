@@ -75,6 +75,16 @@ impl Lut3d {
         self.max
     }
 
+    /// Grid steps per unit of input, per channel.
+    pub(super) fn scale(&self) -> [f32; 3] {
+        self.scale
+    }
+
+    /// The same as four numbers each, the fourth 0.
+    pub fn grid(&self) -> &[[f32; 4]] {
+        &self.grid
+    }
+
     /// The colours at the grid points, red fastest, then green.
     pub fn colours(&self) -> impl ExactSizeIterator<Item = [f32; 3]> + '_ {
         self.grid.iter().map(|[r, g, b, _]| [*r, *g, *b])

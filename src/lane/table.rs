@@ -55,6 +55,11 @@ impl Table {
         self.max
     }
 
+    /// Samples per unit of input.
+    pub(super) fn scale(&self) -> f32 {
+        self.scale
+    }
+
     /// The samples from `min` to `max`.
     pub fn samples(&self) -> &[f32] {
         &self.samples[..self.samples.len() - 1]

@@ -1,10 +1,11 @@
-//! From finished colours to one file: cut and size, colour space, logo, dither, encoder. A kit makes several of one picture.
+//! The last part of a picture's way: graded, and then, for each file that is made of it, cut and sized, converted, the logo laid
+//! on, dithered and written.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use super::goal::Goal;
-use super::{Plan, Settings, dither_rows, history, outside};
+use super::{Plan, Settings, dither_rows, history, of, outside};
 use crate::band::{Band, Stage};
 use crate::brand::overlay::Overlay;
 use crate::codec::{self, Changes, Encoding, Format, Limits};
@@ -12,6 +13,8 @@ use crate::color::{ColourSpace, Conversion, Profile, Transfer};
 use crate::error::Result;
 use crate::flow::Chain;
 use crate::grade::Grading;
+use crate::grade::spatial::Frame;
+use crate::grade::stage::Grade;
 use crate::image::{Channels, Image};
 use crate::resample::{Crop, Filter, Light, Resize, Scaler};
 use crate::upscale::size::{Size, Target};
@@ -36,23 +39,80 @@ pub struct Made {
     pub held: Option<String>,
 }
 
-/// What all files of a picture share.
-pub(super) struct Finished<'a> {
+/// What the files of one picture are made from and how.
+pub(super) struct Finishing<'a> {
     pub source: &'a Path,
     pub image: &'a Image,
     /// Of the whole picture, before exports are cut from it.
     pub target: Target,
     pub plan: &'a Plan,
-    /// Of the graded rows.
-    pub channels: Channels,
-    /// Of the graded rows; `None` is sRGB.
-    pub icc: Option<&'a [u8]>,
     pub gradings: &'a [Grading],
+    /// Stands for the source's bytes: spatial operations draw their grain from it.
+    pub seed: u64,
     pub limits: Limits,
+    /// How each file is made; encodings have their depth filled in.
+    pub files: Vec<(&'a Settings, Encoding)>,
+}
+
+/// Files being written.
+pub(super) struct Finish<'a> {
+    colour: Chain<'static>,
+    files: Vec<Delivery<'a>>,
+}
+
+impl<'a> Finishing<'a> {
+    /// Begins the first so many of the files, here; `mended` is what their history says about mending, beside what was done in
+    /// any case.
+    ///
+    /// # Errors
+    /// A grading or colour space that does not fit the picture; a file that cannot be created.
+    pub fn open<'o>(&'o self, outputs: &[&'o Path], mended: Option<&str>) -> Result<Finish<'o>> {
+        let Self { source, image, target, gradings, seed, .. } = *self;
+        let (mut icc, mut channels, mut colour) = (image.metadata.icc.clone(), image.channels, Chain::new());
+        let mut notes = Vec::new();
+        for grading in gradings {
+            let frame = Frame { width: target.width, height: target.height, bits: image.bits(), seed };
+            let grade = Grade::new(grading, icc.as_deref(), channels.colours(), channels.has_alpha(), frame).map_err(|e| of(source, e))?;
+            channels = Channels::of(grade.colours(), channels.has_alpha());
+            if grade.replaces_profile() && icc.take().is_some() {
+                notes.push("graded in sRGB and written as sRGB: there is no way back into its own colour profile".to_owned());
+            }
+            colour.then(grade);
+        }
+        let open = |(output, (settings, encoding)): (&&'o Path, &'o (&'a Settings, Encoding))| {
+            Delivery::new(self, output, settings, encoding.clone(), channels, icc.as_deref(), mended, notes.clone())
+        };
+        let files = outputs.iter().zip(&self.files).map(open).collect::<Result<_>>()?;
+        Ok(Finish { colour, files })
+    }
+}
+
+impl Finish<'_> {
+    /// Takes the next rows of the result.
+    pub fn push(&mut self, band: Band) -> Result<()> {
+        let files = &mut self.files;
+        self.colour.push(band, &mut |band| hand_out(files, band))
+    }
+
+    /// Completes the files.
+    pub fn finish(mut self, stop: &AtomicBool) -> Result<Vec<Made>> {
+        let files = &mut self.files;
+        self.colour.finish(&mut |band| hand_out(files, band))?;
+        self.files.into_iter().map(|f| f.finish(stop)).collect()
+    }
+}
+
+/// Gives every file the same rows.
+fn hand_out(files: &mut [Delivery<'_>], band: Band) -> Result<()> {
+    let Some((last, others)) = files.split_last_mut() else { return Ok(()) };
+    for file in others {
+        file.push(band.clone())?;
+    }
+    last.push(band)
 }
 
 /// One file on its way.
-pub(super) struct Delivery<'a> {
+struct Delivery<'a> {
     output: &'a Path,
     settings: &'a Settings,
     limits: Limits,
@@ -73,10 +133,19 @@ struct Rest<'a> {
 }
 
 impl<'a> Delivery<'a> {
-    /// Opens the file; `encoding` has its depth filled in.
-    pub(super) fn new(of: &Finished<'_>, output: &'a Path, settings: &'a Settings, encoding: Encoding) -> Result<Self> {
-        let Finished { source, image, target, plan, icc, gradings, limits, .. } = *of;
-        let mut notes = Vec::new();
+    /// Opens the file, for rows with these channels and this profile (`None` is sRGB).
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        from: &Finishing<'_>,
+        output: &'a Path,
+        settings: &'a Settings,
+        encoding: Encoding,
+        mut channels: Channels,
+        icc: Option<&[u8]>,
+        mended: Option<&str>,
+        mut notes: Vec<String>,
+    ) -> Result<Self> {
+        let Finishing { source, image, target, plan, gradings, limits, .. } = *from;
         let whole = Crop { x: 0.0, y: 0.0, width: target.width as f64, height: target.height as f64 };
         let (crop, (width, height)) = match &settings.finish {
             Some(f) => f.fit(image, target.width, target.height)?,
@@ -88,7 +157,6 @@ impl<'a> Delivery<'a> {
             notes.push(format!("too small for {}: {width}x{height} px instead of {}x{}", export.name, cover.0, cover.1));
         }
         Format::check(source, &encoding, width, height)?;
-        let mut channels = of.channels;
         let mut chain = Chain::new();
         if (width, height) != (target.width, target.height) {
             let curve = icc.and_then(|icc| Profile::from_icc(icc).ok()).map_or_else(Transfer::srgb, |p| p.transfer_or_srgb());
@@ -147,7 +215,7 @@ impl<'a> Delivery<'a> {
                 _ => None,
             },
             policy: settings.metadata.clone(),
-            history: vec![history::event(source, image, &sized, plan, &encoding, settings)],
+            history: vec![history::event(source, image, &sized, plan, &encoding, settings, mended)],
         });
         notes.extend(more);
         metadata.icc = icc.map(<[u8]>::to_vec);
@@ -164,13 +232,13 @@ impl<'a> Delivery<'a> {
     }
 
     /// Takes graded rows.
-    pub(super) fn push(&mut self, band: Band) -> Result<()> {
+    fn push(&mut self, band: Band) -> Result<()> {
         let (rest, colours) = (&mut self.rest, self.colours);
         self.chain.push(band, &mut |band| rest.write(band, colours))
     }
 
     /// Completes the file and measures it.
-    pub(super) fn finish(mut self, stop: &AtomicBool) -> Result<Made> {
+    fn finish(mut self, stop: &AtomicBool) -> Result<Made> {
         let (rest, colours) = (&mut self.rest, self.colours);
         self.chain.finish(&mut |band| rest.write(band, colours))?;
         let Self { output, settings, limits, size: (width, height), rest, mut notes, .. } = self;

@@ -1,15 +1,17 @@
 //! What an inspection needs of the pipeline: decoded pictures, and a faithful enlargement to compare with.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use super::{Observer, Plan, RINGING, ROWS, display_encode};
+use super::history::mended_event;
+use super::{Look, Observer, Plan, RINGING, ROWS, display_encode};
 use crate::alpha::bleed_alpha;
 use crate::band::{Band, Stage};
-use crate::codec::{self, Limits};
+use crate::codec::{self, Changes, Encoding, Limits};
 use crate::error::{Error, Result};
 use crate::flow::Chain;
-use crate::image::Image;
+use crate::image::{Image, Samples};
+use crate::inspect::repair::{self, Mended, Patches, Repair};
 use crate::inspect::{About, Inspection, Joins, Picture, Scene, Situation, Tier, inspect};
 use crate::resample::{Filter, Light, Resize, Scaler};
 use crate::upscale::engine::Engine;
@@ -33,13 +35,25 @@ pub struct Faithful {
 /// The name of a comparison that no network made.
 pub const RESAMPLED: &str = "lanczos3";
 
-/// Inspects a file, with its source if it has one.
+/// How pictures are inspected, and what is done about what is found.
+#[derive(Debug, Clone, Default)]
+pub struct Care {
+    pub tier: Tier,
+    pub repair: Repair,
+    /// What the result will be printed at, if that is known.
+    pub dpi: Option<f64>,
+    /// The file of the mended version; with [`Repair::Auto`] what is made takes its own file and this is not used.
+    pub beside: PathBuf,
+}
+
+/// Inspects a file, with its source if it has one. If it can be mended and `care` wants that, the mended version is written to
+/// `care.beside` (folders are made), in the file's own format, and the report tells of it.
 ///
 /// # Errors
 /// What is wrong with either file or with the engine.
-pub fn inspect_file(subject: Subject<'_>, engine: &Engine, tier: Tier, limits: &Limits, stop: &AtomicBool) -> Result<Inspection> {
+pub fn inspect_file(subject: Subject<'_>, engine: &Engine, care: &Care, limits: &Limits, stop: &AtomicBool) -> Result<Inspection> {
     let result = open(subject.input, limits)?;
-    let mut about = About { input: subject.input.display().to_string(), tier, ..About::default() };
+    let mut about = About { input: subject.input.display().to_string(), tier: care.tier, ..About::default() };
     about.dpi = result.metadata.dpi.map(|d| d.0);
     let Some(path) = subject.source else {
         about.notes.push("no source: only what shows in the picture itself was looked for".into());
@@ -51,19 +65,52 @@ pub fn inspect_file(subject: Subject<'_>, engine: &Engine, tier: Tier, limits: &
         about.notes.push("result and source have different colour profiles: colours were compared as they are stored".into());
     }
     let (picture, source) = (Picture::of(&result), Picture::of(&source));
-    drop(result);
     let size = (picture.width, picture.height);
     if !Scene::matches(&picture, &source) {
         let (w, h) = (source.width, source.height);
         about.notes.push(format!("compared with nothing: its source has {w}x{h} px, another shape, so places do not match"));
         return Ok(inspect(&Scene::alone(picture), &about));
     }
+    // Float files were converted for looking at them.
+    let mends = care.repair != Repair::Off && !matches!(result.samples, Samples::F32(_));
+    let kept = mends.then_some(result);
     let mut scene = Scene::new(picture, source.clone())?;
     about.situation = Situation::Source;
     let faithful = faithful(engine, &source, size, stop)?;
+    drop(source);
+    let by_a_network = faithful.model != RESAMPLED;
     about.faithful_model = Some(faithful.model);
     scene.faithful = Some(faithful.picture);
-    Ok(inspect(&scene, &about))
+    let first = inspect(&scene, &about);
+    let Some(image) = kept.filter(|_| by_a_network) else { return Ok(first) };
+    let (inspection, patches) = mended(scene, first, &about, care.repair)?;
+    if !patches.is_empty() {
+        write_mended(&image, &patches, subject.input, &care.beside)?;
+    }
+    Ok(inspection)
+}
+
+/// Writes a picture with its patches, as it was otherwise.
+fn write_mended(image: &Image, patches: &Patches, from: &Path, to: &Path) -> Result<()> {
+    if let Some(folder) = to.parent() {
+        std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
+    }
+    let bits = image.bits();
+    let encoding = Encoding { format: image.format, quality: image.format.default_quality(), bits, ..Encoding::default() };
+    let (width, height) = (image.width, image.height);
+    let changes = Changes { width, height, history: vec![mended_event(from, &patches.said())], ..Changes::default() };
+    let (mut metadata, _) = image.metadata.changed(&changes);
+    metadata.icc.clone_from(&image.metadata.icc);
+    let mut encoder = codec::encoder(to, &encoding, width, height, image.channels, &metadata)?;
+    let mut y = 0;
+    while y < height {
+        let end = (y + ROWS).min(height);
+        let mut band = image.band(y, end, 0..image.channels.count());
+        patches.apply(&mut band);
+        encoder.write(&band)?;
+        y = end;
+    }
+    encoder.finish().map(|_| ())
 }
 
 /// The most pixels that are inspected while they are made: the planes of a whole result are held until it is finished.
@@ -72,13 +119,15 @@ const AT_MOST: usize = 100_000_000;
 /// Watches a picture being made, and inspects it with everything that is known then: source, tile joins, networks.
 #[derive(Debug, Default)]
 pub struct Watch {
+    care: Care,
+    /// For messages.
+    input: PathBuf,
     source: Picture,
     result: Picture,
     plan: Plan,
     /// Pixels seen, also of a result that is too large to be kept.
     pixels: usize,
-    /// What it will be printed at, if that is known.
-    dpi: Option<f64>,
+    inspected: Option<Inspection>,
 }
 
 impl Observer for Watch {
@@ -100,26 +149,51 @@ impl Observer for Watch {
         }
         Ok(())
     }
+
+    fn look(&self, (width, height): (usize, usize)) -> Look {
+        match self.care.repair {
+            _ if width * height > AT_MOST || self.plan.passes.is_empty() => Look::Once,
+            Repair::Off => Look::Once,
+            Repair::Suggest => Look::Beside(self.care.beside.clone()),
+            Repair::Auto => Look::Mend,
+        }
+    }
+
+    fn mend(&mut self, engine: &Engine, stop: &AtomicBool) -> Result<Patches> {
+        let Some((scene, about)) = self.scene(engine, stop)? else { return Ok(Patches::default()) };
+        let first = inspect(&scene, &about);
+        let (inspection, patches) = mended(scene, first, &about, self.care.repair)?;
+        self.inspected = Some(inspection);
+        Ok(patches)
+    }
 }
 
 impl Watch {
-    /// Watches a picture that will be printed at so many dots per inch, if that is known.
-    pub fn new(dpi: Option<f64>) -> Self {
-        Self { dpi, ..Self::default() }
+    /// Watches `input` being enlarged.
+    pub fn new(input: &Path, care: Care) -> Self {
+        Self { care, input: input.to_path_buf(), ..Self::default() }
     }
 
     /// Inspects what was seen; none if nothing was made (a source that was copied), or too much for memory.
     ///
     /// # Errors
     /// As [`super::process`], from making the faithful enlargement.
-    pub fn inspect(self, input: &Path, engine: &Engine, tier: Tier, stop: &AtomicBool) -> Result<Option<Inspection>> {
-        let Self { source, result, plan, dpi, .. } = self;
+    pub fn inspect(mut self, engine: &Engine, stop: &AtomicBool) -> Result<Option<Inspection>> {
+        if let Some(done) = self.inspected.take() {
+            return Ok(Some(done));
+        }
+        Ok(self.scene(engine, stop)?.map(|(scene, about)| inspect(&scene, &about)))
+    }
+
+    /// What was seen, ready to be inspected; leaves nothing behind.
+    fn scene(&mut self, engine: &Engine, stop: &AtomicBool) -> Result<Option<(Scene, About)>> {
+        let (source, result, plan) = (std::mem::take(&mut self.source), std::mem::take(&mut self.result), std::mem::take(&mut self.plan));
         if result.height == 0 {
             return Ok(None);
         }
         let model = (!plan.passes.is_empty()).then(|| plan.passes.iter().map(|p| p.model.as_str()).collect::<Vec<_>>().join("+"));
-        let mut about =
-            About { source: Some(input.display().to_string()), model, tier, situation: Situation::Own, dpi, ..About::default() };
+        let (tier, situation, dpi) = (self.care.tier, Situation::Own, self.care.dpi);
+        let mut about = About { source: Some(self.input.display().to_string()), model, tier, situation, dpi, ..About::default() };
         let size = (result.width, result.height);
         let shape = (size.0 as f64 / source.width as f64) / (size.1 as f64 / source.height as f64);
         let joins = joins(&plan, size);
@@ -127,7 +201,7 @@ impl Watch {
         if !Scene::matches(&result, &source) {
             about.notes.push(format!("compared with nothing: it was cut to another shape ({shape:.2} of the source's)"));
             about.situation = Situation::Alone;
-            return Ok(Some(inspect(&Scene::alone(result), &about)));
+            return Ok(Some((Scene::alone(result), about)));
         }
         let mut scene = Scene::new(result, source.clone())?;
         scene.joins = Some(joins);
@@ -141,8 +215,27 @@ impl Watch {
             about.faithful_model = Some(faithful.model);
             scene.faithful = Some(faithful.picture);
         }
-        Ok(Some(inspect(&scene, &about)))
+        Ok(Some((scene, about)))
     }
+}
+
+/// Mends what an inspection found; the report tells of it. With [`Repair::Suggest`] it stays about the picture as it is.
+///
+/// # Errors
+/// As [`repair::mend`].
+pub fn mended(scene: Scene, first: Inspection, about: &About, how: Repair) -> Result<(Inspection, Patches)> {
+    if first.report.findings.is_empty() {
+        return Ok((first, Patches::default()));
+    }
+    let as_it_is = (how == Repair::Suggest).then(|| (first.report.clone(), first.heat.clone()));
+    let Mended { mut inspection, patches, regions } = repair::mend(scene, first, about)?;
+    if let Some((report, heat)) = as_it_is {
+        inspection = Inspection { report, heat };
+    }
+    if !regions.is_empty() {
+        inspection.report.repair = Some(repair::Log { mode: how, file: None, regions });
+    }
+    Ok((inspection, patches))
 }
 
 /// Where the passes of a plan joined their tiles, in output pixels.

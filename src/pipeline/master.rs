@@ -58,7 +58,7 @@ impl Master {
 
     /// Begins one in `temp`, which is in the same file system.
     pub(super) fn begin(&self, temp: &Path, shape: Shape, plan: &Plan, notes: &[String]) -> Result<Keeping<'_>> {
-        let temp = temp.with_extension("rows");
+        let temp = temp.with_extension("master");
         let rows = Some(SpoolWriter::create(&temp, shape.0, shape.2, Depth::F32)?);
         let (key, plan, notes) = (self.key.clone(), plan.clone(), notes.to_vec());
         let card = Card { key, width: shape.0, height: shape.1, channels: shape.2, plan, notes };

@@ -258,6 +258,58 @@ fn watchers_see_the_plan_and_every_row() {
 }
 
 #[test]
+fn a_second_look_changes_its_patch_and_nothing_else() {
+    use crate::inspect::Rect;
+    struct Mender(Look, bool);
+    impl Observer for Mender {
+        fn begin(&mut self, _: &Image, _: &Plan) -> Result<()> {
+            Ok(())
+        }
+        fn band(&mut self, _: &Band) -> Result<()> {
+            Ok(())
+        }
+        fn look(&self, size: (usize, usize)) -> Look {
+            assert_eq!(size, (160, 480));
+            self.0.clone()
+        }
+        fn mend(&mut self, _: &Engine, _: &AtomicBool) -> Result<Patches> {
+            let at = Rect { x: 30, y: 50, w: 40, h: 300 };
+            Ok(if self.1 { Patches::flat(at, 0.25) } else { Patches::default() })
+        }
+    }
+    let inside = |i: usize| (30..70).contains(&(i % 160)) && (50..350).contains(&(i / 160));
+    let dir = tempfile::tempdir().unwrap();
+    let beside = dir.path().join("mended");
+    for (channels, bits) in [(Channels::Rgb, 8), (Channels::Rgba, 16), (Channels::Grey, 8)] {
+        let bytes = png(40, 120, channels, bits, |x, y, c| if c == 3 { 1.0 } else { scene(x, y, c) });
+        let s = settings(Size::Model);
+        let (_, plain, file) = make(bytes.clone(), &s, &faithful(), None).unwrap();
+        let (_, mended, _) = make(bytes.clone(), &s, &faithful(), Some(&mut Mender(Look::Mend, true))).unwrap();
+        let (_, _, same) = make(bytes.clone(), &s, &faithful(), Some(&mut Mender(Look::Mend, false))).unwrap();
+        assert_eq!(same, file, "nothing mended, nothing changed");
+        let (_, _, same) = make(bytes.clone(), &s, &faithful(), Some(&mut Mender(Look::Beside(beside.clone()), false))).unwrap();
+        assert!(same == file && !beside.exists());
+        let (_, _, same) = make(bytes, &s, &faithful(), Some(&mut Mender(Look::Beside(beside.clone()), true))).unwrap();
+        assert_eq!(same, file);
+        let other = codec::decode(&beside, &std::fs::read(&beside).unwrap(), &Limits::default()).unwrap();
+        std::fs::remove_file(&beside).unwrap();
+        assert_eq!(other.samples, mended.samples, "mended beside is mended in place");
+        let (a, b) = (plain.band(0, 480, 0..channels.colours()), mended.band(0, 480, 0..channels.colours()));
+        for c in 0..channels.colours() {
+            for (i, (a, b)) in a.plane(c).iter().zip(b.plane(c)).enumerate() {
+                match inside(i) {
+                    true => assert!((b - 0.25).abs() < 0.003, "{b}"),
+                    false => assert_eq!(a.to_bits(), b.to_bits()),
+                }
+            }
+        }
+        let history = |i: &Image| String::from_utf8(i.metadata.xmp.clone().unwrap_or_default()).unwrap();
+        assert!(history(&mended).contains("1 region mended"), "{}", history(&mended));
+        assert!(!history(&plain).contains("mended"));
+    }
+}
+
+#[test]
 fn stopping_stops() {
     let bytes = png(200, 200, Channels::Rgb, 8, scene);
     let dir = tempfile::tempdir().unwrap();

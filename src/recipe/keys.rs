@@ -1,12 +1,15 @@
 //! Every key that a recipe may hold: one list, from which files are read, the JSON Schema is made and new recipes are written.
 //!
 //! To add a stage: its keys here and its fields in [`Recipe`].
+//!
+//! Over 500 lines because it is one list.
 
 use super::text::{self, Tile};
 use super::{Recipe, Tiles, When};
 use crate::brand::kit::GroupBy;
 use crate::codec::Format;
 use crate::grade::grading::Source;
+use crate::inspect::repair::Repair;
 use crate::inspect::{Tier, Verdict};
 use crate::upscale::size::{Fit, Size};
 
@@ -105,6 +108,8 @@ pub const WHENS: [(&str, When); 3] = [("auto", When::Auto), ("always", When::Alw
 pub const TIERS: [(&str, Tier); 3] = [("draft", Tier::Draft), ("standard", Tier::Standard), ("hero", Tier::Hero)];
 /// From which verdict on a run fails.
 pub const FAIL_ONS: [(&str, Option<Verdict>); 3] = [("never", None), ("review", Some(Verdict::Review)), ("reject", Some(Verdict::Reject))];
+/// What may be done about regions that can be mended.
+pub const REPAIRS: [(&str, Repair); 3] = [("off", Repair::Off), ("suggest", Repair::Suggest), ("auto", Repair::Auto)];
 /// Which pictures get one match together.
 pub const GROUPS: [(&str, GroupBy); 4] =
     [("picture", GroupBy::Picture), ("folder", GroupBy::Folder), ("generator", GroupBy::Generator), ("sequence", GroupBy::Sequence)];
@@ -130,6 +135,7 @@ pub const fn words<const N: usize, T: Copy>(list: &[(&'static str, T); N]) -> [&
 const WHEN_WORDS: [&str; 3] = words(&WHENS);
 const TIER_WORDS: [&str; 3] = words(&TIERS);
 const FAIL_ON_WORDS: [&str; 3] = words(&FAIL_ONS);
+const REPAIR_WORDS: [&str; 3] = words(&REPAIRS);
 const GROUP_WORDS: [&str; 4] = words(&GROUPS);
 const FORMAT_WORDS: [&str; 6] = words(&FORMATS);
 const FIT_WORDS: [&str; 3] = words(&FITS);
@@ -155,7 +161,7 @@ fn order(source: &Source) -> u8 {
 }
 
 /// Every key, in the order in which they are written.
-pub static KEYS: [Key; 44] = [
+pub static KEYS: [Key; 46] = [
     Key {
         section: "",
         name: "about",
@@ -248,6 +254,13 @@ pub static KEYS: [Key; 44] = [
         value: Value::OneOf(&FAIL_ON_WORDS, |r, v| r.inspect.fail_on = of(&FAIL_ONS, v).flatten()),
     },
     Key {
+        section: "inspect",
+        name: "repair",
+        about: "Regions that the network invented: mended in a copy for the reviewer to take (suggest), in the results themselves (auto), or not (off).",
+        example: "\"suggest\"",
+        value: Value::OneOf(&REPAIR_WORDS, |r, v| r.inspect.repair = of(&REPAIRS, v)),
+    },
+    Key {
         section: "look",
         name: "match",
         about: "Pictures whose colours and tones all others get (paths count from the recipe's folder).",
@@ -303,6 +316,16 @@ pub static KEYS: [Key; 44] = [
         about: "How much of it: 0 nothing, 1 all.",
         example: "0.8",
         value: Value::Number(0.0, 1.0, |r, v| r.look.strength = v as f32),
+    },
+    Key {
+        section: "look",
+        name: "device",
+        about: "What grades: auto (whatever is faster here), cpu or gpu, gpu:N for the Nth.",
+        example: "\"auto\"",
+        value: Value::Text(|r, v| {
+            r.look.device = v.parse()?;
+            Ok(())
+        }),
     },
     Key {
         section: "kit",

@@ -72,10 +72,10 @@ fn impossible_combinations_name_their_line() {
 
 #[test]
 fn every_stage_has_its_section() {
-    let text = "[inspect]\nwhen = \"always\"\ntier = \"hero\"\nfail_on = \"reject\"\n[kit]\nfile = \"acme.brand.toml\"\n\
+    let text = "[inspect]\nwhen = \"always\"\ntier = \"hero\"\nfail_on = \"reject\"\nrepair = \"auto\"\n[kit]\nfile = \"acme.brand.toml\"\n\
         [look]\nmatch = [\"a.png\", \"b.png\"]\ngroup_by = \"sequence\"\n";
     let r = parse(text).unwrap();
-    assert_eq!(r.inspect, Inspect { when: When::Always, tier: Tier::Hero, fail_on: Some(Verdict::Reject) });
+    assert_eq!(r.inspect, Inspect { when: When::Always, tier: Tier::Hero, fail_on: Some(Verdict::Reject), repair: Some(Repair::Auto) });
     assert_eq!(r.kit, Some(Path::new("art").join("acme.brand.toml")));
     assert_eq!(r.look.references, ["a.png", "b.png"].map(|f| Path::new("art").join(f)));
     assert_eq!(r.look.group_by, GroupBy::Sequence);

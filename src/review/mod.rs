@@ -35,6 +35,8 @@ use verdicts::{Decision, Entry, Verdicts};
 
 /// The folder that `apply` fills with what was approved.
 pub const APPROVED: &str = "approved";
+/// The folder beside the journal where mended versions of results lie, under the results' names.
+pub const MENDED: &str = "repair";
 
 /// One result under review.
 #[derive(Debug, Default)]
@@ -427,7 +429,7 @@ fn examine(mut p: Picture, root: &Path, state: &State, options: &Options) -> Res
         let (width, height) = codec::probe(&path, &Limits::default()).ok()?.upright();
         Some(Source { path, width, height, shown: shown(width, height, p.settings.as_ref()) })
     });
-    let repair = root.join(STATE).join("repair").join(&below);
+    let repair = root.join(STATE).join(MENDED).join(&below);
     p.repair = repair.is_file().then_some(repair);
     let heat = options.heat.clone().unwrap_or_else(|| root.join(STATE).join("heat"));
     p.heat = heat_maps(&heat, &below);

@@ -63,6 +63,26 @@ pub struct Pace {
     pub result_bytes: f64,
 }
 
+/// How fast a graphics card grades here, beside the processor; millions of pixels per second, transfers counted in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GradeSpeed {
+    /// The cards that the system lists, in one text; empty where it lists none.
+    pub system: String,
+    /// The one that was measured, and its driver.
+    pub card: String,
+    pub driver: String,
+    /// Of the processor.
+    pub cores: usize,
+    pub gpu_mpix_per_s: f64,
+    pub cpu_mpix_per_s: f64,
+}
+
+impl GradeSpeed {
+    pub fn gpu_is_faster(&self) -> bool {
+        self.gpu_mpix_per_s > self.cpu_mpix_per_s
+    }
+}
+
 /// Stands for a network where none ran.
 pub const NO_NETWORK: &str = "none";
 
@@ -73,6 +93,8 @@ pub struct Rates {
     rates: Vec<Rate>,
     #[serde(default)]
     paces: Vec<Pace>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    grading: Vec<GradeSpeed>,
 }
 
 impl Rates {
@@ -99,6 +121,10 @@ impl Rates {
         let mut all = Self::load(home)?;
         self.rates.iter().cloned().for_each(|rate| all.put(rate));
         self.paces.iter().cloned().for_each(|pace| all.add(pace));
+        for speed in &self.grading {
+            all.grading.retain(|g| (&g.system, g.cores) != (&speed.system, speed.cores));
+            all.grading.push(speed.clone());
+        }
         let path = file(home);
         let failed = |e| Error::output(&path, e, "a writable folder in LASTMILE_HOME");
         let text = serde_json::to_string_pretty(&all).map_err(|e| Error::Internal(format!("rates as JSON: {e}")))?;
@@ -138,7 +164,17 @@ impl Rates {
 
     /// What one run told, to be saved.
     pub fn of_run(pace: Pace) -> Self {
-        Self { rates: Vec::new(), paces: vec![pace] }
+        Self { paces: vec![pace], ..Self::default() }
+    }
+
+    /// What was measured of grading, to be saved; it replaces what was known of the same cards and cores.
+    pub fn of_grading(speed: GradeSpeed) -> Self {
+        Self { grading: vec![speed], ..Self::default() }
+    }
+
+    /// How fast grading is on a machine with these cards and cores.
+    pub fn grade_speed(&self, system: &str, cores: usize) -> Option<&GradeSpeed> {
+        self.grading.iter().find(|g| g.system == system && g.cores == cores)
     }
 
     /// Adds what a run told. What earlier runs of the same kind told counts as ten minutes at most.

@@ -1,4 +1,5 @@
-//! Baseline JPEG through libjpeg-turbo (cargo feature `turbojpeg`), in strips, so that memory does not grow with the picture.
+//! JPEG through libjpeg-turbo (cargo feature `turbojpeg`). Baseline is written in strips, so that memory does not grow with the
+//! picture.
 //!
 //! TurboJPEG takes whole pictures only. Each strip of block rows is encoded as a picture of its own; the coded data of all of
 //! them stand one behind the other in one scan, with a restart marker between (ITU-T T.81, B.2.4.4 and E.1.4: at a restart the
@@ -6,12 +7,13 @@
 //! standard's Huffman tables.
 
 use std::io::Write;
+use std::path::Path;
 
-use turbojpeg::{Compressor, Image, PixelFormat, Subsamp};
+use turbojpeg::{Compressor, Decompressor, Image, PixelFormat, Subsamp};
 
 use super::{APP0, DRI, JFIF_END, SOF0, SOF15, SOS, over_white, segments};
 use crate::band::Band;
-use crate::codec::{Encoding, Metadata, Output, Rows, quantise};
+use crate::codec::{Encoding, Metadata, Output, Rows, quantise, zeros};
 use crate::error::{Error, Result};
 use crate::image::Channels;
 
@@ -31,6 +33,8 @@ pub(in crate::codec) struct Writer {
     /// Pixels of the strip that is being filled.
     pixels: Vec<u8>,
     codes: Vec<u8>,
+    /// Room for the largest file that a strip can become.
+    jpeg: Vec<u8>,
     /// Strips that are written.
     done: usize,
     /// Segments to go behind the JFIF header, and the resolution for it.
@@ -58,6 +62,7 @@ impl Writer {
         compressor.set_subsamp(subsampling).map_err(failed)?;
         let across = width.div_ceil(block);
         let down = (usize::from(u16::MAX) / across).clamp(1, BLOCK_ROWS);
+        let largest = compressor.buf_len(width, (down * block).min(height)).map_err(failed)?;
         Ok(Self {
             out,
             rows: Rows::new(width, height, channels),
@@ -67,6 +72,7 @@ impl Writer {
             strip: (down * block, (across * down) as u16),
             pixels: Vec::new(),
             codes: Vec::new(),
+            jpeg: vec![0; largest],
             done: 0,
             insert: segments(channels, metadata),
             dpi: metadata.dpi,
@@ -82,9 +88,10 @@ impl Writer {
         let (pitch, format) = (self.row_bytes(), if self.grey { PixelFormat::GRAY } else { PixelFormat::RGB });
         let height = self.pixels.len() / pitch;
         let image = Image { pixels: self.pixels.as_slice(), width: self.size.0, pitch, height, format };
-        let jpeg = self.compressor.compress_to_vec(image).map_err(failed)?;
+        let mut jpeg = std::mem::take(&mut self.jpeg);
+        let len = self.compressor.compress_to_slice(image, &mut jpeg).map_err(failed)?;
         self.pixels.clear();
-        let (head, data) = split(&jpeg).ok_or_else(|| Error::Internal("libjpeg-turbo wrote a JPEG of another kind".into()))?;
+        let (head, data) = split(&jpeg[..len]).ok_or_else(|| Error::Internal("libjpeg-turbo wrote a JPEG of another kind".into()))?;
         if self.done == 0 {
             let head = self.header(head);
             self.put(&head)?;
@@ -92,7 +99,9 @@ impl Writer {
             self.put(&[0xff, RST0 + ((self.done - 1) % 8) as u8])?;
         }
         self.done += 1;
-        self.put(data)
+        self.put(data)?;
+        self.jpeg = jpeg;
+        Ok(())
     }
 
     /// The first strip's header made that of the whole: its height, the resolution, our segments, the restart interval.
@@ -142,6 +151,17 @@ fn split(jpeg: &[u8]) -> Option<(&[u8], &[u8])> {
     }
 }
 
+/// Pixels of a YCbCr or grey picture, if libjpeg-turbo finds nothing at all to complain of; what it does find is left to be told
+/// by the other decoder, which knows better words for it.
+pub(super) fn decode(path: &Path, jpeg: &[u8], width: usize, height: usize, channels: Channels) -> Result<Option<Vec<u8>>> {
+    let n = channels.count();
+    let mut pixels = zeros::<u8>(path, width * height * n)?;
+    let format = if n == 1 { PixelFormat::GRAY } else { PixelFormat::RGB };
+    let output = Image { pixels: pixels.as_mut_slice(), width, pitch: width * n, height, format };
+    let whole = Decompressor::new().and_then(|mut d| d.decompress(jpeg, output)).is_ok();
+    Ok(whole.then_some(pixels))
+}
+
 fn failed(e: turbojpeg::Error) -> Error {
     Error::Internal(format!("libjpeg-turbo: {e}"))
 }
@@ -176,8 +196,6 @@ impl crate::codec::Encoder for Writer {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::codec::{Encoder, Format, Limits, decode};
     use crate::image::Samples;

@@ -24,10 +24,11 @@ use toml::de::DeValue;
 
 pub use self::cdl::Cdl;
 pub use self::lut::{CubeFile, LutFile};
-use super::kernel::{Kernel, Mask, Planes, run};
+use super::kernel::{Kernel, Mask, Planes, eval, run};
 use super::param::Param;
 use super::space::Space;
 use super::spatial::{self, SpatialOp};
+use crate::lane::{Lane, Rgb};
 
 /// What every operation's file needs.
 mod prelude {
@@ -72,7 +73,7 @@ pub struct Matrix(pub [[f32; 3]; 3]);
 
 impl Kernel for Matrix {
     #[inline(always)]
-    fn eval<L: crate::lane::Lane>(&self, c: crate::lane::Rgb<L>) -> crate::lane::Rgb<L> {
+    fn eval<L: Lane>(&self, c: Rgb<L>) -> Rgb<L> {
         super::space::matrix(&self.0, c)
     }
 }
@@ -145,7 +146,7 @@ macro_rules! ops {
             /// # Errors
             /// Whatever is wrong with the files.
             pub fn load(&mut self, folder: &Path) -> crate::Result<()> {
-                match self { $(Self::$name(o) => o.load(folder),)* $(Self::$spatial(_) => Ok(()),)* }
+                match self { $(Self::$name(o) => o.load(folder),)* $(Self::$spatial(o) => o.load(folder),)* }
             }
 
             /// See [`ColorOp::kernel`]; `None` for spatial operations.
@@ -164,6 +165,11 @@ macro_rules! ops {
             /// Applies it behind a mask to every pixel.
             pub fn run(&self, space: Space, mask: &Mask, planes: &mut Planes<'_>) {
                 match self { $(Self::$name(k) => run(k, space, mask, planes),)* }
+            }
+
+            /// The same for one colour, in the operation's space.
+            pub fn eval<L: Lane>(&self, space: Space, mask: &Mask, c: Rgb<L>) -> Rgb<L> {
+                match self { $(Self::$name(k) => eval(k, space, mask, c),)* }
             }
         }
     };
@@ -193,6 +199,7 @@ ops! {
         Deband,
         Grain,
         Vignette,
+        Filter,
     }
 }
 

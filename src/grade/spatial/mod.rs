@@ -4,19 +4,27 @@
 
 mod clarity;
 mod deband;
+mod filter;
 mod grain;
 mod sharpen;
 mod vignette;
 
 pub use clarity::Clarity;
 pub use deband::Deband;
+pub use filter::Filter;
 pub use grain::Grain;
 pub use sharpen::Sharpen;
 pub use vignette::Vignette;
 
+use std::path::Path;
+
+use multiversion::multiversion;
+
 use super::kernel::{Mask, weigh};
 use crate::band::{Band, Sink, Stage, Window};
 use crate::error::Result;
+use crate::lane::trace::Traced;
+use crate::lane::{At, Lane, Rgb};
 
 /// The picture that an operation works on.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -34,6 +42,11 @@ impl Frame {
     fn long_edge(&self) -> f32 {
         self.width.max(self.height) as f32
     }
+
+    /// The seed as formulas take it, see [`At::key`].
+    pub fn key(&self) -> f32 {
+        (self.seed % (1 << 22)) as f32
+    }
 }
 
 /// An operation on a picture.
@@ -49,6 +62,50 @@ pub trait SpatialOp: Send + Sync {
     /// Changes the first three channels of `rows`, encoded sRGB. `around` holds these rows as they were and
     /// [`SpatialOp::border`] more on either side, as far as the picture goes.
     fn apply(&self, frame: &Frame, around: &Band, rows: &mut Band);
+
+    /// The operation as a formula of colour and place, if it is one and looks at no neighbours; graphics cards run that.
+    fn traced(&self, _c: Rgb<Traced>, _at: &At<Traced>) -> Option<Rgb<Traced>> {
+        None
+    }
+
+    /// Whether there is nothing but the formula, so that it needs a graphics card.
+    fn needs_gpu(&self) -> bool {
+        false
+    }
+
+    /// Reads the files that it names, relative to `folder`.
+    ///
+    /// # Errors
+    /// Whatever is wrong with them.
+    fn load(&mut self, _folder: &Path) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A formula of colour and place: encoded sRGB in and out.
+trait Placed {
+    fn eval<L: Lane>(&self, c: Rgb<L>, at: &At<L>) -> Rgb<L>;
+}
+
+/// Applies a formula to the first three channels.
+fn each<P: Placed>(op: &P, frame: &Frame, rows: &mut Band) {
+    let (top, width) = (rows.y, rows.width);
+    let n = rows.rows * width;
+    let (r, rest) = rows.data.split_at_mut(n);
+    let (g, rest) = rest.split_at_mut(n);
+    let planes = r.chunks_exact_mut(width).zip(g.chunks_exact_mut(width)).zip(rest[..n].chunks_exact_mut(width));
+    for (i, ((r, g), b)) in planes.enumerate() {
+        let at = At { x: 0.0, y: (top + i) as f32, width: frame.width as f32, height: frame.height as f32, key: frame.key() };
+        row(op, at, r, g, b);
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn row<P: Placed>(op: &P, at: At<f32>, r: &mut [f32], g: &mut [f32], b: &mut [f32]) {
+    // Counted in 32 bits, so that the loop can become SIMD.
+    for (x, ((r, g), b)) in (0i32..).zip(r.iter_mut().zip(g).zip(b)) {
+        [*r, *g, *b] = op.eval([*r, *g, *b], &At { x: x as f32, ..at });
+    }
 }
 
 /// A spatial operation as a step of the pipeline; channels after the third pass as they are.

@@ -1,8 +1,10 @@
 //! Vignette.
 
-use super::{Band, Frame, SpatialOp};
+use super::{Band, Frame, Placed, SpatialOp, each};
 use crate::grade::param::{Rule, params};
 use crate::grade::space::{Space, convert};
+use crate::lane::trace::Traced;
+use crate::lane::{At, Lane, Rgb};
 
 params! {
     /// Darkens (or lightens) towards the corners, as a lens does: a factor on linear light by the distance from the middle.
@@ -22,28 +24,32 @@ impl SpatialOp for Vignette {
     }
 
     fn apply(&self, frame: &Frame, _around: &Band, rows: &mut Band) {
-        let (w, h) = (frame.width as f32, frame.height as f32);
+        each(self, frame, rows);
+    }
+
+    fn traced(&self, c: Rgb<Traced>, at: &At<Traced>) -> Option<Rgb<Traced>> {
+        Some(self.eval(c, at))
+    }
+}
+
+impl Placed for Vignette {
+    #[inline(always)]
+    fn eval<L: Lane>(&self, c: Rgb<L>, at: &At<L>) -> Rgb<L> {
+        let half = L::lit(0.5);
+        let (w, h) = (at.width, at.height);
         // Half axes of the ellipse through the corners, between the circle's and the picture's own shape.
-        let round = (w * w + h * h).sqrt() / 2.0;
-        let axis = |side: f32| {
-            let own = side / 2.0 * std::f32::consts::SQRT_2;
-            round + (own - round) * self.oval
-        };
+        let round = (w * w + h * h).sqrt() * half;
+        let axis = |side: L| round.mix(side * L::lit(std::f32::consts::FRAC_1_SQRT_2), L::lit(self.oval));
         let (ax, ay) = (axis(w), axis(h));
-        let corner = ((w / 2.0 / ax).powi(2) + (h / 2.0 / ay).powi(2)).sqrt();
-        for r in 0..rows.rows {
-            let dy = ((rows.y + r) as f32 + 0.5 - h / 2.0) / ay;
-            for x in 0..rows.width {
-                let dx = (x as f32 + 0.5 - w / 2.0) / ax;
-                let t = (((dx * dx + dy * dy).sqrt() / corner - self.start) / (1.0 - self.start)).clamp(0.0, 1.0);
-                if t == 0.0 {
-                    continue;
-                }
-                let k = (-self.stops * t * t * (3.0 - 2.0 * t)).exp2();
-                let c = convert([0, 1, 2].map(|c| rows.row(c, r)[x]), Space::Encoded, Space::Linear);
-                let c = convert([c[0] * k, c[1] * k, c[2] * k], Space::Linear, Space::Encoded);
-                (0..3).for_each(|k| rows.row_mut(k, r)[x] = c[k]);
-            }
-        }
+        let length = |x: L, y: L| (x * x + y * y).sqrt();
+        let corner = length(w * half / ax, h * half / ay);
+        let from_middle = length((at.x + half - w * half) / ax, (at.y + half - h * half) / ay) / corner;
+        let t = ((from_middle - L::lit(self.start)) * L::lit(1.0 / (1.0 - self.start))).clamp(0.0, 1.0);
+        let k = (L::lit(-self.stops) * t * t * (L::lit(3.0) - t - t)).exp2();
+        let light = convert(c, Space::Encoded, Space::Linear);
+        let done = convert([light[0] * k, light[1] * k, light[2] * k], Space::Linear, Space::Encoded);
+        // The middle stays to the last bit.
+        let keep = |k: usize| L::lit(0.0).if_less(t, done[k], c[k]);
+        [keep(0), keep(1), keep(2)]
     }
 }

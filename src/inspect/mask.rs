@@ -1,0 +1,119 @@
+//! Yes or no for every pixel, a byte each, so that neighbourhoods are cheap.
+
+use multiversion::multiversion;
+
+use super::plane::Plane;
+
+/// `height` rows of `width` bytes, 1 for yes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mask {
+    pub width: usize,
+    pub height: usize,
+    pub data: Vec<u8>,
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn decide<F: Fn(f32) -> bool>(values: &[f32], out: &mut [u8], f: &F) {
+    for (o, &v) in out.iter_mut().zip(values) {
+        *o = u8::from(f(v));
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn join(out: &mut [u8], with: &[u8]) {
+    for (o, w) in out.iter_mut().zip(with) {
+        *o |= w;
+    }
+}
+
+impl Mask {
+    /// Where `f` holds.
+    pub fn of(p: &Plane, f: impl Fn(f32) -> bool) -> Self {
+        let mut data = vec![0; p.data.len()];
+        decide(&p.data, &mut data, &f);
+        Self { width: p.width, height: p.height, data }
+    }
+
+    /// Yes where another mask of this size is, too.
+    pub fn join(&mut self, other: &Self) {
+        join(&mut self.data, &other.data);
+    }
+
+    /// Row `y`.
+    pub fn row(&self, y: usize) -> &[u8] {
+        &self.data[y * self.width..(y + 1) * self.width]
+    }
+
+    /// Yes where any pixel of a square of `2 radius + 1` is.
+    pub fn dilate(&self, radius: usize) -> Self {
+        let (w, h) = (self.width, self.height);
+        if w == 0 || h == 0 || radius == 0 {
+            return self.clone();
+        }
+        let (wide, n) = (w + 2 * radius, 2 * radius + 1);
+        // Rows above and below are no; windows grow by doubling.
+        let mut rows = vec![0u8; wide * (h + 2 * radius)];
+        for y in 0..h {
+            let row = &mut rows[(y + radius) * wide..(y + radius + 1) * wide];
+            row[radius..radius + w].copy_from_slice(self.row(y));
+            grow(row, n, 1);
+        }
+        grow(&mut rows, n, wide);
+        let mut data = Vec::with_capacity(w * h);
+        for y in 0..h {
+            data.extend_from_slice(&rows[y * wide..y * wide + w]);
+        }
+        Self { width: w, height: h, data }
+    }
+}
+
+/// Every value joins those up to `n - 1` steps after it.
+fn grow(values: &mut [u8], n: usize, step: usize) {
+    let mut covered = 1;
+    while covered < n {
+        let by = covered.min(n - covered);
+        shift_join(values, by * step);
+        covered += by;
+    }
+}
+
+/// `values[i] |= values[i + by]`, in rising order, so that what is read has not been written.
+fn shift_join(values: &mut [u8], by: usize) {
+    const PIECE: usize = 256;
+    let mut held = [0u8; PIECE];
+    let mut at = 0;
+    while at + by < values.len() {
+        let n = PIECE.min(values.len() - at - by);
+        held[..n].copy_from_slice(&values[at + by..at + by + n]);
+        join(&mut values[at..at + n], &held[..n]);
+        at += n;
+    }
+}
+
+/// The positions of bytes that are not 0.
+pub fn hits(row: &[u8]) -> impl Iterator<Item = usize> + '_ {
+    row.chunks(16)
+        .enumerate()
+        .filter(|(_, c)| c.iter().fold(0, |a, b| a | b) != 0)
+        .flat_map(|(i, c)| c.iter().enumerate().filter(|(_, b)| **b != 0).map(move |(k, _)| 16 * i + k))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbourhoods_grow_on_all_sides() {
+        let mut p = Plane::new(700, 40);
+        for i in [0, 699, 700 * 20 + 300, 700 * 39 + 650] {
+            p.data[i] = 1.0;
+        }
+        let m = Mask::of(&p, |v| v > 0.5);
+        assert_eq!(hits(m.row(20)).collect::<Vec<_>>(), [300]);
+        for radius in [1, 3, 4, 8] {
+            let slow = p.dilate(radius);
+            let fast = m.dilate(radius);
+            assert!(slow.data.iter().zip(&fast.data).all(|(a, b)| (*a > 0.5) == (*b == 1)), "{radius}");
+        }
+    }
+}
