@@ -9,6 +9,34 @@ use std::path::{Path, PathBuf};
 /// `std::result::Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// Optimal string alignment distance: insertions, deletions, substitutions and swaps of neighbours that turn `a` into `b`.
+pub fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.to_lowercase().chars().collect(), b.to_lowercase().chars().collect());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let swap = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+            let kept = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut best = kept.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if swap {
+                best = best.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(best);
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
+}
+
+/// The one of `names` that somebody who wrote `word` may have meant, if any is near enough; `-`, spaces and `_` are the same.
+pub fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let plain = |s: &str| s.to_lowercase().replace(['-', ' '], "_");
+    let word = plain(word);
+    let likely = |d: usize, name: &str| d <= 1 + word.chars().count() / 4 || (word.len() > 2 && name.contains(&word));
+    names.into_iter().map(|n| (distance(&word, &plain(n)), n)).filter(|(d, n)| likely(*d, n)).min().map(|(_, n)| n)
+}
+
 /// Process exit codes; other programs rely on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -72,6 +100,25 @@ pub enum Error {
 }
 
 impl Error {
+    /// The same error, for another file that it concerns as well.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        match self {
+            Self::Input { path, what, hint } => Self::input(path, what, hint),
+            Self::Usage { subject, what, hint } => Self::usage(subject, what, hint),
+            Self::Model { model, what, hint } => Self::model(model, what, hint),
+            Self::Runtime { what, hint } => Self::runtime(what, hint),
+            Self::Device { device, what, hint } => Self::device(device, what, hint),
+            Self::Unavailable { subject, what, hint } => Self::unavailable(subject, what, hint),
+            Self::Limit { subject, what, hint } => Self::limit(subject, what, hint),
+            Self::Quality { subject, what, hint } => Self::quality(subject, what, hint),
+            Self::Output { path, what, hint } => Self::output(path, what, hint),
+            Self::Io { path, source } => Self::io(path, std::io::Error::new(source.kind(), source.to_string())),
+            Self::Interrupted => Self::Interrupted,
+            Self::Internal(what) => Self::Internal(what.clone()),
+        }
+    }
+
     /// A broken or refused source file.
     pub fn input(path: impl AsRef<Path>, what: impl fmt::Display, hint: impl fmt::Display) -> Self {
         Self::Input { path: path.as_ref().to_path_buf(), what: what.to_string(), hint: hint.to_string() }

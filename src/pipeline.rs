@@ -2,7 +2,7 @@
 //!
 //! Over 500 lines because every part of a picture's making is to be read here in order.
 
-mod finish;
+pub mod delivery;
 mod goal;
 mod history;
 
@@ -18,11 +18,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::alpha::bleed_alpha;
 use crate::band::{Band, Sink, Stage};
+use crate::brand::{Finish, Reference};
 use crate::codec::{self, Encoding, Format, Header, Keep, Limits, Policy};
 use crate::color::{ColourSpace, Profile, Transfer};
 use crate::error::{Error, Result};
 use crate::flow::{Chain, Fork, stack};
 use crate::grade::Grading;
+use crate::grade::matching::Statistics;
 use crate::image::{Image, Samples};
 use crate::inspect::calibration;
 use crate::inspect::repair::{Patches, Repair};
@@ -32,7 +34,7 @@ use crate::upscale::engine::{Engine, PassRecord};
 use crate::upscale::lock::ColourLock;
 use crate::upscale::pass::Pass;
 use crate::upscale::size::{Fit, Size, Target};
-use finish::Finishing;
+use delivery::{Extra, Finishing, Made};
 use master::Master;
 use protect::{Mask, Protect};
 
@@ -59,6 +61,13 @@ pub struct Settings {
     /// What is done to the colours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grading: Option<Grading>,
+    /// What the colours of each picture are matched to before `grading`, if each has a transform of its own; that of a group
+    /// is a part of `grading`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matching: Option<Matching>,
+    /// The brand that comes after that, and which of its exports is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finish: Option<Finish>,
     /// What is done about regions that upscaling spoilt. Only [`Repair::Auto`] concerns the output's pixels.
     #[serde(default, skip_serializing_if = "Repair::leaves_the_result")]
     pub repair: Repair,
@@ -67,14 +76,24 @@ pub struct Settings {
     pub protect: Option<Protect>,
 }
 
+/// A match of each picture for itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Matching {
+    pub to: Reference,
+    /// Of the match and `Settings::grading` together, 0..=1.
+    pub strength: f32,
+}
+
 impl Settings {
     /// What is hashed: looks are named by what they do, so that it does not matter where their files lie.
     ///
     /// # Errors
     /// None that occurs; it is what serde says.
     pub fn canonical(&self) -> serde_json::Result<Vec<u8>> {
-        let mut json = serde_json::to_vec(&Self { grading: None, protect: None, ..self.clone() })?;
+        let mut json = serde_json::to_vec(&Self { grading: None, matching: None, finish: None, protect: None, ..self.clone() })?;
         json.extend(self.grading.iter().flat_map(|g| g.identity().bytes()));
+        json.extend(self.matching.iter().flat_map(|m| format!(" match {} {:?}", m.to.identity(), m.strength).into_bytes()));
+        json.extend(self.finish.iter().flat_map(|f| format!(" brand {}", f.identity()).into_bytes()));
         json.extend(self.protect.iter().flat_map(|p| p.sha256.bytes()));
         if self.repair == Repair::Auto {
             // What is flagged follows from the tables.
@@ -109,6 +128,8 @@ impl Default for Settings {
             metadata: Policy::default(),
             epoch: None,
             grading: None,
+            matching: None,
+            finish: None,
             repair: Repair::Off,
             protect: None,
         }
@@ -128,6 +149,8 @@ pub struct Job<'a> {
     pub limits: Limits,
     /// Rows that an earlier job kept, or that this one shall keep.
     pub master: Option<Master>,
+    /// Further files of the same picture, made from the same rows.
+    pub extra: Vec<Extra>,
 }
 
 /// Hooks into a running job.
@@ -198,6 +221,10 @@ pub struct Done {
     pub notes: Vec<String>,
     /// The source's C2PA manifest store, which the output does not carry; to be kept beside it ([`codec::sidecar`]).
     pub c2pa: Option<Vec<u8>>,
+    /// The gate that the file missed; it must not be delivered.
+    pub held: Option<String>,
+    /// What became of the job's further files, in their order.
+    pub extra: Vec<Made>,
 }
 
 /// Source rows that are handed on at once.
@@ -212,29 +239,40 @@ const RINGING: f32 = 3.0 / 255.0;
 /// output is left to the caller.
 pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Done> {
     let _working = engine.begin();
-    let Job { source, bytes, output, settings, limits, master } = job;
+    let Job { source, bytes, output, settings, limits, master, extra } = job;
 
     // What it shall become is known from the header, so that an impossible size is refused before anything is decoded.
     let header = codec::header(source, &bytes, &limits)?;
     let target = target(&header, settings, engine)?;
-    let encoding = encoding(&settings.encoding, &header);
-    Format::check(source, &encoding, target.width, target.height)?;
+    let whole = encoding(&settings.encoding, &header);
+    if settings.finish.is_none() {
+        Format::check(source, &whole, target.width, target.height)?;
+    }
     let fits = settings.max_kb.is_none_or(|kb| bytes.len() as u64 <= u64::from(kb) * 1000);
-    if fits && unchanged(&header, &target, settings) {
+    if fits && extra.is_empty() && unchanged(&header, &target, settings) {
         std::fs::write(output, &bytes).map_err(|e| Error::io(output, e))?;
         let note = format!("it has {}x{} px already: copied as it is", target.width, target.height);
         let plan = Plan { reduction: 1.0, ..Plan::default() };
-        return Ok(Done { width: target.width, height: target.height, bytes: bytes.len() as u64, plan, notes: vec![note], c2pa: None });
+        return Ok(Done {
+            width: target.width,
+            height: target.height,
+            bytes: bytes.len() as u64,
+            plan,
+            notes: vec![note],
+            ..Done::default()
+        });
     }
 
-    let seed = settings.grading.as_ref().map_or(0, |_| fingerprint(&bytes));
+    let coloured = settings.grading.is_some() || settings.matching.is_some() || settings.finish.is_some();
+    let seed = if coloured { fingerprint(&bytes) } else { 0 };
     let mut image = codec::decode(source, &bytes, &limits)?;
     drop(bytes);
     let mut notes = std::mem::take(&mut image.notes);
+    let gradings = gradings(&image, settings, &mut notes)?;
     bleed_alpha(&mut image);
     display_encode(&mut image, &mut notes);
     let image = Arc::new(image);
-    notes.extend(depth_note(&image, &encoding));
+    notes.extend(depth_note(&image, &whole));
 
     let parallel = |e: &Engine| if e.main().is_some() { e.parallel(hooks.waiting) } else { Ok(1) };
     let build = Build { engine, image: &image, target: &target, settings, limits, stop: hooks.stop, parallel: &parallel };
@@ -248,9 +286,14 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
         Some(m) if m.keep && kept.is_none() && !plan.passes.is_empty() => Some(m.begin(output, shape, &plan, &more)?),
         _ => None,
     };
-    notes.extend(more);
+    // To grade, or to make other files of it, is reason enough to write a picture of its own size again.
+    let why = gradings.is_empty() && settings.finish.is_none() || (target.factor() - 1.0).abs() > 1e-9 || !plan.passes.is_empty();
+    notes.extend(more.into_iter().filter(|_| why));
 
-    let finishing = Finishing { source, image: &image, target: &target, settings, plan: &plan, encoding: &encoding, seed };
+    let others = extra.iter().map(|e| (&e.settings, encoding(&e.settings.encoding, &header)));
+    let files = std::iter::once((settings, whole)).chain(others).collect();
+    let finishing = Finishing { source, image: &image, target, plan: &plan, gradings: &gradings, seed, limits, files };
+    let outputs: Vec<&Path> = std::iter::once(output).chain(extra.iter().map(|e| e.output.as_path())).collect();
     if let Some(o) = hooks.observer.as_deref_mut() {
         o.begin(&image, &plan)?;
     }
@@ -258,7 +301,7 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
     // A result that will be mended is not written before; one that gets a mended version beside it is.
     let mut first = match look {
         Look::Mend => None,
-        Look::Once | Look::Beside(_) => Some(finishing.open(output, None, &mut notes)?),
+        Look::Once | Look::Beside(_) => Some(finishing.open(&outputs, None)?),
     };
     let parked = Parked(output.with_extension("look"));
     let mut rows = match look {
@@ -292,9 +335,9 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
     }
     .map_err(|e| about(source, e))?;
     drop(chain);
-    let mut bytes = match first {
-        Some(first) => first.finish(hooks.stop, &mut notes)?,
-        None => 0,
+    let mut files = match first {
+        Some(first) => first.finish(hooks.stop)?,
+        None => Vec::new(),
     };
     if let Some(k) = keeping {
         k.finish()?;
@@ -304,17 +347,54 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
         let mut second = Second { finishing: &finishing, rows: rows.finish()?, patches: &patches, stop: hooks.stop };
         match &look {
             Look::Mend => {
-                bytes = second.write(output, &mut notes, &|share| (hooks.progress)(part + (1.0 - part) * share))?;
+                files = second.write(&outputs, &|share| (hooks.progress)(part + (1.0 - part) * share))?;
             }
+            // Of several files, the first is the one that a review shows.
             Look::Beside(other) if !patches.is_empty() => {
-                second.write(other, &mut Vec::new(), &|_| {})?;
+                second.write(&[other], &|_| {})?;
             }
             Look::Beside(_) | Look::Once => {}
         }
     }
     notes.extend(engine.halved());
+    for file in &mut files {
+        file.notes.splice(0..0, notes.iter().cloned());
+    }
     let c2pa = image.metadata.c2pa.clone().filter(|_| settings.metadata.keep != Keep::Nothing);
-    Ok(Done { width: target.width, height: target.height, bytes, plan: plan.clone(), notes, c2pa })
+    let Made { width, height, bytes, notes, held } = files.remove(0);
+    Ok(Done { width, height, bytes, plan, notes, c2pa, held, extra: files })
+}
+
+/// What is done to the colours of a picture, as it was decoded, one after the other: match and looks, then the brand's.
+///
+/// # Errors
+/// A profile that cannot be converted from.
+pub fn gradings(image: &Image, settings: &Settings, notes: &mut Vec<String>) -> Result<Vec<Grading>> {
+    // Names a LUT that is nowhere: transforms of single pictures are worked out again, not written down.
+    let nowhere = Path::new("");
+    let mut own = None;
+    let mut counted = || -> Result<Statistics> {
+        match &own {
+            Some(s) => Ok(Statistics::clone(s)),
+            None => Ok(own.insert(Statistics::of(image)?).clone()),
+        }
+    };
+    let mut all: Vec<Grading> = match &settings.matching {
+        Some(m) => {
+            let looks = settings.grading.as_ref().map_or(&[][..], Grading::looks);
+            m.to.grading(&counted()?, nowhere, looks, m.strength)?.into_iter().collect()
+        }
+        None => settings.grading.iter().cloned().collect(),
+    };
+    let Some(finish) = &settings.finish else { return Ok(all) };
+    let grade = match &finish.grade {
+        Some(grade) => Arc::clone(grade),
+        // What the looks before it make of the picture is what the brand finds.
+        None => Arc::new(finish.brand().grade(&counted()?.mapped(|c| all.iter().fold(c, |c, g| g.colour(c))), nowhere)?),
+    };
+    notes.extend(grade.reduced.clone());
+    all.extend(grade.grading.clone());
+    Ok(all)
 }
 
 /// How many pixels have a colour channel that an encoder would clip by more than half an 8-bit code.
@@ -343,10 +423,10 @@ struct Second<'a, 'b> {
 }
 
 impl Second<'_, '_> {
-    /// Writes all rows with their patches; the file's size in bytes.
-    fn write(&mut self, output: &Path, notes: &mut Vec<String>, progress: &dyn Fn(f64)) -> Result<u64> {
+    /// Writes all rows with their patches into these files, in the order of the job's.
+    fn write(&mut self, outputs: &[&Path], progress: &dyn Fn(f64)) -> Result<Vec<Made>> {
         let mended = (!self.patches.is_empty()).then(|| self.patches.said());
-        let mut finish = self.finishing.open(output, mended.as_deref(), notes)?;
+        let mut finish = self.finishing.open(outputs, mended.as_deref())?;
         let (mut y, height) = (0, self.rows.rows());
         while y < height {
             if self.stop.load(Ordering::Relaxed) {
@@ -359,7 +439,7 @@ impl Second<'_, '_> {
             progress(end as f64 / height as f64);
             y = end;
         }
-        finish.finish(self.stop, notes)
+        finish.finish(self.stop)
     }
 }
 
@@ -456,6 +536,8 @@ fn unchanged(header: &Header, target: &Target, settings: &Settings) -> bool {
         && !(e.lossless || e.small || e.progressive || e.chroma_420)
         && settings.convert_to.is_none()
         && settings.grading.is_none()
+        && settings.matching.is_none()
+        && settings.finish.is_none()
         && settings.metadata == Policy::default()
         && (e.bits == 0 || e.bits == header.bits)
         && !matches!(settings.size, Size::Print { .. })
@@ -508,8 +590,7 @@ impl<'a> Build<'a, '_> {
         let mut notes = Vec::new();
         let factor = target.factor();
         let passes = engine.passes(factor)?;
-        // To grade is reason enough to write a picture of its own size again.
-        if passes.is_empty() && (settings.grading.is_none() || (factor - 1.0).abs() > 1e-9) {
+        if passes.is_empty() {
             notes.push(self.why_no_network(factor));
         }
         let colours = image.channels.colours();

@@ -22,14 +22,16 @@ use toml::de::{DeTable, DeValue};
 pub use name::Template;
 pub use schema::{blank, schema};
 
+use crate::brand::kit::GroupBy;
 use crate::codec::{Format, Keep, Policy, SourceType, Strip};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, nearest};
 use crate::grade::device::GradeDevice;
 use crate::grade::grading::Source;
-use crate::upscale::catalogue::distance;
+use crate::inspect::repair::Repair;
+use crate::inspect::{Tier, Verdict};
 use crate::upscale::device::{Device, Precision};
 use crate::upscale::size::{Fit, Size};
-use keys::{KEYS, Key, LATER, SECTIONS, SIZES, Value};
+use keys::{KEYS, Key, SECTIONS, SIZES, Value};
 use text::Tile;
 
 /// How tiles are joined.
@@ -52,7 +54,10 @@ pub struct Recipe {
     /// For people: what it is for.
     pub about: String,
     pub upscale: Upscale,
+    pub inspect: Inspect,
     pub look: Look,
+    /// The brand that pictures are finished for: a kit file.
+    pub kit: Option<PathBuf>,
     pub output: Output,
     pub run: Run,
     pub price: Price,
@@ -77,9 +82,34 @@ pub struct Upscale {
     pub protect: Option<PathBuf>,
 }
 
-/// How colours are graded: each of these in turn, then mixed with the ungraded colours.
+/// How results are inspected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inspect {
+    pub when: When,
+    pub tier: Tier,
+    /// The mildest verdict that makes a run end with exit code 4.
+    pub fail_on: Option<Verdict>,
+    /// What is done about regions that can be mended; `None` suggests where results are inspected.
+    pub repair: Option<Repair>,
+}
+
+/// Which results are inspected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum When {
+    /// Those of networks that may invent.
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+/// How colours are graded: matched to references, then each of the sources in turn, all of it mixed with the ungraded colours.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Look {
+    /// Pictures to match.
+    pub references: Vec<PathBuf>,
+    /// Which pictures get one match together.
+    pub group_by: GroupBy,
     pub sources: Vec<Source>,
     /// 0..=1.
     pub strength: f32,
@@ -166,7 +196,15 @@ impl Default for Recipe {
         Self {
             about: String::new(),
             upscale: Upscale { model: None, size: Size::Model, fit: Fit::Inside, faithful: 0.0, colour_lock: true, protect: None },
-            look: Look { sources: Vec::new(), strength: 1.0, device: GradeDevice::Auto },
+            inspect: Inspect { when: When::Auto, tier: Tier::Standard, fail_on: None, repair: None },
+            look: Look {
+                references: Vec::new(),
+                group_by: GroupBy::Picture,
+                sources: Vec::new(),
+                strength: 1.0,
+                device: GradeDevice::Auto,
+            },
+            kit: None,
             output: Output {
                 format: None,
                 quality: None,
@@ -318,6 +356,13 @@ impl Recipe {
                 return wrong("upscale.faithful", what, "another --model", "another model");
             }
         }
+        if self.look.references.is_empty() && self.look.group_by != GroupBy::Picture {
+            let what = "there is nothing to match";
+            return wrong("look.group_by", what, "--match REF beside it", "match = [\"north-star.jpg\"] beside it");
+        }
+        if self.look.references.is_empty() && self.given.contains_key("look.match") {
+            return wrong("look.match", "there is no picture in it", "--match REF", "match = [\"north-star.jpg\"]");
+        }
         let Output { format, quality, lossless, bits, .. } = &self.output;
         if quality.is_some() && *lossless {
             return wrong("output.quality", "a lossless file has no quality", "either of --quality and --lossless", "one of the two");
@@ -416,9 +461,7 @@ impl Reader<'_> {
     fn top(&mut self, table: &DeTable<'_>, recipe: &mut Recipe) {
         for (name, value) in written(table) {
             let (at, word) = (name.span().start, name.get_ref().as_ref());
-            if let Some((_, does)) = LATER.iter().find(|(stage, _)| *stage == word) {
-                self.fault(at, word, format!("this stage ({does}) is not in this version"), "a newer lastmile, or leave it out".into());
-            } else if let Some(key) = key("", word) {
+            if let Some(key) = key("", word) {
                 self.set(key, value, recipe);
             } else if SECTIONS.iter().any(|(section, _)| *section == word) {
                 match value.get_ref().as_table() {
@@ -500,6 +543,16 @@ fn put(key: &Key, value: &DeValue<'_>, recipe: &mut Recipe) -> Result<(), String
             Some(text) => set(recipe, text),
             None => Err(unexpected()),
         },
+        Value::Texts(set) => {
+            let list: Option<Vec<&str>> = match value {
+                DeValue::Array(a) => a.iter().map(|v| v.get_ref().as_str()).collect(),
+                one => one.as_str().map(|t| vec![t]),
+            };
+            match list {
+                Some(texts) => set(recipe, &texts),
+                None => Err(unexpected()),
+            }
+        }
         Value::Flag(set) => match word() {
             Some(text) => set(recipe, &text).map_err(|e| format!("expected {e}; found {}", found(value))),
             None => Err(unexpected()),
@@ -551,14 +604,6 @@ fn found(value: &DeValue<'_>) -> String {
         DeValue::Array(_) => "a list".into(),
         DeValue::Table(_) => "a table".into(),
     }
-}
-
-/// The name that somebody who wrote `word` may have meant.
-pub fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let plain = |s: &str| s.to_lowercase().replace(['-', ' '], "_");
-    let word = plain(word);
-    let likely = |d: usize, name: &str| d <= 1 + word.chars().count() / 4 || (word.len() > 2 && name.contains(&word));
-    names.map(|n| (distance(&word, n), n)).filter(|(d, n)| likely(*d, n)).min().map(|(_, n)| n)
 }
 
 fn suggest<'a>(word: &str, names: impl Iterator<Item = &'a str> + Clone) -> String {

@@ -36,6 +36,7 @@ impl World {
         let encoding = Encoding { format: Format::Png, quality: 95, lossless: false, bits: 0, ..Encoding::default() };
         let settings = Settings { dither: false, encoding, ..Settings::default() };
         let options = Options {
+            variants: vec![],
             settings,
             limits: Limits::default(),
             model: "m".into(),

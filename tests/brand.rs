@@ -187,14 +187,28 @@ fn exports_logo_and_gate() {
     let d = difference(pixel(&square, core), [208.0 / 255.0, 16.0 / 255.0, 58.0 / 255.0]);
     assert!(d < 1.0, "{d}");
 
-    // A gate that nothing passes holds everything, says so, and keeps its word when run again.
+    // A gate that nothing passes holds everything and says so; run again, nothing is made again and the word is kept.
     let kit = std::fs::read_to_string(dir.path().join("acme.brand.toml")).unwrap();
-    std::fs::write(dir.path().join("strict.brand.toml"), kit.replace("max_kb = 4000", "score = 99.9")).unwrap();
-    let held = ["brand", "in/g0", "-o", "held", "--kit", "strict.brand.toml"];
-    for _ in 0..2 {
-        fails(lastmile(dir.path()).args(held), 4, &["is below 99.9"]);
-        assert!(dir.path().join("held/_hold/full/0.png").is_file() && !dir.path().join("held/full/0.png").exists());
+    std::fs::write(dir.path().join("strict.brand.toml"), kit.replace("max_kb = 4000", "score = 99.9\np90 = 0.1")).unwrap();
+    let held = ["brand", "in/g0", "-o", "held", "--kit", "strict.brand.toml", "--json", "events.jsonl"];
+    let kept = dir.path().join("held/_hold/full/0.png");
+    for status in ["done", "skipped"] {
+        fails(lastmile(dir.path()).args(held), 4, &["is below 99.9", "p90", "missed a gate", "_hold"]);
+        assert!(kept.is_file() && !dir.path().join("held/full/0.png").exists());
+        let events = std::fs::read_to_string(dir.path().join("events.jsonl")).unwrap();
+        let events: Vec<serde_json::Value> = events.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        let files: Vec<_> = events.iter().filter(|e| e["event"] == "file").collect();
+        assert_eq!(files.len(), 12);
+        for f in files {
+            assert!(f["status"] == status && f["held"].is_string() && f["output"].as_str().unwrap().contains("_hold"), "{f}");
+            assert!(["full", "square"].contains(&f["preset"].as_str().unwrap()), "{f}");
+        }
+        assert_eq!(events.last().unwrap()["held"], 12);
     }
+    // Once the gate lets them through, they are delivered and nothing is held any more.
+    std::fs::write(dir.path().join("strict.brand.toml"), &kit).unwrap();
+    runs(lastmile(dir.path()).args(held));
+    assert!(!kept.exists() && dir.path().join("held/full/0.png").is_file());
 }
 
 #[test]
@@ -207,7 +221,9 @@ fn a_proof_comes_first_and_writes_nothing_else() {
     names.sort();
     assert_eq!(names, ["_proof"]);
     let page = std::fs::read_to_string(dir.path().join("out/_proof/proof.html")).unwrap();
-    assert_eq!(page.matches("<figure>").count(), 3);
+    assert_eq!(page.matches("<figure>").count(), 6, "before and after of three");
+    let copies = std::fs::read_dir(dir.path().join("out/_proof/page")).unwrap().count();
+    assert_eq!(copies, 6);
 }
 
 #[test]
@@ -222,6 +238,7 @@ fn kits_are_made_checked_and_shown() {
     std::fs::write(dir.path().join("bad.brand.toml"), "name = \"x\"\nrefrences = []\n").unwrap();
     fails(lastmile(dir.path()).args(["brand", "check", "bad.brand.toml"]), 2, &["bad.brand.toml, line 2", "`references`"]);
     fails(lastmile(dir.path()).args(["brand", "in", "-o", "x"]), 2, &["--kit"]);
+    fails(lastmile(dir.path()).args(["brand"]), 2, &[]);
     let score = ["brand", "score", "in", "--kit", "acme.brand.toml", "--html", "s.html", "--csv", "s.csv"];
     runs(lastmile(dir.path()).args(score));
     assert_eq!(std::fs::read_to_string(dir.path().join("s.csv")).unwrap().lines().count(), 25);
@@ -284,4 +301,80 @@ fn a_sequence_does_not_flicker() {
     let added = flicker("out") - flicker("frames");
     println!("added frame-to-frame dE {added:.4}");
     assert!(added < 0.1, "{added}");
+}
+
+/// `--match`: references alone, without a kit.
+#[test]
+fn a_match_brings_pictures_to_their_references() {
+    let dir = world("");
+    let d = dir.path();
+    let spread_of = |out: &str, more: &[&str]| {
+        let args = ["grade", "in", "-o", out, "--match", "ref/0.png", "ref/1.png", "ref/2.png", "ref/3.png", "-q"];
+        runs(lastmile(d).args(args).args(more));
+        spread(&d.join(out))
+    };
+    let before = spread(&d.join("in"));
+    let (each, groups) = (spread_of("each", &[]), spread_of("groups", &["--group-by", "folder"]));
+    let half = spread_of("half", &["--group-by", "folder", "--strength", "0.5"]);
+    println!("p90 spread {before:.2}: each for itself {each:.2}, by folder {groups:.2}, half as strong {half:.2}");
+    assert!(each < before / 2.0 && groups < before / 2.0 && groups < half && half < before, "{before} {each} {groups} {half}");
+    // Strength 0 changes nothing at all, and is said to be a copy.
+    spread_of("none", &["--strength", "0", "--format", "png"]);
+    assert!((spread(&d.join("none")) - before).abs() < 1e-9);
+    // A run that goes on finds everything done.
+    let again = ["grade", "in", "-o", "groups", "--match", "ref/0.png", "ref/1.png", "ref/2.png", "ref/3.png", "--group-by", "folder"];
+    let (_, err) = runs(lastmile(d).args(again));
+    assert!(err.contains("24 files done already"), "{err}");
+
+    // One transform as a LUT for other programs: applied as a LUT it gives the same picture.
+    let one = ["grade", "in/g0", "-o", "one", "--match", "ref/0.png", "--sequence", "--export-cube", "m.cube", "--dither", "off", "-q"];
+    runs(lastmile(d).args(one));
+    runs(lastmile(d).args(["grade", "in/g0", "-o", "lut", "--lut", "m.cube", "--dither", "off", "-q"]));
+    let (a, b) = (read(&d.join("one/3.png")), read(&d.join("lut/3.png")));
+    let most = a.data.iter().zip(&b.data).fold(0f32, |m, (a, b)| m.max((a - b).abs())) * 255.0;
+    assert!(most < 1.01, "{most} levels");
+    let several = ["grade", "in", "-o", "x", "--match", "ref/0.png", "--export-cube", "n.cube"];
+    fails(lastmile(d).args(several), 2, &["--export-cube", "--sequence"]);
+    fails(lastmile(d).args(["grade", "in", "-o", "x", "--match", "ref/no.png"]), 2, &[]);
+}
+
+/// Equal input colours give equal output colours in every frame, and noise of one level stays noise of about one level.
+#[test]
+fn a_matched_sequence_does_not_flicker() {
+    let dir = world("");
+    let d = dir.path();
+    for n in 0..24 {
+        let mut band = picture(3, GENERATORS[3]);
+        let mut state = n as u32 + 1;
+        for v in &mut band.data {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            *v = (*v + ((state >> 24) % 3) as f32 / 255.0 - 1.0 / 255.0).clamp(0.0, 1.0);
+        }
+        write(&d.join(format!("frames/{n:02}.png")), &band, Format::Png, 0);
+    }
+    runs(lastmile(d).args(["grade", "frames", "-o", "out", "--match", "ref/0.png", "ref/1.png", "--sequence", "-q"]));
+    let mut lut = std::collections::HashMap::new();
+    let mut flicker = [0f64; 2];
+    let frames: Vec<[Band; 2]> = (0..24).map(|n| ["frames", "out"].map(|f| read(&d.join(format!("{f}/{n:02}.png"))))).collect();
+    for [from, to] in &frames {
+        for p in (0..240 * 160).step_by(11) {
+            let key = pixel(from, p).map(f32::to_bits);
+            // Dither moves a value by less than a level, the same way in every frame at one place.
+            let at = lut.entry((key, p)).or_insert_with(|| pixel(to, p));
+            assert_eq!(*at, pixel(to, p), "the same colour at the same place became another");
+        }
+    }
+    for pair in frames.windows(2) {
+        for (i, sum) in flicker.iter_mut().enumerate() {
+            let area = |b: &Band, x: usize, y: usize| {
+                [0, 1, 2].map(|c| (0..400).map(|k| b.row(c, y * 20 + k / 20)[x * 20 + k % 20]).sum::<f32>() / 400.0)
+            };
+            for a in 0..96 {
+                let (x, y) = (a % 12, a / 12);
+                *sum += difference(area(&pair[0][i], x, y), area(&pair[1][i], x, y)) / (96.0 * 23.0);
+            }
+        }
+    }
+    println!("frame-to-frame dE {:.4} became {:.4}", flicker[0], flicker[1]);
+    assert!(flicker[1] - flicker[0] < 0.1, "{flicker:?}");
 }

@@ -156,3 +156,59 @@ fn the_readme_s_cluster_jobs_work() {
         }
     }
 }
+
+/// Upscaling, inspection, a look and a kit in one recipe: each source is decoded once, each tile enlarged once, whatever is made.
+#[test]
+fn one_recipe_does_it_all_in_one_job_per_source() {
+    let Some(home) = program::home() else { return };
+    let dir = stage();
+    let d = dir.path();
+    for name in ["street.png", "study.jpg"] {
+        succeeds(&mut lastmile(d, &format!("upscale in/{name} -o small/ --model none --long-edge 120")));
+    }
+    std::fs::copy(d.join("small/street.png"), d.join("ref.png")).unwrap();
+    let kit = "name = \"Acme\"\nlook = \"clean\"\nreferences = [\"ref.png\"]\ngroup_by = \"picture\"\n\
+        [[palette]]\nname = \"red\"\ncolour = \"#d0103a\"\n[[export]]\nname = \"full\"\n[[export]]\nname = \"web\"\nlong_edge = 200\n\
+        format = \"jpeg\"\n[[export]]\nname = \"square\"\ncover = [100, 100]\nfocus = \"auto\"\nformat = \"webp\"\n";
+    std::fs::write(d.join("acme.brand.toml"), kit).unwrap();
+    let recipe = "about = \"all of it\"\n[upscale]\nmodel = \"lastmile-start-x4\"\nscale = 4\n[inspect]\nwhen = \"always\"\ntier = \"hero\"\n\
+        [look]\nlook = \"warm-film\"\nstrength = 0.5\n[kit]\nfile = \"acme.brand.toml\"\n";
+    std::fs::write(d.join("all.recipe.toml"), recipe).unwrap();
+    let run = |line: &str| {
+        let mut command = program::lastmile(d, &home);
+        let (out, err) = succeeds(command.args(line.split_whitespace()));
+        let events: Vec<serde_json::Value> = out.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        (events, err)
+    };
+    let (events, _) = run("run all.recipe.toml small -o out --json - -q");
+    let of = |kind: &str| events.iter().filter(|e| e["event"] == kind).collect::<Vec<_>>();
+    let files = of("file");
+    assert_eq!(files.len(), 6, "one line per output");
+    for f in &files {
+        let size = (f["width"].as_u64().unwrap(), f["height"].as_u64().unwrap());
+        match f["preset"].as_str().unwrap() {
+            "full" => assert_eq!(size.0.max(size.1), 480),
+            "web" => assert_eq!(size.0.max(size.1), 200),
+            _ => assert_eq!(size, (100, 100)),
+        }
+        assert_eq!((f["status"].as_str(), f["model"].as_str()), (Some("done"), Some("lastmile-start-x4")), "{f}");
+    }
+    assert_eq!(of("report").len(), 2, "every source is inspected once");
+    let end = of("end")[0];
+    assert_eq!(end["decoded"], 2, "each source is decoded once: {end}");
+    // The tiles of one file of each source: what the networks ran, and no more.
+    let tiles: u64 = files
+        .iter()
+        .filter(|f| f["preset"] == "full")
+        .flat_map(|f| f["plan"]["passes"].as_array().unwrap())
+        .map(|p| p["grid"][0].as_u64().unwrap() * p["grid"][1].as_u64().unwrap())
+        .sum();
+    assert!(tiles > 0);
+    assert_eq!(end["tiles"], tiles, "each tile is enlarged once: {end}");
+    let (events, err) = run("run all.recipe.toml small -o out --json -");
+    assert_eq!(events.iter().filter(|e| e["status"] == "skipped").count(), 6, "{err}");
+    assert_eq!(events.last().unwrap()["tiles"], 0);
+    // The same in a plan: nothing is written.
+    run("plan run all.recipe.toml small -o elsewhere --json -");
+    assert!(!d.join("elsewhere").exists());
+}

@@ -83,6 +83,9 @@ pub struct FileEvent {
     /// What became of the source's Content Credentials, if it had any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub c2pa: Option<Credentials>,
+    /// The gate that the file missed; `output` lies in `_hold/` then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
     pub notes: Vec<String>,
 }
 
@@ -110,6 +113,10 @@ pub struct End {
     pub failed: usize,
     pub held: usize,
     pub flagged: usize,
+    /// Files decoded from the start event on: each source once, and every output that a gate measured.
+    pub decoded: u64,
+    /// Tiles that networks enlarged from the start event on.
+    pub tiles: u64,
     pub seconds: f64,
 }
 
@@ -142,7 +149,7 @@ impl FileEvent {
         let raw = |p: &Path| p.to_str().is_none().then(|| journal::percent(p.as_os_str()));
         Self {
             job: item.job,
-            preset: None,
+            preset: item.preset.clone(),
             input: item.source.display().to_string(),
             input_raw: raw(&item.source),
             output: output.display().to_string(),
@@ -157,6 +164,7 @@ impl FileEvent {
             plan: None,
             error: None,
             c2pa: None,
+            held: None,
             notes: Vec::new(),
         }
     }
@@ -167,7 +175,7 @@ impl FileEvent {
             event.model.clone_from(&pass.model);
             event.device.clone_from(&pass.device);
         }
-        let output = planned.root.join(&item.output);
+        let output = planned.root.join(journal::decode(&record.output));
         let kept_in = || crate::codec::sidecar(&output).display().to_string();
         Self {
             c2pa: record.c2pa.then(|| Credentials { carried: false, kept_in: kept_in() }),
@@ -176,6 +184,9 @@ impl FileEvent {
             seconds,
             bytes: record.bytes,
             plan: Some(record.plan.clone()),
+            held: record.held.clone(),
+            output: output.display().to_string(),
+            output_raw: output.to_str().is_none().then(|| journal::percent(output.as_os_str())),
             notes: record.notes.clone(),
             ..event
         }

@@ -66,6 +66,9 @@ pub struct Record {
     /// Keys of earlier results that a person had replaced by this one: who asks for those again is given this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub instead_of: Vec<String>,
+    /// The gate that it missed; `output` lies in the folder for such then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
     pub notes: Vec<String>,
 }
 

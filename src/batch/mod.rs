@@ -17,6 +17,7 @@ pub mod shard;
 mod triage;
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -25,10 +26,12 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::codec::Limits;
+use crate::codec::{self, Limits};
 use crate::error::{Error, Exit, Result};
+use crate::pipeline::delivery::{Extra, Made};
 use crate::pipeline::master::Master;
 use crate::pipeline::{Done, Hooks, Job, Settings};
+use crate::upscale::network;
 use events::{End, Event, Failure, FileEvent, Listener, Start, Status};
 use journal::{Journal, Record, STATE};
 use plan::{Item, Planned};
@@ -36,6 +39,8 @@ use triage::Verdict;
 
 /// The folder of masters ([`Master`]) inside [`STATE`].
 pub const MASTERS: &str = "masters";
+/// The folder inside an output folder for files that missed a gate.
+pub const HOLD: &str = "_hold";
 
 /// Makes one picture; the pipeline in the program, a fake in tests.
 pub trait Process: Sync {
@@ -53,6 +58,8 @@ impl<F: Fn(Job<'_>, Hooks<'_>) -> Result<Done> + Sync> Process for F {
 pub struct Options {
     /// For every file; the format in `encoding` is replaced by the item's, quality 0 by the format's default.
     pub settings: Settings,
+    /// For files that need others: [`Item::variant`] says which.
+    pub variants: Vec<Settings>,
     pub limits: Limits,
     /// Everything about the networks that decides pixels (hashes, tile mode, precision); part of each file's key.
     pub model: String,
@@ -88,21 +95,26 @@ pub struct Summary {
     /// Outputs whose source had a C2PA manifest, which is kept beside them.
     pub c2pa: usize,
     pub failures: Vec<Failure>,
-    /// Outputs of this run that were inspected, and those of them with findings.
+    /// Outputs that missed a gate and lie in [`HOLD`], those of earlier runs included, each with the reason.
+    pub held: Vec<(PathBuf, String)>,
+    /// Outputs of this run that were inspected, those of them with findings, and whether one of these is bad enough to be a
+    /// reason to fail.
     pub inspected: usize,
     pub flagged: usize,
+    pub gated: bool,
     pub interrupted: bool,
     /// What stopped the run, if not the user: a device, the runtime, a model, the journal.
     pub fatal: Option<Error>,
 }
 
 impl Summary {
-    /// 130, then what stopped the run, then 3 for failed files.
+    /// 130, then what stopped the run, then 3 for failed files, then 4 for gates.
     pub fn exit(&self) -> Exit {
         match &self.fatal {
             _ if self.interrupted => Exit::Interrupted,
             Some(e) => e.exit(),
             None if self.failed > 0 => Exit::Failed,
+            None if self.gated || !self.held.is_empty() => Exit::Gate,
             None => Exit::Done,
         }
     }
@@ -213,6 +225,11 @@ impl Batch {
         self.todo.iter().map(|i| &self.planned.items[*i])
     }
 
+    /// The first item of every source that is left to do, in order: each stands for all that are made of it.
+    pub fn leads(&self) -> impl Iterator<Item = &Item> {
+        units(&self.planned.items, &self.todo).into_iter().map(|u| &self.planned.items[self.todo[u.start]])
+    }
+
     /// The device that the latest of the outputs that are there already was made on, if a network ran.
     pub fn earlier_device(&self) -> Option<&str> {
         self.skipped.iter().rev().find_map(|(_, r)| r.plan.passes.first()).map(|p| p.device.as_str())
@@ -241,8 +258,10 @@ impl Batch {
             return Err(Error::Internal("a preview was run".into()));
         };
         listener.event(&Event::Start(start.clone()));
+        let (decoded, tiles) = (codec::decoded(), network::tiles());
         let mut summary = Summary { skipped: self.skipped.len(), ..Summary::default() };
         for (i, record) in &self.skipped {
+            summary.held.extend(record.held.clone().map(|why| (self.planned.root.join(journal::decode(&record.output)), why)));
             listener.event(&Event::File(Box::new(FileEvent::skipped(&self.planned, &self.planned.items[*i], record))));
         }
         let run = Run {
@@ -252,6 +271,7 @@ impl Batch {
             estimate,
             listener,
             stop,
+            units: units(&self.planned.items, &self.todo),
             next: AtomicUsize::new(0),
             gate: Gate { used: Mutex::new(0), freed: Condvar::new(), limit: self.options.memory },
             summary: Mutex::new(Summary::default()),
@@ -269,7 +289,7 @@ impl Batch {
                     run.abort(e);
                 }
             });
-            let n = self.options.jobs.clamp(1, self.todo.len().max(1));
+            let n = self.options.jobs.clamp(1, run.units.len().max(1));
             let mut workers = Vec::new();
             for k in 0..n {
                 let (run, commits) = (&run, commits.clone());
@@ -288,7 +308,9 @@ impl Batch {
         });
         let mut settled = run.settled.into_inner().unwrap_or_else(PoisonError::into_inner);
         let worked = run.summary.into_inner().unwrap_or_else(PoisonError::into_inner);
-        summary = Summary { skipped: summary.skipped, ..worked };
+        summary.held.extend(worked.held.iter().cloned());
+        summary.held.sort();
+        summary = Summary { skipped: summary.skipped, held: summary.held, ..worked };
         summary.failures.sort_by_key(|f| f.job);
         summary.left = self.todo.len() - summary.done - summary.failed;
         summary.interrupted = summary.left > 0 && summary.fatal.is_none() && stop.load(Ordering::Relaxed);
@@ -300,8 +322,9 @@ impl Batch {
             // On a full disk the list cannot be written either; the summary still tells.
             summary.fatal.get_or_insert(e);
         }
-        let end =
-            End { done: summary.done, skipped: summary.skipped, failed: summary.failed, held: 0, flagged: 0, seconds: summary.seconds };
+        let Summary { done, skipped, failed, seconds, .. } = summary;
+        let (decoded, tiles) = (codec::decoded() - decoded, network::tiles() - tiles);
+        let end = End { done, skipped, failed, held: summary.held.len(), flagged: 0, decoded, tiles, seconds };
         listener.event(&Event::End(end));
         Ok(summary)
     }
@@ -331,6 +354,8 @@ struct Run<'a> {
     estimate: &'a (dyn Fn(&Item, &[u8]) -> u64 + Sync),
     listener: &'a dyn Listener,
     stop: &'a AtomicBool,
+    /// Ranges of `todo` that are made together.
+    units: Vec<Range<usize>>,
     next: AtomicUsize,
     gate: Gate,
     summary: Mutex<Summary>,
@@ -344,75 +369,129 @@ impl Run<'_> {
     fn work(&self, commits: &commit::Sender) {
         while !self.stop.load(Ordering::Relaxed) {
             let n = self.next.fetch_add(1, Ordering::Relaxed);
-            let Some(&index) = self.batch.todo.get(n) else { return };
-            let item = &self.batch.planned.items[index];
+            let Some(unit) = self.units.get(n) else { return };
+            let unit = &self.batch.todo[unit.clone()];
+            let items: Vec<&Item> = unit.iter().map(|i| &self.batch.planned.items[*i]).collect();
             let clock = Instant::now();
-            self.listener.begin(item);
-            let temp = tmp(&self.batch.planned).join(format!("{}", item.job));
-            let made = catch_unwind(AssertUnwindSafe(|| self.make(index, item, &temp, commits))).unwrap_or_else(|p| Err(panicked(&*p)));
-            let made = made.map_err(|e| self.full(e));
-            if made.is_err() {
-                let _ = std::fs::remove_file(&temp);
+            self.listener.begin(items[0]);
+            let temps: Vec<PathBuf> = items.iter().map(|i| tmp(&self.batch.planned).join(format!("{}", i.job))).collect();
+            let made = catch_unwind(AssertUnwindSafe(|| self.make(unit, &items, &temps, commits))).unwrap_or_else(|p| Err(panicked(&*p)));
+            match made {
+                Ok(records) => {
+                    for ((item, temp), record) in items.into_iter().zip(&temps).zip(records) {
+                        let record = record.map_err(|e| self.full(e));
+                        if record.is_err() {
+                            let _ = std::fs::remove_file(temp);
+                        }
+                        self.report(item, record, clock.elapsed());
+                    }
+                }
+                Err(e) => {
+                    let e = self.full(e);
+                    temps.iter().for_each(|t| drop(std::fs::remove_file(t)));
+                    for item in &items[1..] {
+                        self.report(item, Err(e.again()), clock.elapsed());
+                    }
+                    self.report(items[0], Err(e), clock.elapsed());
+                }
             }
-            self.report(item, made, clock.elapsed());
         }
     }
 
-    fn make(&self, index: usize, item: &Item, temp: &Path, commits: &commit::Sender) -> Result<Record> {
+    /// Makes all files of one source: an error is about all of them.
+    fn make(&self, unit: &[usize], items: &[&Item], temps: &[PathBuf], commits: &commit::Sender) -> Result<Vec<Result<Record>>> {
         let options = &self.batch.options;
+        let (index, item, temp) = (unit[0], items[0], temps[0].as_path());
         let bytes = read(&item.source)?;
-        let output = self.batch.planned.root.join(&item.output);
-        if let Some(why) = self.batch.blocked.get(&index) {
-            let what = format!("what stands at {} {why}; it is kept", output.display());
-            return Err(Error::input(&item.source, what, "another name for the source, or --name '{stem}_{ext}'"));
-        }
-        if output.is_dir() {
-            return Err(Error::output(&output, "a folder stands where this file shall go", "move the folder away, or --name"));
+        for (index, item) in unit.iter().zip(items) {
+            let output = self.batch.planned.root.join(&item.output);
+            if let Some(why) = self.batch.blocked.get(index) {
+                let what = format!("what stands at {} {why}; it is kept", output.display());
+                return Err(Error::input(&item.source, what, "another name for the source, or --name '{stem}_{ext}'"));
+            }
+            if output.is_dir() {
+                return Err(Error::output(&output, "a folder stands where this file shall go", "move the folder away, or --name"));
+            }
         }
         let source_sha256 = journal::sha256(&bytes);
         let Some(_admitted) = self.gate.enter((self.estimate)(item, &bytes), self.stop) else {
             return Err(Error::Interrupted);
         };
-        let (settings, settings_hash) = triage::settings(options, item)?;
+        let wanted = items.iter().map(|i| triage::settings(options, i)).collect::<Result<Vec<_>>>()?;
+        let (settings, hashes): (Vec<Settings>, Vec<String>) = wanted.into_iter().unzip();
         let progress = |share: f64| self.listener.progress(item, share);
         let source_name = journal::beside(&self.batch.planned.root, &item.source)?;
-        let enlarging = settings.enlarging().map_err(|e| Error::Internal(format!("settings: {e}")))?;
+        let enlarging = settings[0].enlarging().map_err(|e| Error::Internal(format!("settings: {e}")))?;
         let master = Master {
             // One for each source, so that those of settings that were tried and dropped do not pile up.
             path: self.batch.planned.root.join(STATE).join(MASTERS).join(journal::sha256(source_name.as_bytes())),
             key: journal::key(&source_sha256, &journal::sha256(&enlarging), &options.model),
             keep: options.keep_master,
         };
-        let job = Job { source: &item.source, bytes, output: temp, settings: &settings, limits: options.limits, master: Some(master) };
-        let waiting = self.batch.todo.len().saturating_sub(self.next.load(Ordering::Relaxed));
+        let others = temps.iter().zip(&settings).skip(1);
+        let extra = others.map(|(temp, settings)| Extra { output: temp.clone(), settings: settings.clone() }).collect();
+        let (first, limits) = (&settings[0], options.limits);
+        let job = Job { source: &item.source, bytes, output: temp, settings: first, limits, master: Some(master), extra };
+        let waiting = self.units.len().saturating_sub(self.next.load(Ordering::Relaxed));
         let mut done = self.process.process(job, Hooks { stop: self.stop, progress: &progress, observer: None, waiting })?;
+        if done.extra.len() + 1 != items.len() {
+            return Err(Error::Internal(format!("{} files were made of {}", done.extra.len() + 1, items.len())));
+        }
+        let mut c2pa = false;
         if let Some(store) = &done.c2pa {
-            let beside = self.keep_c2pa(index, &output, store)?;
+            let place = if done.held.is_some() { triage::hold(&item.output) } else { item.output.clone() };
+            let beside = self.keep_c2pa(index, &self.batch.planned.root.join(place), store)?;
+            c2pa = true;
             let name = beside.file_name().unwrap_or_default().display();
             done.notes.push(format!("its C2PA manifest is kept beside the result as {name}"));
         }
-        let size = std::fs::metadata(temp).map_err(|e| Error::io(temp, e))?.len();
-        let record = Record {
-            key: journal::key(&source_sha256, &settings_hash, &options.model),
-            output: journal::encode(&item.output),
-            sha256: journal::sha256_file(temp)?,
-            bytes: size,
-            width: done.width,
-            height: done.height,
-            source: source_name,
-            source_sha256,
-            settings: settings_hash,
-            model: options.model.clone(),
-            pixels: journal::PIXELS,
-            plan: done.plan,
-            c2pa: done.c2pa.is_some(),
-            instead_of: self.replaced(&journal::encode(&item.output)),
-            notes: done.notes,
-        };
+        let all = std::iter::once(Made { width: done.width, height: done.height, bytes: done.bytes, notes: done.notes, held: done.held })
+            .chain(done.extra);
+        let records = all.zip(hashes).enumerate().map(|(i, (made, hash))| {
+            let (item, temp) = (items[i], &temps[i]);
+            let output = if made.held.is_some() { triage::hold(&item.output) } else { item.output.clone() };
+            let record = Record {
+                key: journal::key(&source_sha256, &hash, &options.model),
+                output: journal::encode(&output),
+                sha256: journal::sha256_file(temp)?,
+                bytes: std::fs::metadata(temp).map_err(|e| Error::io(temp, e))?.len(),
+                width: made.width,
+                height: made.height,
+                source: source_name.clone(),
+                source_sha256: source_sha256.clone(),
+                settings: hash,
+                model: options.model.clone(),
+                pixels: journal::PIXELS,
+                plan: done.plan.clone(),
+                c2pa: c2pa && i == 0,
+                instead_of: self.replaced(&journal::encode(&output)),
+                held: made.held,
+                notes: made.notes,
+            };
+            self.place(unit[i], item, temp, &output, record, &settings[i], commits)
+        });
+        Ok(records.collect())
+    }
+
+    /// Announces a finished file and renames it to where it belongs.
+    #[allow(clippy::too_many_arguments)]
+    fn place(
+        &self,
+        index: usize,
+        item: &Item,
+        temp: &Path,
+        below: &Path,
+        record: Record,
+        settings: &Settings,
+        commits: &commit::Sender,
+    ) -> Result<Record> {
+        let root = &self.batch.planned.root;
+        let output = root.join(below);
         if let Some(dir) = output.parent() {
             std::fs::create_dir_all(dir).map_err(|e| Error::output(dir, format!("the folder cannot be created: {e}"), ""))?;
         }
-        if !self.batch.existing[index] && !options.overwrite && output.symlink_metadata().is_ok() {
+        let free = self.batch.existing[index] || self.batch.options.overwrite || record.held.is_some();
+        if !free && output.symlink_metadata().is_ok() {
             return Err(Error::output(
                 &output,
                 "this file appeared while the run went on",
@@ -421,10 +500,16 @@ impl Run<'_> {
         }
         let name = format!("tmp/{}", item.job);
         let mut journal = lock(self.journal);
-        journal.know(&record.settings, &settings)?;
+        journal.know(&record.settings, settings)?;
         journal.intend(&name, &record)?;
         drop(journal);
         std::fs::rename(temp, &output).map_err(|e| Error::output(&output, format!("it cannot be written: {e}"), ""))?;
+        // A file passes a gate or misses it: what an earlier run put in the other place is not what was asked for now.
+        let other = if record.held.is_some() { root.join(&item.output) } else { root.join(triage::hold(&item.output)) };
+        let ours = if record.held.is_some() { self.batch.existing[index] } else { other.is_file() };
+        if ours {
+            let _ = std::fs::remove_file(other);
+        }
         // The committer lives until every worker is gone.
         let _ = commits.send(commit::Renamed { path: output, output: record.output.clone(), sha256: record.sha256.clone() });
         Ok(record)
@@ -488,6 +573,7 @@ impl Run<'_> {
                 summary.c2pa += usize::from(record.c2pa);
                 summary.bytes += record.bytes;
                 summary.pixels += record.width as u64 * record.height as u64;
+                summary.held.extend(record.held.clone().map(|why| (self.batch.planned.root.join(journal::decode(&record.output)), why)));
                 drop(summary);
                 let event = FileEvent::made(&self.batch.planned, item, &record, Status::Done, took.as_secs_f64());
                 return self.listener.event(&Event::File(Box::new(event)));
@@ -520,6 +606,21 @@ impl Run<'_> {
             summary.fatal = Some(error);
         }
     }
+}
+
+/// Ranges of `todo` whose items are made together: those of one source that stand next to each other and have presets.
+fn units(items: &[Item], todo: &[usize]) -> Vec<Range<usize>> {
+    let mut units: Vec<Range<usize>> = Vec::new();
+    for (n, i) in todo.iter().enumerate() {
+        let item = &items[*i];
+        match units.last_mut() {
+            Some(u) if item.preset.is_some() && items[todo[u.start]].preset.is_some() && items[todo[u.start]].source == item.source => {
+                u.end = n + 1;
+            }
+            _ => units.push(n..n + 1),
+        }
+    }
+    units
 }
 
 fn read(source: &Path) -> Result<Vec<u8>> {

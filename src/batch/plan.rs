@@ -50,6 +50,11 @@ pub struct Item {
     pub renamed: bool,
     /// The picture that says where faithful networks are taken in any case.
     pub mask: Option<PathBuf>,
+    /// Which of [`super::Options::variants`] are its settings, counting from 1; 0 for [`super::Options::settings`].
+    pub variant: usize,
+    /// What kind of result it is, if several are made of a source. Those of one source stand next to each other and are made
+    /// together.
+    pub preset: Option<String>,
 }
 
 /// All jobs of a run.
@@ -177,6 +182,8 @@ pub fn plan(request: &Request, size: &dyn Fn(&Path) -> Result<(usize, usize)>) -
             format,
             renamed: false,
             mask: masks.pop().flatten(),
+            variant: 0,
+            preset: None,
         });
         refuse_sources(&planned, &found)?;
         if let Some(shard) = &request.shard {
@@ -194,7 +201,16 @@ pub fn plan(request: &Request, size: &dyn Fn(&Path) -> Result<(usize, usize)>) -
         .zip(formats)
         .enumerate()
         .zip(masks)
-        .map(|((i, ((f, (renamed, output)), format)), mask)| Item { job: i + 1, source: f.source.clone(), output, format, renamed, mask })
+        .map(|((i, ((f, (renamed, output)), format)), mask)| Item {
+            job: i + 1,
+            source: f.source.clone(),
+            output,
+            format,
+            renamed,
+            mask,
+            variant: 0,
+            preset: None,
+        })
         .collect();
     refuse_sources(&planned, &found)?;
     if let Some(shard) = &request.shard {

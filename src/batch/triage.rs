@@ -3,13 +3,13 @@
 //! Contents decide, not times: a source is hashed whenever its output exists. An output counts as done if it has the size that the
 //! journal says (it was synced before it was journalled); before it is replaced, or if it was only announced, it is hashed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::journal::{self, Known, Record, State};
 use super::plan::{Item, Planned};
-use super::{Options, lock};
+use super::{HOLD, Options, lock};
 use crate::codec::Format;
 use crate::error::{Error, Result};
 use crate::pipeline::Settings;
@@ -30,7 +30,11 @@ pub enum Verdict {
 
 /// The settings of one item and their hash. Quality 0 means the format's default; what a format does not use leaves its hash alone.
 pub fn settings(options: &Options, item: &Item) -> Result<(Settings, String)> {
-    let mut settings = options.settings.clone();
+    let variant = item.variant.checked_sub(1).map(|v| options.variants.get(v));
+    let Some(chosen) = variant.unwrap_or(Some(&options.settings)) else {
+        return Err(Error::Internal(format!("there are no settings {}", item.variant)));
+    };
+    let mut settings = chosen.clone();
     let e = &mut settings.encoding;
     e.format = item.format;
     e.lossless &= e.format == Format::WebP;
@@ -54,6 +58,11 @@ pub fn settings(options: &Options, item: &Item) -> Result<(Settings, String)> {
     Ok((settings, hash))
 }
 
+/// Where an output goes that misses a gate.
+pub fn hold(output: &Path) -> PathBuf {
+    Path::new(HOLD).join(output)
+}
+
 /// Judges every item, in order.
 pub fn triage(planned: &Planned, options: &Options, state: &State) -> Result<Vec<Verdict>> {
     let verdicts = Mutex::new(vec![Verdict::New; planned.items.len()]);
@@ -61,7 +70,11 @@ pub fn triage(planned: &Planned, options: &Options, state: &State) -> Result<Vec
     // Only items whose output exists cost more than a look at the folder; in a new folder there are none.
     let new = !planned.root.exists();
     let existing: Vec<usize> = (0..if new { 0 } else { planned.items.len() })
-        .filter(|i| planned.root.join(&planned.items[*i].output).symlink_metadata().is_ok())
+        .filter(|i| {
+            let there = |p: &Path| planned.root.join(p).symlink_metadata().is_ok();
+            let output = &planned.items[*i].output;
+            there(output) || there(&hold(output))
+        })
         .collect();
     let next = AtomicUsize::new(0);
     let threads = std::thread::available_parallelism().map_or(2, |n| n.get()).min(existing.len().max(1));
@@ -70,9 +83,22 @@ pub fn triage(planned: &Planned, options: &Options, state: &State) -> Result<Vec
             scope.spawn(|| {
                 while let Some(&i) = existing.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let item = &planned.items[i];
-                    let name = journal::encode(&item.output);
-                    let known: Vec<&Known> = state.get(&name).collect();
-                    match judge(&planned.root.join(&item.output), item, options, &known) {
+                    let at = |output: &Path| {
+                        let path = planned.root.join(output);
+                        if path.symlink_metadata().is_err() {
+                            return Ok(Verdict::New);
+                        }
+                        let name = journal::encode(output);
+                        let known: Vec<&Known> = state.get(&name).collect();
+                        judge(&path, item, options, &known)
+                    };
+                    // What missed a gate and would miss it again is done; what somebody else put there is kept.
+                    let judged = match at(&hold(&item.output)) {
+                        Ok(told @ (Verdict::Same { .. } | Verdict::Foreign)) => Ok(told),
+                        Ok(_) => at(&item.output),
+                        Err(e) => Err(e),
+                    };
+                    match judged {
                         Ok(v) => lock(&verdicts)[i] = v,
                         Err(e) => *lock(&failed) = Some(e),
                     }

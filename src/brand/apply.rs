@@ -1,69 +1,49 @@
-//! A kit applied to a picture: match and look as one LUT, then size, logo and file.
+//! A kit applied to pictures: what is done to their colours, which files are made of each, the logo on them, and the gate.
 
-use std::fmt::Write as _;
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
-use crate::alpha::bleed_alpha;
-use crate::band::{Band, Sink, Stage};
-use crate::brand::kit::{Export, Kit, Protect};
+use crate::brand::focus::Attention;
+use crate::brand::kit::{Export, Focus, Kit, Protect};
 use crate::brand::overlay::{Mark, Overlay, Place, choose, place};
 use crate::brand::palette::Swatch;
+use crate::brand::reference::{Reference, hex};
 use crate::brand::score::{self, Score};
-use crate::codec::{self, Encoding, Format, Limits};
-use crate::color::{Profile, ToSrgb, Transfer, White, delta_e_2000, srgb_to_lab};
+use crate::codec::{self, Limits};
+use crate::color::{ColourSpace, Transfer, White, delta_e_2000, srgb_to_lab};
 use crate::error::{Error, Result};
-use crate::flow::Chain;
-use crate::grade::Program;
-use crate::grade::matching::{LUT_SIZE, Match, Statistics, skin_likeness, srgb_to_oklab};
-use crate::image::{Channels, Image, Samples};
-use crate::lane::Lut3d;
-use crate::resample::{Crop, Filter, Light, Resize, Scaler};
+use crate::grade::matching::{Match, Statistics, skin_likeness, srgb_to_oklab};
+use crate::grade::{Grading, Look, Program};
+use crate::image::Image;
+use crate::resample::Crop;
 
 /// Changes whenever the same kit gives other pixels.
-const PIXELS: u32 = 1;
+const PIXELS: u32 = 2;
 
 /// A kit with everything it names loaded.
 pub struct Brand {
     kit: Kit,
-    look: Program,
-    reference: Option<Statistics>,
+    reference: Option<Reference>,
     profile: Option<score::Profile>,
     marks: Vec<Mark>,
-    identity: String,
+    /// SHA-256 of each logo file.
+    logos: Vec<String>,
 }
 
 /// What is done to the colours of a picture or a group of them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Grade {
-    lut: Lut3d,
+    /// `None` changes nothing.
+    pub grading: Option<Grading>,
     /// 0..=the kit's.
     pub strength: f32,
     /// Why the strength is less than the kit's, if it is.
     pub reduced: Option<String>,
-    pub matched: Match,
-}
-
-impl Grade {
-    /// What becomes of a colour (encoded sRGB, 0..1).
-    pub fn colour(&self, c: [f32; 3]) -> [f32; 3] {
-        self.lut.eval(c)
-    }
-}
-
-/// A file that was made.
-#[derive(Debug, Clone)]
-pub struct Made {
-    pub width: usize,
-    pub height: usize,
-    pub bytes: u64,
-    pub notes: Vec<String>,
-    /// Of the final file.
-    pub score: Score,
-    /// The gate that it missed.
-    pub held: Option<String>,
 }
 
 impl Brand {
@@ -72,32 +52,51 @@ impl Brand {
     /// # Errors
     /// What is wrong with a reference picture, the look or the logo.
     pub fn open(kit: Kit) -> Result<Self> {
-        let look = Program::new(kit.look.as_slice(), 1.0)?;
-        let reference = kit.reference()?;
-        let profile = reference.as_ref().map(score::Profile::of);
-        let logos: Vec<&Path> = kit.logo.iter().flat_map(|l| std::iter::once(&l.file).chain(&l.variant)).map(|p| p.as_path()).collect();
-        let marks = logos.iter().map(|p| Mark::read(p)).collect::<Result<_>>()?;
-        let mut hash = Sha256::new();
-        // Names of files do not decide pixels, their contents do.
-        let nameless = Kit { file: "".into(), references: vec![], look: None, ..kit.clone() };
-        hash.update(format!("{PIXELS} {nameless:?} {:?}", kit.look.as_ref().map(|l| &l.steps)));
-        for path in kit.references.iter().map(|p| p.as_path()).chain(logos.iter().copied()) {
-            hash.update(Sha256::digest(std::fs::read(path).map_err(|e| Error::io(path, e))?));
+        if Grading::new(kit.look.as_slice(), 1.0)?.is_some_and(|g| g.needs_gpu()) {
+            let what = "its look has a filter in WGSL, and kits are graded on the processor in this version";
+            return Err(Error::usage(kit.file.display(), what, "a look without filters"));
         }
-        let identity = hash.finalize().iter().fold("brand ".to_owned(), |mut text, b| {
-            let _ = write!(text, "{b:02x}");
-            text
-        });
-        Ok(Self { kit, look, reference, profile, marks, identity })
+        let reference = (!kit.references.is_empty()).then(|| Reference::open(&kit.references)).transpose()?;
+        let profile = reference.as_ref().map(|r| score::Profile::of(r.statistics()));
+        let paths: Vec<&Path> = kit.logo.iter().flat_map(|l| std::iter::once(&l.file).chain(&l.variant)).map(PathBuf::as_path).collect();
+        let marks = paths.iter().map(|p| Mark::read(p)).collect::<Result<_>>()?;
+        let hash = |p: &&Path| Ok(hex(Sha256::new_with_prefix(std::fs::read(p).map_err(|e| Error::io(p, e))?)));
+        let logos = paths.iter().map(hash).collect::<Result<_>>()?;
+        Ok(Self { kit, reference, profile, marks, logos })
     }
 
     pub fn kit(&self) -> &Kit {
         &self.kit
     }
 
-    /// Everything about the kit that decides pixels, as one word for the journal.
-    pub fn identity(&self) -> &str {
-        &self.identity
+    /// The pictures that the kit names.
+    pub fn reference(&self) -> Option<&Reference> {
+        self.reference.as_ref()
+    }
+
+    /// Whether it changes colours at all.
+    pub fn colours(&self) -> bool {
+        self.kit.strength > 0.0 && (self.reference.is_some() || self.kit.look.is_some())
+    }
+
+    /// The references as scores see them, if the kit has any.
+    pub fn profile(&self) -> Option<&score::Profile> {
+        self.profile.as_ref()
+    }
+
+    /// Everything about the kit that decides one of its exports, as one word for the journal. Names of files do not decide
+    /// pixels, their contents do.
+    fn identity(&self, export: usize) -> String {
+        let Kit { look, strength, palette, protect, logo, exports, gate, .. } = &self.kit;
+        let rules = logo.as_ref().map(|l| (l.corner, l.width, l.min_px, l.clear));
+        let look = look.as_ref().map(|l| &l.steps);
+        let reference = self.reference.as_ref().map(Reference::identity);
+        let told = format!(
+            "{PIXELS} {look:?} {strength} {palette:?} {protect:?} {rules:?} {:?} {:?} {gate:?} {reference:?}",
+            self.logos,
+            exports.get(export)
+        );
+        hex(Sha256::new_with_prefix(told))
     }
 
     /// The score of a picture, by its [`score::statistics`].
@@ -105,14 +104,17 @@ impl Brand {
         Score::of(picture, self.profile.as_ref(), &self.kit.palette)
     }
 
-    /// One transform for all pictures with these statistics, as strong as the kit says and its limits allow.
+    /// One transform for all pictures with these statistics, as strong as the kit says and its limits allow. `name` is the
+    /// file that stands for the match in what is written down.
     ///
     /// # Errors
     /// None that can be caused by pictures.
-    pub fn grade(&self, from: &Statistics) -> Result<Grade> {
+    pub fn grade(&self, from: &Statistics, name: &Path) -> Result<Grade> {
         const STEPS: usize = 20;
-        let matched = self.reference.as_ref().map_or_else(Match::identity, |to| Match::between(from, to));
-        let full = |c: [f32; 3]| self.look.colour(matched.eval(c));
+        let looks: Vec<Look> = self.kit.look.iter().cloned().collect();
+        let program = Program::new(&looks, 1.0)?;
+        let matched = self.reference.as_ref().map_or_else(Match::identity, |to| Match::between(from, to.statistics()));
+        let full = |c: [f32; 3]| program.colour(matched.eval(c));
         let graded = |strength: f32| {
             let full = &full;
             move |c: [f32; 3]| {
@@ -129,123 +131,170 @@ impl Brand {
                 _ => break,
             }
         }
-        let lut = Lut3d::from_fn(LUT_SIZE, graded(strength))?;
         let reduced = reduced.map(|why| format!("strength reduced from {:.2} to {strength:.2}: {why}", self.kit.strength));
-        Ok(Grade { lut, strength, reduced, matched })
+        let grading = match &self.reference {
+            Some(to) => to.grading(from, name, &looks, strength)?,
+            None => Grading::new(&looks, strength)?,
+        };
+        Ok(Grade { grading, strength, reduced })
+    }
+}
+
+/// One export of a kit, as the settings of a job hold it. Two are equal if they make the same of the same picture.
+///
+/// Written out, it names the kit's file; read back, it loads the kit again, or is an error if that has changed.
+#[derive(Clone)]
+pub struct Finish {
+    brand: Arc<Brand>,
+    export: usize,
+    /// The grade of the picture's group; `None` for one of its own.
+    pub grade: Option<Arc<Grade>>,
+    identity: String,
+}
+
+impl Finish {
+    /// The kit's export of this number; every kit has at least one.
+    pub fn new(brand: Arc<Brand>, export: usize) -> Self {
+        let identity = brand.identity(export);
+        Self { brand, export, grade: None, identity }
     }
 
-    /// Size of the result of an export.
-    pub fn size(&self, export: &Export, width: usize, height: usize) -> (usize, usize) {
-        let (_, size) = fit(export, width, height);
-        size
+    /// The kit.
+    pub fn brand(&self) -> &Arc<Brand> {
+        &self.brand
     }
 
-    /// Makes one file: `bytes` are the source's, `encoding` says how it is written (bits 0 keep the source's depth).
+    /// What is made.
     ///
     /// # Errors
-    /// Whatever is wrong with the source or the output; [`Error::Interrupted`] once `stop` is set.
-    #[allow(clippy::too_many_arguments)]
-    pub fn make(
+    /// None that occurs: the number was one of the kit's.
+    pub fn export(&self) -> Result<&Export> {
+        self.brand.kit.exports.get(self.export).ok_or_else(|| Error::Internal(format!("there is no export {}", self.export)))
+    }
+
+    /// Everything that decides the pixels, as one word for the journal.
+    pub fn identity(&self) -> String {
+        let grade = self.grade.as_ref().map(|g| (g.grading.as_ref().map(Grading::identity), &g.reduced));
+        format!("{} {grade:?}", self.identity)
+    }
+
+    /// What of a picture is taken once it has this size, and the size that gets.
+    ///
+    /// # Errors
+    /// As [`Finish::export`].
+    pub fn fit(&self, image: &Image, width: usize, height: usize) -> Result<(Crop, (usize, usize))> {
+        let export = self.export()?;
+        let attention = (export.cover.is_some() && export.focus == Focus::Auto).then(|| Attention::of(image)).transpose()?;
+        Ok(fit(export, width, height, attention.as_ref()))
+    }
+
+    /// The size that an export of a picture of this size gets.
+    ///
+    /// # Errors
+    /// As [`Finish::export`].
+    pub fn size(&self, width: usize, height: usize) -> Result<(usize, usize)> {
+        Ok(fit(self.export()?, width, height, None).1)
+    }
+
+    /// The logo for a result of `size`, `crop` of the source being what is in it, in the colour space `to`; or a note why there
+    /// is none.
+    ///
+    /// # Errors
+    /// A colour space that nothing can be converted to.
+    pub fn overlay(
         &self,
-        source: &Path,
-        bytes: &[u8],
-        limits: &Limits,
-        grade: &Grade,
-        export: &Export,
-        encoding: &Encoding,
-        output: &Path,
-        stop: &AtomicBool,
-        progress: &dyn Fn(f64),
-    ) -> Result<Made> {
-        let mut image = codec::decode(source, bytes, limits)?;
-        let mut notes = std::mem::take(&mut image.notes);
-        bleed_alpha(&mut image);
-        let to_srgb = Some(image.metadata.icc.as_deref()).flatten().map(|icc| Profile::from_icc(icc)?.to_srgb()).transpose()?;
-        if let Some(icc) = image.metadata.icc.take() {
-            let name = Profile::from_icc(&icc)?.name().to_owned();
-            if !name.to_ascii_lowercase().contains("srgb") {
-                notes.push(format!("converted from \"{name}\" to sRGB"));
-            }
-        }
-        let alpha = image.channels.has_alpha();
-        let channels = Channels::of(3, alpha);
-        let (crop, (width, height)) = fit(export, image.width, image.height);
-        if (width, height) != (image.width, image.height) && export.cover.is_some_and(|c| c != (width, height)) {
-            notes.push(format!("it is too small for {}: {width}x{height} px", export.name));
-        }
-        let bits = match (encoding.bits, image.bits()) {
-            (0, 16 | 32) if encoding.format.supports_16_bit() => 16,
-            (0, _) => 8,
-            (given, _) => given,
-        };
-        let encoding = Encoding { bits, ..encoding.clone() };
-        Format::check(source, &encoding, width, height)?;
-        let mut chain = Chain::new();
-        chain.then(Colour { to_srgb, linear: matches!(image.samples, Samples::F32(_)), lut: &grade.lut, alpha });
-        if (width, height) != (image.width, image.height) {
-            let scaler = Scaler::new(image.width, image.height, width, height, Filter::Lanczos3, Some(crop))?;
-            chain.then(Resize::new(scaler.clamp_ringing(0.0), channels.count(), Light::Linear(Transfer::srgb())));
-        }
-        let overlay = self.overlay(&image, grade, &crop, (width, height), &mut notes)?;
-        let metadata = image.metadata.for_output(width, height, None);
-        notes.extend(codec::losses(&encoding, channels, &metadata));
-        notes.extend(grade.reduced.clone());
-        let mut encoder = codec::encoder(output, &encoding, width, height, channels, &metadata)?;
-        let mut write = |mut band: Band| {
-            if stop.load(Ordering::Relaxed) {
-                return Err(Error::Interrupted);
-            }
-            if let Some(overlay) = &overlay {
-                overlay.apply(&mut band);
-            }
-            encoder.write(&band)?;
-            progress(band.end() as f64 / height as f64);
-            Ok(())
-        };
-        /// Source rows that are handed on at once.
-        const ROWS: usize = 64;
-        for y in (0..image.height).step_by(ROWS) {
-            chain.push(image.band(y, (y + ROWS).min(image.height), 0..image.channels.count()), &mut write)?;
-        }
-        chain.finish(&mut write)?;
-        drop(chain);
-        drop(image);
-        let bytes = encoder.finish()?;
-        // The gate looks at what is delivered, not at what was meant.
-        let file = std::fs::read(output).map_err(|e| Error::io(output, e))?;
-        let score = self.score(&score::statistics(&codec::decode(output, &file, limits)?)?);
-        let held = self.missed(&score, bytes);
-        notes.push(format!("score {:.1}", score.score));
-        Ok(Made { width, height, bytes, notes, score, held })
-    }
-
-    fn missed(&self, score: &Score, bytes: u64) -> Option<String> {
-        let gate = &self.kit.gate;
-        let low = gate.score.filter(|least| score.score < *least).map(|least| format!("score {:.1} is below {least}", score.score));
-        let large = || {
-            let most = gate.max_kb.filter(|most| bytes > most * 1000)?;
-            Some(format!("{} kB are more than {most}", bytes.div_ceil(1000)))
-        };
-        low.or_else(large)
-    }
-
-    /// The logo for this picture, or a note why there is none.
-    fn overlay(&self, image: &Image, grade: &Grade, crop: &Crop, size: (usize, usize), notes: &mut Vec<String>) -> Result<Option<Overlay>> {
-        let (Some(rules), Some(first)) = (&self.kit.logo, self.marks.first()) else { return Ok(None) };
+        image: &Image,
+        colour: &dyn Fn([f32; 3]) -> [f32; 3],
+        crop: &Crop,
+        size: (usize, usize),
+        to: &ColourSpace,
+        notes: &mut Vec<String>,
+    ) -> Result<Option<Overlay>> {
+        let (Some(rules), Some(first)) = (&self.brand.kit.logo, self.brand.marks.first()) else { return Ok(None) };
         let Some(at) = place(rules, first.size(), size) else {
             notes.push(format!("{}x{} px have no room for the logo: left off", size.0, size.1));
             return Ok(None);
         };
-        let under = under(image, grade, crop, size, at);
-        let Some(mark) = choose(&self.marks, under) else { return Ok(None) };
+        let under = under(image, colour, crop, size, at);
+        let Some(mark) = choose(&self.brand.marks, under) else { return Ok(None) };
         // A variant may have other proportions.
         let Some(at) = place(rules, mark.size(), size) else { return Ok(None) };
-        Overlay::new(mark, at).map(Some)
+        Overlay::new(mark, at, to).map(Some)
+    }
+
+    /// The gate that a finished file misses, if any; and its score, if the gate asks for one.
+    ///
+    /// # Errors
+    /// The file cannot be read back.
+    pub fn missed(&self, file: &Path, limits: &Limits) -> Result<(Option<String>, Option<Score>)> {
+        let gate = &self.brand.kit.gate;
+        let bytes = std::fs::metadata(file).map_err(|e| Error::io(file, e))?.len();
+        let large = gate.max_kb.filter(|most| bytes > most * 1000).map(|most| format!("{} kB are more than {most}", bytes.div_ceil(1000)));
+        if gate.score.is_none() && gate.p90.is_none() {
+            return Ok((large, None));
+        }
+        // The gate looks at what is delivered, not at what was meant.
+        let read = std::fs::read(file).map_err(|e| Error::io(file, e))?;
+        let score = self.brand.score(&score::statistics(&codec::decode(file, &read, limits)?)?);
+        let low = gate.score.filter(|least| score.score < *least).map(|least| format!("score {:.1} is below {least}", score.score));
+        let far = gate.p90.filter(|most| score.p90 > *most).map(|most| format!("p90 {:.1} dE2000 is above {most}", score.p90));
+        let why: Vec<String> = [low, far, large].into_iter().flatten().collect();
+        Ok(((!why.is_empty()).then(|| why.join("; ")), Some(score)))
+    }
+}
+
+impl fmt::Debug for Finish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Finish({})", self.identity())
+    }
+}
+
+impl PartialEq for Finish {
+    fn eq(&self, o: &Self) -> bool {
+        self.identity() == o.identity()
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Written {
+    kit: PathBuf,
+    export: String,
+    sha256: String,
+    /// Grading (`None` changes nothing), strength, and why it is less than the kit's.
+    grade: Option<(Option<Grading>, f32, Option<String>)>,
+}
+
+impl Serialize for Finish {
+    fn serialize<S: Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
+        let kit = &self.brand.kit;
+        Written {
+            kit: std::path::absolute(&kit.file).unwrap_or_else(|_| kit.file.clone()),
+            export: kit.exports.get(self.export).map_or_else(String::new, |e| e.name.clone()),
+            sha256: self.identity.clone(),
+            grade: self.grade.as_ref().map(|g| (g.grading.clone(), g.strength, g.reduced.clone())),
+        }
+        .serialize(s)
+    }
+}
+
+impl<'de> Deserialize<'de> for Finish {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> std::result::Result<Self, D::Error> {
+        let written = Written::deserialize(d)?;
+        let brand = Brand::open(Kit::read(&written.kit).map_err(D::Error::custom)?).map_err(D::Error::custom)?;
+        let export = brand.kit.exports.iter().position(|e| e.name == written.export);
+        let mut this = Self::new(Arc::new(brand), export.unwrap_or(usize::MAX));
+        if this.identity != written.sha256 {
+            return Err(D::Error::custom("a kit is not what it was any more"));
+        }
+        this.grade = written.grade.map(|(grading, strength, reduced)| Arc::new(Grade { grading, strength, reduced }));
+        Ok(this)
     }
 }
 
 /// Mean luminance of the graded picture where the logo will lie. Profiles are left aside: it only decides light or dark.
-fn under(image: &Image, grade: &Grade, crop: &Crop, size: (usize, usize), at: Place) -> f32 {
+fn under(image: &Image, colour: &dyn Fn([f32; 3]) -> [f32; 3], crop: &Crop, size: (usize, usize), at: Place) -> f32 {
+    /// Pixels looked at along each side.
+    const SIDE: usize = 24;
     let (sx, sy) = (crop.width / size.0 as f64, crop.height / size.1 as f64);
     let span = |origin: f64, from: usize, n: usize, step: f64, end: usize| {
         let a = ((origin + from as f64 * step) as usize).min(end - 1);
@@ -253,10 +302,10 @@ fn under(image: &Image, grade: &Grade, crop: &Crop, size: (usize, usize), at: Pl
     };
     let (xs, ys) = (span(crop.x, at.x, at.width, sx, image.width), span(crop.y, at.y, at.height, sy, image.height));
     let mut sum = (0f64, 0f64);
-    for y in ys.clone().step_by((ys.len() / 64).max(1)) {
+    for y in ys.clone().step_by((ys.len() / SIDE).max(1)) {
         let row = image.colour(y, y + 1);
-        for x in xs.clone().step_by((xs.len() / 64).max(1)) {
-            let mut c = grade.lut.eval([0, 1, 2].map(|k| row.row(if row.channels == 1 { 0 } else { k }, 0)[x]));
+        for x in xs.clone().step_by((xs.len() / SIDE).max(1)) {
+            let mut c = colour([0, 1, 2].map(|k| row.row(if row.channels == 1 { 0 } else { k }, 0)[x]));
             Transfer::srgb().linear(&mut c);
             sum = (sum.0 + f64::from(0.2126 * c[0] + 0.7152 * c[1] + 0.0722 * c[2]), sum.1 + 1.0);
         }
@@ -265,14 +314,19 @@ fn under(image: &Image, grade: &Grade, crop: &Crop, size: (usize, usize), at: Pl
 }
 
 /// What of the source is taken, and the size it gets. Nothing is enlarged.
-fn fit(export: &Export, width: usize, height: usize) -> (Crop, (usize, usize)) {
+fn fit(export: &Export, width: usize, height: usize, attention: Option<&Attention>) -> (Crop, (usize, usize)) {
     let (w, h) = (width as f64, height as f64);
     let whole = Crop { x: 0.0, y: 0.0, width: w, height: h };
     if let Some((cw, ch)) = export.cover {
         let scale = (w / cw as f64).min(h / ch as f64);
         let (kw, kh) = (cw as f64 * scale, ch as f64 * scale);
+        let focus = match (export.focus, attention) {
+            (Focus::At(at), _) => at,
+            (Focus::Auto, Some(a)) => a.window(kw / w, kh / h),
+            (Focus::Auto, None) => [0.5; 2],
+        };
         let middle = |focus: f64, all: f64, part: f64| (focus * all - part / 2.0).clamp(0.0, all - part);
-        let crop = Crop { x: middle(export.focus[0], w, kw), y: middle(export.focus[1], h, kh), width: kw, height: kh };
+        let crop = Crop { x: middle(focus[0], w, kw), y: middle(focus[1], h, kh), width: kw, height: kh };
         let size = if scale >= 1.0 { (cw, ch) } else { ((kw.round() as usize).max(1), (kh.round() as usize).max(1)) };
         return (crop, size);
     }
@@ -282,45 +336,6 @@ fn fit(export: &Export, width: usize, height: usize) -> (Crop, (usize, usize)) {
             (whole, (((w * scale).round() as usize).max(1), ((h * scale).round() as usize).max(1)))
         }
         _ => (whole, (width, height)),
-    }
-}
-
-/// Brings rows to sRGB and through the LUT.
-struct Colour<'a> {
-    to_srgb: Option<ToSrgb>,
-    /// Samples without a profile are linear light.
-    linear: bool,
-    lut: &'a Lut3d,
-    alpha: bool,
-}
-
-impl Stage for Colour<'_> {
-    fn push(&mut self, band: Band, next: &mut Sink<'_>) -> Result<()> {
-        let mut band = match &self.to_srgb {
-            Some(to) => to.band(&band)?,
-            None => band,
-        };
-        if self.linear && self.to_srgb.is_none() {
-            let n = band.width * band.rows * if band.channels < 3 { 1 } else { 3 };
-            Transfer::srgb().encoded(&mut band.data[..n]);
-        }
-        let mut out = Band::new(band.y, band.width, band.rows, 3 + usize::from(self.alpha));
-        let n = band.width * band.rows;
-        let planes = if band.channels >= 3 { [0, 1, 2] } else { [0; 3] };
-        let (r, rest) = out.data.split_at_mut(n);
-        let (g, b) = rest.split_at_mut(n);
-        let from = planes.map(|p| band.plane(p));
-        for i in 0..n {
-            [r[i], g[i], b[i]] = self.lut.eval([from[0][i], from[1][i], from[2][i]]);
-        }
-        if self.alpha {
-            out.plane_mut(3).copy_from_slice(band.plane(band.channels - 1));
-        }
-        next(out)
-    }
-
-    fn finish(&mut self, _next: &mut Sink<'_>) -> Result<()> {
-        Ok(())
     }
 }
 
@@ -399,13 +414,13 @@ mod tests {
     use super::*;
 
     fn export(long_edge: Option<usize>, cover: Option<(usize, usize)>, focus: [f64; 2]) -> Export {
-        Export { name: "x".into(), long_edge, cover, focus, format: None, quality: None }
+        Export { name: "x".into(), long_edge, cover, focus: Focus::At(focus), ..Export::default() }
     }
 
     #[test]
     fn sizes_and_cuts() {
         let of = |e: &Export, w, h| {
-            let (c, s) = fit(e, w, h);
+            let (c, s) = fit(e, w, h, None);
             ([c.x, c.y, c.width, c.height].map(|v| v.round() as usize), s)
         };
         assert_eq!(of(&export(Some(500), None, [0.5; 2]), 1000, 400), ([0, 0, 1000, 400], (500, 200)));

@@ -6,10 +6,9 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::brand::palette::{Swatch, TOLERANCE, hex};
-use crate::error::{Error, Result};
+use crate::color::ColourSpace;
+use crate::error::{Error, Result, nearest};
 use crate::grade::Look;
-use crate::grade::matching::Statistics;
-use crate::grade::param::nearest;
 
 /// What the name of a kit file ends with.
 pub const EXTENSION: &str = ".brand.toml";
@@ -45,6 +44,8 @@ pub enum GroupBy {
     Folder,
     /// Each picture for itself.
     Picture,
+    /// All of them: the frames of one sequence.
+    Sequence,
 }
 
 /// What grading must keep; its strength is reduced until it does.
@@ -89,7 +90,7 @@ pub struct Logo {
 }
 
 /// A file to make of each picture.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Export {
     /// The folder below the output folder; empty for its top.
     pub name: String,
@@ -97,12 +98,33 @@ pub struct Export {
     pub long_edge: Option<usize>,
     /// A rectangle to fill, cut around `focus`.
     pub cover: Option<(usize, usize)>,
-    /// Place that a cut keeps in its middle as far as it can, 0..1 from the left and the top.
-    pub focus: [f64; 2],
+    /// What a cut keeps in its middle as far as it can.
+    pub focus: Focus,
     /// `None` keeps the source's.
     pub format: Option<crate::codec::Format>,
     /// 1..=100.
     pub quality: Option<u8>,
+    /// sRGB unless another one is given.
+    pub profile: Option<ColourSpace>,
+    /// The quality is lowered until the file has no more kilobytes (1000 bytes).
+    pub max_kb: Option<u32>,
+    /// How the file is called, a pattern as `--name` takes it; `None` keeps the source's name.
+    pub naming: Option<String>,
+}
+
+/// The part of a picture that matters most.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Focus {
+    /// 0..1 from the left and the top.
+    At([f64; 2]),
+    /// Where most detail, colour and skin is ([`crate::brand::focus`]).
+    Auto,
+}
+
+impl Default for Focus {
+    fn default() -> Self {
+        Self::At([0.5; 2])
+    }
 }
 
 /// Files that do not reach this are held.
@@ -111,6 +133,8 @@ pub struct Export {
 pub struct Gate {
     /// Least score, 0..100.
     pub score: Option<f64>,
+    /// Most of [`crate::brand::score::Score::p90`], CIEDE2000.
+    pub p90: Option<f64>,
     /// Most kilobytes (1000 bytes) of a file.
     pub max_kb: Option<u64>,
 }
@@ -167,9 +191,19 @@ struct FileExport {
     name: Spanned<String>,
     long_edge: Option<Spanned<usize>>,
     cover: Option<Spanned<[usize; 2]>>,
-    focus: Option<Spanned<[f64; 2]>>,
+    focus: Option<Spanned<FileFocus>>,
     format: Option<Spanned<String>>,
     quality: Option<Spanned<u8>>,
+    profile: Option<Spanned<String>>,
+    max_kb: Option<Spanned<u32>>,
+    naming: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum FileFocus {
+    At([f64; 2]),
+    Word(String),
 }
 
 /// A kit's text, for messages.
@@ -251,7 +285,7 @@ impl Kit {
             }
         }
         if exports.is_empty() {
-            exports.push(Export { name: String::new(), long_edge: None, cover: None, focus: [0.5; 2], format: None, quality: None });
+            exports.push(Export::default());
         }
         Ok(Self {
             file: file.to_path_buf(),
@@ -266,23 +300,6 @@ impl Kit {
             exports,
             gate: raw.gate,
         })
-    }
-
-    /// The statistics of all reference pictures together; `None` without any.
-    ///
-    /// # Errors
-    /// What is wrong with a picture.
-    pub fn reference(&self) -> Result<Option<Statistics>> {
-        let mut all: Option<Statistics> = None;
-        for path in &self.references {
-            let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-            let one = Statistics::of(&crate::codec::decode(path, &bytes, &crate::codec::Limits::default())?)?;
-            match &mut all {
-                None => all = Some(one),
-                Some(all) => all.merge(&one),
-            }
-        }
-        Ok(all)
     }
 }
 
@@ -312,8 +329,12 @@ fn export(source: &Source<'_>, e: &FileExport) -> Result<Export> {
     use crate::codec::Format;
     let name = e.name.get_ref();
     let plain = |c: char| c.is_alphanumeric() || "-_ ".contains(c);
-    if name.is_empty() || !name.chars().all(plain) || name.trim() != name || name.eq_ignore_ascii_case("_hold") {
-        return Err(source.at(e.name.span(), format!("`name`: \"{name}\" is no name for a folder"), "letters, digits, - and _"));
+    if name.is_empty() || !name.chars().all(plain) || name.trim() != name || name.starts_with('_') {
+        return Err(source.at(
+            e.name.span(),
+            format!("`name`: \"{name}\" is no name for a folder"),
+            "letters, digits, - and _, none of them first",
+        ));
     }
     const FORMATS: [(&str, Format); 4] = [("png", Format::Png), ("jpeg", Format::Jpeg), ("webp", Format::WebP), ("tiff", Format::Tiff)];
     let format = e.format.as_ref().map(|f| {
@@ -330,9 +351,21 @@ fn export(source: &Source<'_>, e: &FileExport) -> Result<Export> {
         16..=65_535 => Ok(v),
         _ => Err(source.at(span, format!("`{key}` is {v}"), "16 to 65535 pixels")),
     };
-    let focus = e.focus.as_ref().map(|f| match f.get_ref().iter().all(|v| (0.0..=1.0).contains(v)) {
-        true => Ok(*f.get_ref()),
-        false => Err(source.at(f.span(), "`focus` lies outside of the picture", "[0.5, 0.5] is its middle")),
+    let focus = e.focus.as_ref().map(|f| match f.get_ref() {
+        FileFocus::At(at) if at.iter().all(|v| (0.0..=1.0).contains(v)) => Ok(Focus::At(*at)),
+        FileFocus::Word(word) if word == "auto" => Ok(Focus::Auto),
+        FileFocus::At(_) => Err(source.at(f.span(), "`focus` lies outside of the picture", "[0.5, 0.5] is its middle, or \"auto\"")),
+        FileFocus::Word(word) => Err(source.at(f.span(), format!("`focus` is \"{word}\""), "[0.5, 0.5], the middle, or \"auto\"")),
+    });
+    let profile = e.profile.as_ref().map(|p| match p.get_ref().to_ascii_lowercase().as_str() {
+        "srgb" => Ok(ColourSpace::Srgb),
+        "p3" => Ok(ColourSpace::DisplayP3),
+        _ => {
+            let path = source.file("profile", p)?;
+            let space = ColourSpace::Icc(std::fs::read(&path).map_err(|e| Error::io(&path, e))?);
+            space.icc().map_err(|e| source.at(p.span(), format!("`profile`: {e}"), "srgb, p3 or an RGB profile"))?;
+            Ok(space)
+        }
     });
     Ok(Export {
         name: name.clone(),
@@ -342,9 +375,12 @@ fn export(source: &Source<'_>, e: &FileExport) -> Result<Export> {
             .as_ref()
             .map(|v| Ok((side("cover", v.get_ref()[0], v.span())?, side("cover", v.get_ref()[1], v.span())?)))
             .transpose()?,
-        focus: focus.transpose()?.unwrap_or([0.5; 2]),
+        focus: focus.transpose()?.unwrap_or_default(),
         format: format.transpose()?,
         quality: e.quality.as_ref().map(|q| source.within("quality", q, 1, 100)).transpose()?,
+        profile: profile.transpose()?,
+        max_kb: e.max_kb.as_ref().map(|k| source.within("max_kb", k, 1, u32::MAX)).transpose()?,
+        naming: e.naming.as_ref().map(|n| n.get_ref().clone()),
     })
 }
 
@@ -360,7 +396,7 @@ pub fn blank(name: &str, references: &[String], palette: &[Swatch], logo: Option
          # look = \"warm.toml\"\n\
          # How much of both, 0 to 1.\n\
          strength = 1.0\n\
-         # One transform for all pictures of a \"folder\", of a \"generator\" (by their metadata), or for each \"picture\".\n\
+         # One transform for all pictures of a \"folder\", of a \"generator\" (by their metadata), for each \"picture\", or\n         # for all of them (\"sequence\").\n\
          group_by = \"folder\"\n\n\
          # Grading is weakened until it keeps these.\n\
          [protect]\n\
@@ -387,9 +423,9 @@ pub fn blank(name: &str, references: &[String], palette: &[Swatch], logo: Option
     };
     text += "\n# Files to make of each picture, each in a folder of that name; without any, one file as the source is.\n\
              # [[export]]\n# name = \"web\"\n# long_edge = 2048\n# format = \"jpeg\"\n# quality = 88\n#\n\
-             # [[export]]\n# name = \"square\"\n# cover = [1080, 1080]\n# focus = [0.5, 0.4]\n\n\
+             # [[export]]\n# name = \"square\"\n# cover = [1080, 1080]\n# focus = \"auto\"          # or [0.5, 0.4]: from the left and the top\n# profile = \"p3\"          # srgb unless given\n# max_kb = 400            # the quality is lowered until it fits\n# naming = \"{{stem}}_{{w}}x{{h}}\"\n\n\
              # Files that miss one of these go to _hold/.\n\
-             # [gate]\n# score = 40\n# max_kb = 900\n";
+             # [gate]\n# score = 40    # at least, 0 to 100\n# p90 = 6       # dE2000 that nine tenths of the tones are within, from the references\n# max_kb = 900\n";
     text
 }
 
@@ -434,7 +470,7 @@ mod tests {
         let kit = Kit::parse(Path::new("acme.brand.toml"), &text).unwrap();
         assert_eq!((kit.name.as_str(), kit.palette.as_slice(), kit.strength), ("Acme \"&\" Co", [red].as_slice(), 1.0));
         assert_eq!((kit.protect, kit.gate, kit.exports.len()), (Protect::default(), Gate::default(), 1));
-        assert!(kit.reference().unwrap().is_none());
+        assert!(kit.references.is_empty());
         // Every key that is only a comment is one that may stand there.
         let uncommented: String = text
             .lines()

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::band::Band;
 use crate::brand::kit::{Corner, Logo};
 use crate::codec::{self, Limits};
-use crate::color::{Profile, Transfer};
+use crate::color::{ColourSpace, Conversion, Profile, Transfer};
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::resample::{Filter, Scaler};
@@ -112,26 +112,43 @@ pub fn choose(marks: &[Mark], under: f32) -> Option<&Mark> {
 #[derive(Debug)]
 pub struct Overlay {
     place: Place,
-    /// Premultiplied linear light.
+    /// Premultiplied linear light of the result's colour space.
     mark: Band,
+    /// Of the result.
+    transfer: Transfer,
 }
 
 impl Overlay {
-    /// Brings a logo to its size: means over areas in linear light, which overshoot nothing.
+    /// Brings a logo to its size, by means over areas in linear light, which overshoot nothing, and into the colour space of
+    /// the result.
     ///
     /// # Errors
-    /// [`Error::Limit`] for absurd sizes.
-    pub fn new(mark: &Mark, place: Place) -> Result<Self> {
+    /// [`Error::Limit`] for absurd sizes, [`Error::Usage`] for a colour space that nothing can be converted to.
+    pub fn new(mark: &Mark, place: Place, to: &ColourSpace) -> Result<Self> {
         let (w, h) = mark.size();
         let scaler = Scaler::new(w, h, place.width, place.height, Filter::Box, None)?;
-        Ok(Self { place, mark: scaler.rows(&mark.pixels, 0..place.height)? })
+        let mut mark = scaler.rows(&mark.pixels, 0..place.height)?;
+        let mut transfer = Transfer::srgb();
+        if let Some(conversion) = Conversion::new(None, to)? {
+            transfer = Profile::from_icc(&to.icc()?)?.transfer_or_srgb();
+            let alpha = mark.plane(3).to_vec();
+            let each = |mark: &mut Band, change: &dyn Fn(&mut f32, f32)| {
+                (0..3).for_each(|c| mark.plane_mut(c).iter_mut().zip(&alpha).for_each(|(v, a)| change(v, *a)));
+            };
+            each(&mut mark, &|v, a| *v = if a > 0.0 { *v / a } else { 0.0 });
+            (0..3).for_each(|c| Transfer::srgb().encoded(mark.plane_mut(c)));
+            mark = conversion.band(&mark)?;
+            (0..3).for_each(|c| transfer.linear(mark.plane_mut(c)));
+            each(&mut mark, &|v, a| *v *= a);
+        }
+        Ok(Self { place, mark, transfer })
     }
 
-    /// Lays the logo over rows of the result: encoded sRGB with 3 or 4 channels.
+    /// Lays the logo over rows of the result: 3 or 4 channels, encoded in its colour space.
     pub fn apply(&self, band: &mut Band) {
         let Place { x, y, width, height } = self.place;
         let rows = band.y.max(y)..band.end().min(y + height);
-        let srgb = Transfer::srgb();
+        let curve = &self.transfer;
         for row in rows {
             let (from, to) = (row - y, row - band.y);
             let alpha = self.mark.row(3, from).to_vec();
@@ -143,12 +160,12 @@ impl Overlay {
             let total: Vec<f32> = alpha.iter().zip(&below).map(|(a, b)| a + b * (1.0 - a)).collect();
             for c in 0..3 {
                 let mut light = band.row(c, to)[x..x + width].to_vec();
-                srgb.linear(&mut light);
+                curve.linear(&mut light);
                 for (i, v) in light.iter_mut().enumerate() {
                     let mixed = self.mark.row(c, from)[i] + *v * below[i] * (1.0 - alpha[i]);
                     *v = if total[i] > 0.0 { mixed / total[i] } else { 0.0 };
                 }
-                srgb.encoded(&mut light);
+                curve.encoded(&mut light);
                 for ((out, v), a) in band.row_mut(c, to)[x..x + width].iter_mut().zip(&light).zip(&alpha) {
                     if *a > 0.0 {
                         *out = *v;
@@ -209,7 +226,7 @@ mod tests {
     fn the_core_keeps_its_colour_and_the_edge_is_blended_in_light() {
         for colour in [[208, 16, 58], [255, 255, 255], [1, 2, 3], [17, 200, 254]] {
             for size in [100, 61, 33] {
-                let overlay = Overlay::new(&mark(colour), Place { x: 3, y: 5, width: size, height: size }).unwrap();
+                let overlay = Overlay::new(&mark(colour), Place { x: 3, y: 5, width: size, height: size }, &ColourSpace::Srgb).unwrap();
                 let mut band = Band { data: vec![0.5; 3 * 110 * 110], ..Band::new(0, 110, 110, 3) };
                 // Row by row is the same as at once.
                 let mut parts = band.clone();
@@ -243,7 +260,7 @@ mod tests {
 
     #[test]
     fn over_a_clear_picture_the_logo_brings_its_own_alpha() {
-        let overlay = Overlay::new(&mark([10, 20, 30]), Place { x: 0, y: 0, width: 100, height: 100 }).unwrap();
+        let overlay = Overlay::new(&mark([10, 20, 30]), Place { x: 0, y: 0, width: 100, height: 100 }, &ColourSpace::Srgb).unwrap();
         let mut band = Band::new(0, 100, 100, 4);
         overlay.apply(&mut band);
         assert_eq!(band.row(3, 0)[0], 0.0);

@@ -67,12 +67,12 @@ impl Report {
 
     /// One line per picture, with a head; fields are quoted where they must be (RFC 4180).
     pub fn csv(&self) -> String {
-        let mut text = "picture,group,score,colour_distance,tone_distance,palette_share,palette_de2000\n".to_owned();
+        let mut text = "picture,group,score,colour_distance,tone_distance,p90_de2000,palette_share,palette_de2000\n".to_owned();
         for r in &self.rows {
             let s = &r.score;
             let (path, group) = (field(&r.picture.display().to_string()), field(&r.group));
             let (any, distance) = (s.palette.any, s.palette.distance);
-            let _ = writeln!(text, "{path},{group},{:.2},{:.3},{:.3},{any:.4},{distance:.3}", s.score, s.colour, s.tone);
+            let _ = writeln!(text, "{path},{group},{:.2},{:.3},{:.3},{:.3},{any:.4},{distance:.3}", s.score, s.colour, s.tone, s.p90);
         }
         text
     }
@@ -117,62 +117,25 @@ impl Report {
             }
             body += "</table>";
         }
-        body += "<h2>Pictures</h2><table><tr><th>Picture<th>Group<th>Score<th>Colour<th>Tone<th>In palette</tr>";
+        body += "<h2>Pictures</h2><table><tr><th>Picture<th>Group<th>Score<th>Colour<th>Tone<th>p90 dE<th>In palette</tr>";
         let mut rows: Vec<&Row> = self.rows.iter().collect();
         rows.sort_by(|a, b| a.score.score.total_cmp(&b.score.score));
         for r in rows {
             let s = &r.score;
             let _ = write!(
                 body,
-                "<tr><td>{}<td>{}<td>{:.1}<td>{:.1}<td>{:.1}<td>{:.1} %</tr>",
+                "<tr><td>{}<td>{}<td>{:.1}<td>{:.1}<td>{:.1}<td>{:.1}<td>{:.1} %</tr>",
                 escaped(&r.picture.display().to_string()),
                 escaped(&r.group),
                 s.score,
                 s.colour,
                 s.tone,
+                s.p90,
                 s.palette.any * 100.0
             );
         }
         page(&format!("{}: score", kit.name), &(body + "</table>"))
     }
-}
-
-/// A page that shows a kit: its colours, the tone of its references, its rules.
-pub fn card(kit: &Kit, reference: Option<&Profile>) -> String {
-    let mut body = format!("<h1>{}</h1>", escaped(&kit.name));
-    if !kit.palette.is_empty() {
-        body += "<h2>Palette</h2><div class=swatches>";
-        for s in &kit.palette {
-            let [l, a, b] = s.lab();
-            let _ = write!(
-                body,
-                "<figure><b style=\"background:{0}\"></b><figcaption>{1}<br>{0}<br>Lab {l:.0} {a:.0} {b:.0}<br>&plusmn; {2:.0} dE2000{3}</figcaption></figure>",
-                s.code(),
-                escaped(&s.name),
-                s.tolerance,
-                if s.protected { "<br>protected" } else { "" }
-            );
-        }
-        body += "</div>";
-    }
-    if reference.is_some() {
-        let _ = write!(body, "<h2>Tone of the {} references</h2>{}", kit.references.len(), curves(&[], reference));
-    }
-    let _ = write!(
-        body,
-        "<h2>Rules</h2><ul><li>skin turns by {} degrees at most<li>greys are tinted by {} dE2000 at most<li>strength {}",
-        kit.protect.skin_degrees, kit.protect.neutral_de, kit.strength
-    );
-    if let Some(l) = &kit.logo {
-        let _ = write!(
-            body,
-            "<li>logo: {:.0} % of the shorter side, {} px at least, {} logo heights from the edges",
-            l.width * 100.0,
-            l.min_px,
-            l.clear
-        );
-    }
-    page(&kit.name, &(body + "</ul>"))
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {
@@ -191,7 +154,7 @@ fn strip(scores: &[f64]) -> String {
 }
 
 /// Tone curves: one line per group, the references dashed.
-fn curves(groups: &[Group], reference: Option<&Profile>) -> String {
+pub(super) fn curves(groups: &[Group], reference: Option<&Profile>) -> String {
     let line = |p: &Profile| {
         let n = p.tone.len() as f64;
         p.tone.iter().enumerate().fold(String::new(), |mut t, (i, v)| {
@@ -212,20 +175,22 @@ fn curves(groups: &[Group], reference: Option<&Profile>) -> String {
     format!("{svg}</svg><p>{legend}</p>")
 }
 
-fn page(title: &str, body: &str) -> String {
+pub(super) fn page(title: &str, body: &str) -> String {
     format!(
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\"><title>{}</title><style>\
          :root{{color-scheme:light dark}}body{{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}}\
          table{{border-collapse:collapse}}td,th{{padding:.2rem .8rem .2rem 0;text-align:left}}.big{{font-size:2rem;margin:0}}\
          small{{font-size:1rem;opacity:.7}}svg rect{{fill:#8882}}svg line{{stroke:currentColor;opacity:.6}}\
          polyline{{fill:none;stroke-width:2}}i{{display:inline-block;width:1em;height:1em;margin-right:.4em;vertical-align:-.15em}}\
-         .swatches{{display:flex;flex-wrap:wrap;gap:1rem}}figure{{margin:0}}figure b{{display:block;width:9rem;height:6rem}}\
+         .row{{display:flex;flex-wrap:wrap;gap:1rem;align-items:flex-start}}figure{{margin:0}}figure b{{display:block;width:9rem;height:6rem}}\
+         figcaption{{font-size:.85rem;opacity:.85;max-width:24rem;overflow-wrap:anywhere}}.row img{{display:block;height:11rem;max-width:100%}}.wide img{{height:auto;width:26rem}}\
+         .held{{color:#c33}}\
          </style>{body}\n",
         escaped(title)
     )
 }
 
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
 }
 
@@ -258,7 +223,5 @@ mod tests {
         assert!(csv.contains("\n\"x, \"\"1\"\".png\",one,100.00,"), "{csv}");
         let html = report.html(&kit, None);
         assert!(html.contains("A &lt;b>") && !html.contains("<b>") && html.contains("y.png") && html.matches("<polyline").count() == 2);
-        let card = card(&kit, None);
-        assert!(card.contains("#d0103a") && card.contains("A &lt;b>"));
     }
 }

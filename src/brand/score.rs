@@ -1,8 +1,9 @@
 //! How near pictures are to a brand's reference pictures and palette, and to each other.
 
 use crate::brand::palette::{Coverage, Swatch, coverage};
+use crate::color::{White, delta_e_2000, srgb_to_lab};
 use crate::error::Result;
-use crate::grade::matching::{Statistics, srgb_to_oklab};
+use crate::grade::matching::{Statistics, equal_shares, srgb_to_oklab};
 use crate::image::{Image, Samples};
 use crate::resample::{Filter, Scaler};
 
@@ -60,18 +61,33 @@ pub struct Profile {
     slices: Vec<[f64; SHARES]>,
     /// OKLab lightness, dark to light.
     pub tone: [f64; SHARES],
+    /// CIELAB means of the same shares by CIELAB lightness.
+    shades: Vec<[f64; 3]>,
 }
 
 impl Profile {
     /// Of pictures with these statistics.
     pub fn of(statistics: &Statistics) -> Self {
-        let points: Vec<(f64, [f64; 3])> = statistics.content().map(|(w, c)| (f64::from(w), srgb_to_oklab(c).map(f64::from))).collect();
+        let points: Vec<(f64, [f32; 3], [f64; 3])> =
+            statistics.content().map(|(w, c)| (f64::from(w), c, srgb_to_oklab(c).map(f64::from))).collect();
         let along = |d: [f64; 3]| {
-            let mut values: Vec<(f64, f64)> = points.iter().map(|(w, p)| (d[0] * p[0] + d[1] * p[1] + d[2] * p[2], *w)).collect();
-            values.sort_by(|a, b| a.0.total_cmp(&b.0));
-            shares(&values)
+            let mut values: Vec<(f64, [f64; 1])> = points.iter().map(|(w, _, p)| (*w, [d[0] * p[0] + d[1] * p[1] + d[2] * p[2]])).collect();
+            values.sort_by(|a, b| a.1[0].total_cmp(&b.1[0]));
+            let means = equal_shares(&values, SHARES);
+            std::array::from_fn(|i| means[i][0])
         };
-        Self { slices: directions().into_iter().map(&along).collect(), tone: along([1.0, 0.0, 0.0]) }
+        let mut labs: Vec<(f64, [f64; 3])> = points.iter().map(|(w, c, _)| (*w, srgb_to_lab(c.map(f64::from), White::D65))).collect();
+        labs.sort_by(|a, b| a.1[0].total_cmp(&b.1[0]));
+        let shades = equal_shares(&labs, SHARES);
+        Self { slices: directions().into_iter().map(&along).collect(), tone: along([1.0, 0.0, 0.0]), shades }
+    }
+
+    /// 90th percentile, over equal shares of the pixels from dark to light, of the CIEDE2000 between the mean colours of both:
+    /// how far apart nine tenths of the tones are, tint and lightness together.
+    pub fn p90(&self, other: &Self) -> f64 {
+        let mut apart: Vec<f64> = self.shades.iter().zip(&other.shades).map(|(a, b)| delta_e_2000(*a, *b)).collect();
+        apart.sort_by(f64::total_cmp);
+        percentile(&apart, 0.9)
     }
 
     /// Sliced Wasserstein distance (mean over directions of the first-order distance), 100 times OKLab units: about 1 is the
@@ -88,27 +104,6 @@ impl Profile {
         let sum: f64 = self.tone.iter().zip(&other.tone).map(|(a, b)| (a - b).powi(2)).sum();
         100.0 * (sum / SHARES as f64).sqrt()
     }
-}
-
-/// Means of equal shares of sorted, weighted values.
-fn shares(values: &[(f64, f64)]) -> [f64; SHARES] {
-    let total: f64 = values.iter().map(|(_, w)| w).sum();
-    let mut means = [0.0; SHARES];
-    let mut done = 0.0;
-    for (v, w) in values {
-        let (mut from, to) = (done, done + w / total * SHARES as f64);
-        done = to;
-        while from < to {
-            let share = (from as usize).min(SHARES - 1);
-            let until = if share == SHARES - 1 { to } else { to.min((share + 1) as f64) };
-            if until <= from {
-                break;
-            }
-            means[share] += v * (until - from);
-            from = until;
-        }
-    }
-    means
 }
 
 /// Evenly spread over half a sphere (a Fibonacci lattice).
@@ -130,6 +125,8 @@ pub struct Score {
     pub colour: f64,
     /// Tone-curve distance in percent; 0 without references.
     pub tone: f64,
+    /// [`Profile::p90`]; 0 without references.
+    pub p90: f64,
     /// Nothing counts in it if the kit has no palette.
     pub palette: Coverage,
 }
@@ -138,10 +135,10 @@ impl Score {
     /// Compares a picture with references (if there are any) and a palette (which may be empty).
     pub fn of(picture: &Statistics, reference: Option<&Profile>, palette: &[Swatch]) -> Self {
         let own = Profile::of(picture);
-        let (colour, tone) = reference.map_or((0.0, 0.0), |r| (own.distance(r), own.tone_distance(r)));
+        let (colour, tone, p90) = reference.map_or((0.0, 0.0, 0.0), |r| (own.distance(r), own.tone_distance(r), own.p90(r)));
         let palette = coverage(picture, palette);
         // A tenth of a colour's distance from the palette counts: a brand's pictures hold more than its colours.
-        Self { score: points(colour + tone / 2.0 + palette.distance / 10.0), colour, tone, palette }
+        Self { score: points(colour + tone / 2.0 + palette.distance / 10.0), colour, tone, p90, palette }
     }
 }
 

@@ -204,7 +204,8 @@ fn make_again(args: &Args, review: &Review, again: &Again, globals: &Globals) ->
         let format = settings.encoding.format;
         let shared = shared(settings);
         let key = serde_json::to_string(&shared).map_err(|e| Error::Internal(format!("settings: {e}")))?;
-        let item = Item { job: n + 1, source, output: journal::decode(&p.name), format, renamed: false, mask: None };
+        let item =
+            Item { job: n + 1, source, output: journal::decode(&p.name), format, renamed: false, mask: None, variant: 0, preset: None };
         groups.entry((*remedy, key)).or_insert_with(|| (shared, Vec::new())).1.push(item);
     }
     if groups.is_empty() {

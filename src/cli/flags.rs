@@ -8,7 +8,7 @@ use super::grade::Grading;
 use crate::batch::shard::Shard;
 use crate::codec::SourceType;
 use crate::inspect::repair::Repair;
-use crate::recipe::keys::{self, CHROMAS, DEPTHS, FITS, FORMATS, FRAMES, METADATA, PNGS, TILE_MODES};
+use crate::recipe::keys::{self, CHROMAS, DEPTHS, FAIL_ONS, FITS, FORMATS, FRAMES, METADATA, PNGS, REPAIRS, TIERS, TILE_MODES};
 use crate::recipe::text::{self, Tile};
 use crate::recipe::{Recipe, Stripped, Template};
 use crate::upscale::device::{Device, Precision};
@@ -63,6 +63,16 @@ pub struct Flags {
     /// of masks with the sources' names
     #[arg(long, value_name = "MASK|DIR", help_heading = "Picture")]
     protect: Option<PathBuf>,
+
+    /// Finish results for a brand: its colours, logo, files and gate, from a .brand.toml file
+    #[arg(long, value_name = "FILE", help_heading = "Colour")]
+    kit: Option<PathBuf>,
+    /// How closely results are inspected: draft, standard or hero [default: standard]
+    #[arg(long, value_name = "TIER", value_parser = PossibleValuesParser::new(keys::words(&TIERS)), help_heading = "Run")]
+    tier: Option<String>,
+    /// Exit with 4 if an inspected result is to be reviewed, or is a likely reject [default: never]
+    #[arg(long, value_name = "VERDICT", value_parser = PossibleValuesParser::new(keys::words(&FAIL_ONS)), help_heading = "Run")]
+    fail_on: Option<String>,
 
     #[command(flatten)]
     grading: Grading,
@@ -172,9 +182,6 @@ pub struct Work {
     pub repair: Option<String>,
 }
 
-/// What may be done about regions that can be mended.
-pub const REPAIRS: [(&str, Repair); 3] = [("off", Repair::Off), ("suggest", Repair::Suggest), ("auto", Repair::Auto)];
-
 impl Work {
     /// What was asked for, if anything.
     pub fn repair(&self) -> Option<Repair> {
@@ -195,6 +202,12 @@ pub struct Once {
     /// Say what would be done, write nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Make only N of the pictures, in OUT/_proof, with a page that shows them before and after
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub proof: Option<u16>,
+    /// Write what is done to the colours as a .cube file of 65 points, for other programs
+    #[arg(long, value_name = "FILE", help_heading = "Colour")]
+    pub export_cube: Option<PathBuf>,
 }
 
 fn switch() -> PossibleValuesParser {
@@ -236,6 +249,9 @@ impl Flags {
             "upscale.fit" "--fit" word(&FITS, &self.fit) => recipe.upscale.fit,
             "upscale.faithful" "--faithful" self.faithful => recipe.upscale.faithful,
             "upscale.colour_lock" "--colour-lock" on(&self.colour_lock) => recipe.upscale.colour_lock,
+            "kit.file" "--kit" self.kit.clone().map(Some) => recipe.kit,
+            "inspect.tier" "--tier" word(&TIERS, &self.tier) => recipe.inspect.tier,
+            "inspect.fail_on" "--fail-on" word(&FAIL_ONS, &self.fail_on) => recipe.inspect.fail_on,
             "run.device" "--device" self.device => recipe.run.device,
             "run.tile" "--tile" self.tile => recipe.run.tile,
             "run.tile_mode" "--tile-mode" word(&TILE_MODES, &self.tile_mode) => recipe.run.tile_mode,
@@ -304,9 +320,14 @@ mod tests {
             if key.section.is_empty() || key.section == "price" {
                 continue;
             }
-            // The name without the section is that of the network's device.
-            let name = if key.path() == "look.device" { "grade_device" } else { key.name };
-            let flag = format!("--{}", name.replace('_', "-"));
+            let flag = match key.path().as_str() {
+                "kit.file" => "--kit".into(),
+                // The name without the section is that of the network's device.
+                "look.device" => "--grade-device".into(),
+                // Told apart from flags where the recipe is used.
+                "inspect.when" | "inspect.repair" => continue,
+                _ => format!("--{}", key.name.replace('_', "-")),
+            };
             let given = line.contains(&format!("{flag} "));
             assert_eq!(recipe.subject(&key.path()), if given { flag.clone() } else { key.path() });
             let known = clap::Command::new("x");

@@ -1,13 +1,17 @@
 //! `lastmile grade`: pictures in, the same pictures with other colours out.
 
-use clap::builder::ValueParser;
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, ValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 
 use super::flags::{Files, Once, Paths, Work};
 use super::{Globals, job};
+use crate::brand::kit::GroupBy;
 use crate::error::{Error, Exit};
 use crate::grade::device::GradeDevice;
 use crate::grade::grading::Source;
+use crate::recipe::keys::{self, GROUPS};
 use crate::recipe::{Recipe, text};
 use crate::upscale::size::Size;
 
@@ -18,6 +22,8 @@ Examples:
   lastmile grade renders/ -o graded/ --look clean
   lastmile grade renders/ -o graded/ --lut film.cube --strength 0.6
   lastmile grade hero.png -o hero.tiff --cdl shot.cc --look house.toml --depth 16
+  lastmile grade renders/ -o matched/ --match north-star.jpg --group-by generator
+  lastmile grade frames/ -o matched/ --match north-star.jpg --sequence
 
 `lastmile looks list` shows the built-in looks, `lastmile looks ops` what a look file may hold.")]
 #[command(mut_arg("grade_device", |a| a.visible_alias("device")))]
@@ -42,16 +48,19 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
     recipe.upscale.size = Size::Scale(1.0);
     recipe.upscale.colour_lock = false;
     args.grading.apply(&mut recipe);
-    if recipe.look.sources.is_empty() {
-        return Err(Error::usage("grade", "nothing says how", "--look NAME (see `lastmile looks list`), --lut FILE or --cdl FILE").into());
+    if recipe.look.sources.is_empty() && recipe.look.references.is_empty() {
+        let hint = "--look NAME (see `lastmile looks list`), --lut FILE, --cdl FILE or --match REF";
+        return Err(Error::usage("grade", "nothing says how", hint).into());
     }
     args.files.apply(&mut recipe)?;
     job::run(&recipe, &args.paths, &args.work, &args.once, globals)
 }
 
-/// `--look`, `--lut` and `--cdl`, each any number of times, in the order in which they were typed; and `--strength`.
+/// `--match`; `--look`, `--lut` and `--cdl`, each any number of times, in the order in which they were typed; and `--strength`.
 #[derive(Debug, Clone, Default)]
 pub struct Grading {
+    references: Vec<PathBuf>,
+    group_by: Option<(GroupBy, &'static str)>,
     sources: Vec<Source>,
     strength: Option<f32>,
     device: Option<GradeDevice>,
@@ -78,6 +87,14 @@ impl Grading {
                 recipe.flag(&format!("look.{name}"), &format!("--{name}"));
             }
         }
+        if !self.references.is_empty() {
+            recipe.look.references.clone_from(&self.references);
+            recipe.flag("look.match", "--match");
+        }
+        if let Some((group_by, flag)) = self.group_by {
+            recipe.look.group_by = group_by;
+            recipe.flag("look.group_by", flag);
+        }
         if let Some(strength) = self.strength {
             recipe.look.strength = strength;
             recipe.flag("look.strength", "--strength");
@@ -97,7 +114,11 @@ impl FromArgMatches for Grading {
             found.extend(matches.indices_of(name).into_iter().flatten().zip(values.map(|v| make(v.clone()))));
         }
         found.sort_by_key(|(at, _)| *at);
+        let word = matches.get_one::<String>("group-by").and_then(|w| keys::of(&GROUPS, w)).map(|by| (by, "--group-by"));
+        let sequence = matches.get_flag("sequence").then_some((GroupBy::Sequence, "--sequence"));
         Ok(Self {
+            references: matches.get_many("match").into_iter().flatten().cloned().collect(),
+            group_by: sequence.or(word),
             sources: found.into_iter().map(|(_, s)| s).collect(),
             strength: matches.get_one("strength").copied(),
             device: matches.get_one("grade_device").copied(),
@@ -112,7 +133,22 @@ impl FromArgMatches for Grading {
 
 impl clap::Args for Grading {
     fn augment_args(command: Command) -> Command {
-        let mut command = command;
+        let colour = |arg: Arg| arg.help_heading("Colour");
+        let mut command = command
+            .arg(
+                colour(Arg::new("match").long("match").value_name("REF").num_args(1..).action(ArgAction::Append))
+                    .value_parser(ValueParser::path_buf())
+                    .help("Give pictures the colours and tones of these pictures, before any look"),
+            )
+            .arg(
+                colour(Arg::new("group-by").long("group-by").value_name("WHAT").requires("match"))
+                    .value_parser(PossibleValuesParser::new(keys::words(&GROUPS)))
+                    .help("One match for each picture, for all of a folder or generator, or for all [default: picture]"),
+            )
+            .arg(
+                colour(Arg::new("sequence").long("sequence").action(ArgAction::SetTrue).requires("match").conflicts_with("group-by"))
+                    .help("The inputs are frames of one sequence: one match for all, the same as --group-by sequence"),
+            );
         for (name, value, _, help) in Self::KINDS {
             let arg = Arg::new(name).long(name).value_name(value).action(ArgAction::Append).help_heading("Colour");
             command = command.arg(arg.help(format!("{help}; may be given several times, in the order of use")));
@@ -150,5 +186,11 @@ mod tests {
         assert_eq!((recipe.look.strength, recipe.subject("look.cdl")), (0.25, "--cdl".to_string()));
         Only::parse_from(["x"]).grading.apply(&mut recipe);
         assert_eq!(recipe.look.sources.len(), 4);
+        let line = "x --match a.png b.png --match c.png --group-by folder";
+        Only::parse_from(line.split_whitespace()).grading.apply(&mut recipe);
+        assert_eq!((recipe.look.references.len(), recipe.look.group_by), (3, GroupBy::Folder));
+        Only::parse_from("x --match a.png --sequence".split_whitespace()).grading.apply(&mut recipe);
+        assert_eq!((recipe.look.group_by, recipe.subject("look.group_by")), (GroupBy::Sequence, "--sequence".to_string()));
+        assert!(Only::try_parse_from("x --sequence".split_whitespace()).is_err(), "nothing is matched");
     }
 }

@@ -124,7 +124,7 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
         let subject = Subject { input: &picture.path, source };
         let place = picture.mended(args.repair);
         let care = match &place {
-            Some((_, place)) => Care { tier, repair: Repair::Suggest, beside: place.clone() },
+            Some((_, place)) => Care { tier, repair: Repair::Suggest, beside: place.clone(), ..Care::default() },
             None => Care { tier, ..Care::default() },
         };
         if let Some((_, stale)) = &place {

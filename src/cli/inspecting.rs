@@ -16,12 +16,13 @@ use crate::pipeline::inspection::{Care, Watch};
 use crate::pipeline::{self, Done, Hooks, Job};
 use crate::review::MENDED;
 use crate::upscale::engine::Engine;
+use crate::upscale::size::Size;
 
 /// Stands between the batch engine and its listener.
 pub struct Inspecting<'a> {
     listener: &'a dyn Listener,
     root: PathBuf,
-    /// None only hands on.
+    /// How; none only hands on.
     care: Option<Care>,
     /// Reports of sources whose results are not renamed yet, and their mended versions, if there are any.
     waiting: Mutex<HashMap<String, (Report, Option<PathBuf>)>>,
@@ -29,14 +30,15 @@ pub struct Inspecting<'a> {
     log: Mutex<()>,
     inspected: AtomicUsize,
     flagged: AtomicUsize,
+    rejected: AtomicUsize,
 }
 
 impl<'a> Inspecting<'a> {
     /// Inspects as `care` says; without it, only hands on.
     pub fn new(listener: &'a dyn Listener, root: &Path, care: Option<Care>) -> Self {
         let (waiting, log) = (Mutex::new(HashMap::new()), Mutex::new(()));
-        let (inspected, flagged) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Self { listener, root: root.into(), care, waiting, log, inspected, flagged }
+        let none = || AtomicUsize::new(0);
+        Self { listener, root: root.into(), care, waiting, log, inspected: none(), flagged: none(), rejected: none() }
     }
 
     /// Results that were inspected.
@@ -47,6 +49,11 @@ impl<'a> Inspecting<'a> {
     /// Those with findings.
     pub fn flagged(&self) -> usize {
         self.flagged.load(Ordering::Relaxed)
+    }
+
+    /// Those that are likely rejects.
+    pub fn rejected(&self) -> usize {
+        self.rejected.load(Ordering::Relaxed)
     }
 
     /// Makes a picture and judges it.
@@ -60,7 +67,11 @@ impl<'a> Inspecting<'a> {
         let source = job.source.to_path_buf();
         let beside = job.output.with_extension("mended");
         let Hooks { stop, progress, waiting, .. } = hooks;
-        let mut watch = Watch::new(&source, Care { beside: beside.clone(), ..care.clone() });
+        let dpi = match job.settings.size {
+            Size::Print { dpi, .. } => Some(dpi),
+            _ => None,
+        };
+        let mut watch = Watch::new(&source, Care { beside: beside.clone(), dpi, ..care.clone() });
         let hooks = Hooks { stop, progress, waiting, observer: Some(&mut watch) };
         let mut done = pipeline::process(job, engine, hooks)?;
         match watch.inspect(engine, stop)? {
@@ -107,6 +118,9 @@ impl<'a> Inspecting<'a> {
         self.inspected.fetch_add(1, Ordering::Relaxed);
         if report.verdict != Verdict::Pass {
             self.flagged.fetch_add(1, Ordering::Relaxed);
+        }
+        if report.verdict == Verdict::Reject {
+            self.rejected.fetch_add(1, Ordering::Relaxed);
         }
         report.input = output.to_owned();
         let mut kept = report.clone();

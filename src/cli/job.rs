@@ -1,4 +1,8 @@
 //! A job as every verb runs it: recipe and paths in, files and a summary out.
+//!
+//! Over 500 lines because what a recipe becomes, and a run from its plan to its last line, are to be read here in order.
+
+mod kits;
 
 use std::io::Write;
 use std::path::Path;
@@ -17,15 +21,18 @@ use crate::batch::journal::STATE;
 use crate::batch::plan::{Item, Planned, Request, plan};
 use crate::batch::shard::Shard;
 use crate::batch::{Batch, MASTERS, Options, Summary};
+use crate::brand::{Brand, Finish, Kit, Reference};
 use crate::codec::{self, Encoding, Format, Header, Limits};
 use crate::color::ColourSpace;
 use crate::error::{Error, Exit};
 use crate::grade::Grading;
+use crate::grade::device::GradeDevice;
 use crate::grade::grading::Source;
+use crate::inspect::Verdict;
 use crate::inspect::repair::Repair;
 use crate::pipeline::inspection::Care;
-use crate::pipeline::{self, Hooks, Job, Settings};
-use crate::recipe::{Recipe, keys};
+use crate::pipeline::{self, Hooks, Job, Matching, Settings};
+use crate::recipe::{Recipe, When, keys};
 use crate::upscale::bench::Rates;
 use crate::upscale::catalogue;
 use crate::upscale::device::{Device, Precision};
@@ -63,6 +70,11 @@ pub fn settings(recipe: &Recipe, globals: &Globals) -> crate::Result<Settings> {
         metadata: o.policy(),
         epoch: globals.epoch,
         grading: Grading::new(&recipe.look.sources.iter().map(Source::open).collect::<crate::Result<Vec<_>>>()?, recipe.look.strength)?,
+        matching: match recipe.look.references.as_slice() {
+            [] => None,
+            files => Some(Matching { to: Reference::open(files)?, strength: recipe.look.strength }),
+        },
+        finish: None,
         repair: Repair::Off,
         protect: None,
     })
@@ -140,6 +152,9 @@ pub struct Maker<'a> {
     recipe: &'a Recipe,
     work: &'a Work,
     settings: Settings,
+    /// The settings of each export of the recipe's kit, then those of groups.
+    variants: Vec<Settings>,
+    brand: Option<Arc<Brand>>,
     limits: Limits,
     engine: Engine,
     /// Bytes for everything.
@@ -155,8 +170,33 @@ impl<'a> Maker<'a> {
     /// A model that is not there or cannot be used.
     pub fn new(recipe: &'a Recipe, work: &'a Work, dry_run: bool, globals: &Globals) -> crate::Result<Self> {
         let mut settings = settings(recipe, globals)?;
-        settings.repair = work.repair().unwrap_or(settings.repair);
-        Self::again(settings, recipe, work, dry_run, globals)
+        settings.repair = work.repair().or(recipe.inspect.repair.filter(|_| !work.no_inspect)).unwrap_or(settings.repair);
+        let on_processor = recipe.kit.is_some() || settings.matching.is_some();
+        if on_processor && (matches!(recipe.look.device, GradeDevice::Gpu(_)) || settings.grading.as_ref().is_some_and(Grading::needs_gpu))
+        {
+            let what = "matches and kits are graded on the processor in this version";
+            return Err(Error::usage(recipe.subject("look.device"), what, "auto or cpu, and no filter in WGSL"));
+        }
+        let mut this = Self::again(settings, recipe, work, dry_run, globals)?;
+        if let Some(file) = &recipe.kit {
+            let brand = Arc::new(Brand::open(Kit::read(file)?)?);
+            this.variants = brand
+                .kit()
+                .exports
+                .iter()
+                .enumerate()
+                .map(|(i, export)| Settings {
+                    encoding: Encoding {
+                        quality: export.quality.unwrap_or(this.settings.encoding.quality),
+                        ..this.settings.encoding.clone()
+                    },
+                    finish: Some(Finish::new(Arc::clone(&brand), i)),
+                    ..this.settings.clone()
+                })
+                .collect();
+            this.brand = Some(brand);
+        }
+        Ok(this)
     }
 
     /// The same for settings that are known already; the recipe says the rest.
@@ -170,6 +210,8 @@ impl<'a> Maker<'a> {
             recipe,
             work,
             settings,
+            variants: Vec::new(),
+            brand: None,
             limits: Limits { max_pixels: recipe.run.max_pixels, first_frame: recipe.output.first_frame },
             engine: open(recipe, dry_run, globals, memory)?,
             memory,
@@ -187,10 +229,7 @@ impl<'a> Maker<'a> {
     /// # Errors
     /// Usage errors that concern the whole job.
     pub fn plan(&self, paths: &Paths, exclude: &[&str], shard: Option<Shard>) -> crate::Result<Planned> {
-        let size = |source: &Path| {
-            let t = self.target(&codec::probe(source, &self.limits)?)?;
-            Ok((t.width, t.height))
-        };
+        let size = |source: &Path| self.target(&codec::probe(source, &self.limits)?).map(|t| (t.width, t.height));
         let exclude = exclude.iter().map(|e| (*e).to_owned());
         let request = Request {
             inputs: paths.inputs.clone(),
@@ -202,7 +241,10 @@ impl<'a> Maker<'a> {
             masks: self.recipe.upscale.protect.clone(),
             shard,
         };
-        let planned = plan(&request, &size)?;
+        let planned = match &self.brand {
+            None => plan(&request, &size)?,
+            Some(brand) => self.exports(brand, &request, &size)?,
+        };
         self.check(&planned)?;
         Ok(planned)
     }
@@ -225,6 +267,7 @@ impl<'a> Maker<'a> {
     pub fn options(&self) -> Options {
         Options {
             settings: self.settings.clone(),
+            variants: self.variants.clone(),
             limits: self.limits,
             model: self.engine.identity(),
             jobs: self.jobs,
@@ -282,22 +325,36 @@ impl<'a> Maker<'a> {
         let process = |job: Job<'_>, hooks: Hooks<'_>| inspecting.process(job, &self.engine, hooks);
         let estimate = |item: &Item, bytes: &[u8]| {
             let known = codec::header(&item.source, bytes, &self.limits).and_then(|h| Ok((self.target(&h)?, h)));
+            // Further exports hold rows and encoders of their own.
+            let all = self.brand.as_ref().filter(|_| item.preset.is_some()).map_or(1, |b| b.kit().exports.len()) as u64;
             let encoding = Encoding { format: item.format, ..self.settings.encoding.clone() };
-            known.map_or(0, |(t, h)| pipeline::memory(&h, &t, &encoding, bytes.len() as u64))
+            known.map_or(0, |(t, h)| pipeline::memory(&h, &t, &encoding, bytes.len() as u64) * all)
         };
         let mut summary = batch.run(start, &process, &estimate, &inspecting, stop)?;
         summary.flagged = inspecting.flagged();
         summary.inspected = inspecting.inspected();
+        summary.gated = match self.recipe.inspect.fail_on {
+            Some(Verdict::Reject) => inspecting.rejected() > 0,
+            Some(_) => inspecting.flagged() > 0,
+            None => false,
+        };
         Ok(summary)
     }
 
     /// Whether and how results are inspected: as asked, else if the network may invent; and then mended versions are suggested.
     fn care(&self) -> Option<Care> {
         let invents = self.engine.main().is_some_and(|m| m.manifest.kind == Kind::Perceptual);
-        let asked = self.work.repair().or((self.settings.repair != Repair::Off).then_some(self.settings.repair));
+        let told = self.recipe.inspect.repair.filter(|_| !self.work.no_inspect);
+        let asked = self.work.repair().or(told).or((self.settings.repair != Repair::Off).then_some(self.settings.repair));
         let mends = asked.is_some_and(|r| r != Repair::Off);
-        let wanted = self.work.inspect || mends || (invents && !self.work.no_inspect);
-        wanted.then(|| Care { repair: asked.unwrap_or(Repair::Suggest), ..Care::default() })
+        let when = match self.recipe.inspect.when {
+            _ if self.work.inspect => When::Always,
+            _ if self.work.no_inspect => When::Never,
+            when => when,
+        };
+        let wanted = mends || when == When::Always || (invents && when == When::Auto);
+        let tier = self.recipe.inspect.tier;
+        wanted.then(|| Care { repair: asked.unwrap_or(Repair::Suggest), tier, ..Care::default() })
     }
 }
 
@@ -306,8 +363,8 @@ impl<'a> Maker<'a> {
 /// # Errors
 /// What concerns the run as a whole before work.
 pub fn run(recipe: &Recipe, paths: &Paths, work: &Work, once: &Once, globals: &Globals) -> anyhow::Result<Exit> {
-    let maker = Maker::new(recipe, work, once.dry_run, globals)?;
-    let planned = maker.plan(paths, &[], once.shard)?;
+    let mut maker = Maker::new(recipe, work, once.dry_run, globals)?;
+    let mut planned = maker.plan(paths, &[], once.shard)?;
     for note in &planned.notes {
         say(format_args!("note: {note}"));
     }
@@ -324,6 +381,15 @@ pub fn run(recipe: &Recipe, paths: &Paths, work: &Work, once: &Once, globals: &G
         return Err(Error::usage(paths.inputs[0].display(), what, "a folder with PNG, JPEG, WebP or TIFF files").into());
     }
 
+    let groups = maker.group(&mut planned, globals)?;
+    if globals.verbosity >= 0 {
+        groups.notes.iter().for_each(|note| say(format_args!("note: {note}")));
+    }
+    let cube = once.export_cube.as_ref().map(|file| Ok::<_, Error>((file, maker.cube(&planned)?))).transpose()?;
+    if let Some(n) = once.proof {
+        kits::proof(&mut planned, usize::from(n));
+    }
+    let shown: Vec<Item> = if once.proof.is_some() { planned.items.clone() } else { Vec::new() };
     let options = Options { retry_failed: once.retry_failed, ..maker.options() };
     let batch = if once.dry_run { Batch::preview(planned, options)? } else { Batch::open(planned, options)? };
     let pinned;
@@ -336,13 +402,19 @@ pub fn run(recipe: &Recipe, paths: &Paths, work: &Work, once: &Once, globals: &G
             let mut same = recipe.clone();
             same.run.device = earlier;
             pinned = same;
-            Maker::new(&pinned, work, once.dry_run, globals)?
+            let again = Maker::again(maker.settings, &pinned, work, once.dry_run, globals)?;
+            Maker { variants: maker.variants, brand: maker.brand, ..again }
         }
         _ => maker,
     };
 
     let todo: Vec<&Item> = batch.todo().collect();
-    let effort = maker.effort(&todo, Duration::from_secs(if once.dry_run { 60 } else { 1 }));
+    let leads: Vec<&Item> = batch.leads().collect();
+    let mut effort = maker.effort(&leads, Duration::from_secs(if once.dry_run { 60 } else { 1 }));
+    // The other files of a source are made along with its first.
+    for item in &todo {
+        effort.weights.entry(item.job).or_insert(0.0);
+    }
     let home = Home::new(&globals.home);
     let rates = Rates::load(&home).unwrap_or_else(|e| {
         // Estimates are no reason to stop.
@@ -410,7 +482,11 @@ pub fn run(recipe: &Recipe, paths: &Paths, work: &Work, once: &Once, globals: &G
         say(format_args!("note: {short}"));
     }
     let root = batch.root().to_path_buf();
-    drop(todo);
+    groups.write()?;
+    if let Some((file, text)) = cube {
+        std::fs::write(file, text).map_err(|e| Error::io(file, e))?;
+    }
+    drop((todo, leads));
     let listener = Progress::new(globals, effort.weights.clone())?;
     let stop = stop_on_signals()?;
     let summary = maker.make(batch, start, &listener, &stop)?;
@@ -420,6 +496,14 @@ pub fn run(recipe: &Recipe, paths: &Paths, work: &Work, once: &Once, globals: &G
     }
     if let Some(e) = &summary.fatal {
         say(format_args!("error: {e}"));
+    }
+    if once.proof.is_some() {
+        let page = crate::brand::proof::write(
+            &root,
+            &shown.iter().map(|i| (i.source.as_path(), i.output.as_path())).collect::<Vec<_>>(),
+            &summary.held,
+        )?;
+        say(format_args!("{} shows them before and after.", page.display()));
     }
     say(progress::closing(&summary, &root, &super::command_line()));
     if work.keep_master && globals.verbosity >= 0 {

@@ -6,11 +6,11 @@ use serde_json::json;
 
 use super::models::{json_only, record};
 use super::{Globals, out, say};
-use crate::error::{Error, Exit};
+use crate::error::{Error, Exit, nearest};
 use crate::grade::builtin::LOOKS;
 use crate::grade::lut::Lut;
 use crate::grade::op::Op;
-use crate::grade::param::{Param, nearest};
+use crate::grade::param::Param;
 use crate::grade::{Look, Program, cdl};
 use crate::lane::Lut3d;
 use crate::recipe::text;

@@ -17,6 +17,7 @@ mod estimate;
 mod flags;
 pub mod grade;
 mod grade_device;
+mod groups;
 pub mod import;
 pub mod inspect;
 mod inspecting;

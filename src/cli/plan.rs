@@ -1,6 +1,6 @@
 //! `lastmile plan`: what a job would do, with nothing written.
 
-use super::{Globals, grade, run, upscale};
+use super::{Globals, brand, grade, run, upscale};
 use crate::error::Exit;
 
 /// Say what a job would do; nothing is written
@@ -18,6 +18,7 @@ pub struct Args {
 enum Job {
     Upscale(Box<upscale::Args>),
     Grade(Box<grade::Args>),
+    Brand(Box<brand::Apply>),
     Run(Box<run::Args>),
 }
 
@@ -31,6 +32,10 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
         Job::Grade(mut args) => {
             args.once.dry_run = true;
             grade::run(*args, globals)
+        }
+        Job::Brand(mut args) => {
+            args.once.dry_run = true;
+            args.run(globals)
         }
         Job::Run(mut args) => {
             args.once.dry_run = true;

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{Globals, say};
-use crate::batch::Summary;
 use crate::batch::events::{Event, FileEvent, Listener, Start, Status, told};
 use crate::batch::plan::Item;
+use crate::batch::{HOLD, Summary};
 
 /// How often a log hears of progress.
 const LOG_EVERY: Duration = Duration::from_secs(5);
@@ -238,6 +238,21 @@ pub fn closing(s: &Summary, root: &std::path::Path, command: &str) -> String {
     if s.flagged > 0 {
         let _ =
             write!(text, "\n  {} of {} inspected are flagged: lastmile review {}", s.flagged, s.inspected, super::quoted(root.as_os_str()));
+    }
+    if !s.held.is_empty() {
+        let _ = write!(
+            text,
+            "\n  {} missed a gate and {} in {}",
+            files(s.held.len()),
+            if s.held.len() == 1 { "lies" } else { "lie" },
+            root.join(HOLD).display()
+        );
+        for (path, why) in s.held.iter().take(TOLD) {
+            let _ = write!(text, "\n    {}: {why}", path.display());
+        }
+        if s.held.len() > TOLD {
+            let _ = write!(text, "\n    and {} more", s.held.len() - TOLD);
+        }
     }
     if s.c2pa > 0 {
         let _ = write!(text, "\n  Content Credentials of {} were lost from the results; each manifest is in *.source.c2pa", files(s.c2pa));

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::models::{json_only, record};
 use super::{Globals, out, say};
-use crate::error::{Error, Exit};
-use crate::recipe::{BUILT_IN, EXTENSION, Recipe, blank, nearest, schema};
+use crate::error::{Error, Exit, nearest};
+use crate::recipe::{BUILT_IN, EXTENSION, Recipe, blank, schema};
 use crate::upscale::bench::Rates;
 use crate::upscale::home::Home;
 use crate::upscale::model::Model;

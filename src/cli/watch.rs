@@ -66,6 +66,9 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
         return Err(Error::usage(args.folder.display(), "no such folder", "the folder that pictures are put into").into());
     }
     let maker = Maker::new(&recipe, &args.work, false, globals)?;
+    if let Some(note) = maker.alone() {
+        say(format_args!("note: {note}"));
+    }
     let paths = Paths { inputs: vec![args.folder.clone()], output: args.output.clone() };
     // Mistakes in the command are told at once, and so is an output folder that cannot be written.
     let none = Planned { items: Vec::new(), ..maker.plan(&paths, &[], None)? };
@@ -79,7 +82,7 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
     let pause = (args.settle / 2).clamp(Duration::from_millis(50), Duration::from_secs(2));
     let inside = format!("{FAILED}/**");
     let mut trouble = None;
-    let mut end = End { done: 0, skipped: 0, failed: 0, held: 0, flagged: 0, seconds: 0.0 };
+    let mut end = End { done: 0, skipped: 0, failed: 0, held: 0, flagged: 0, decoded: 0, tiles: 0, seconds: 0.0 };
     let clock = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         let ready = maker.plan(&paths, &[&inside], None).map(|planned| settled(planned, &mut settling)).and_then(|planned| {
@@ -95,6 +98,7 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
                 end.done += summary.done;
                 end.skipped += summary.skipped;
                 end.failed += summary.failed;
+                end.held += summary.held.len();
                 if let Some(e) = summary.fatal {
                     return Err(e.into());
                 }

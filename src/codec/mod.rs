@@ -32,6 +32,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use c2pa::{Claim, sidecar};
@@ -188,11 +189,20 @@ pub fn probe(path: &Path, limits: &Limits) -> Result<Header> {
     }
 }
 
+/// Calls of [`decode`] since the program began.
+static DECODED: AtomicU64 = AtomicU64::new(0);
+
+/// How many files this program has decoded so far, outputs that were measured included.
+pub fn decoded() -> u64 {
+    DECODED.load(Ordering::Relaxed)
+}
+
 /// Decodes a file, checks `limits` first, applies the orientation and collects the metadata.
 ///
 /// The format is decided by the content, never by the name. Broken pixel data is an error, never a partly empty picture.
 /// Pixels keep their stored depth; palettes are expanded; CMYK becomes sRGB. A panic inside a codec crate becomes an error.
 pub fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image> {
+    DECODED.fetch_add(1, Ordering::Relaxed);
     catch_unwind(AssertUnwindSafe(|| decode_unguarded(path, bytes, limits)))
         .unwrap_or_else(|_| Err(Error::input(path, "the decoder stopped on damaged data", "export it again; please report this file")))
 }

@@ -90,6 +90,7 @@ pub struct Stretch {
 #[derive(Clone)]
 pub struct Grading {
     pieces: Arc<[Piece]>,
+    looks: Arc<[Look]>,
     stretches: Arc<[Stretch]>,
     /// Where it runs, in words.
     device: String,
@@ -138,7 +139,7 @@ impl Grading {
         let identity: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
         let written = Written { looks: looks.iter().map(Look::to_string).collect(), strength, sha256: identity.clone() };
         let stretches = Arc::new([Stretch { pieces: 0..pieces.len(), pass: None }]);
-        Ok(Some(Self { pieces: pieces.into(), stretches, device: "cpu".into(), strength, written, identity }))
+        Ok(Some(Self { pieces: pieces.into(), looks: looks.into(), stretches, device: "cpu".into(), strength, written, identity }))
     }
 
     /// The same on a device: everything but what looks at neighbours, each stretch in between as one formula.
@@ -214,6 +215,21 @@ impl Grading {
     /// What is done, in order.
     pub fn pieces(&self) -> &Arc<[Piece]> {
         &self.pieces
+    }
+
+    /// What it was made of.
+    pub fn looks(&self) -> &[Look] {
+        &self.looks
+    }
+
+    /// One colour (encoded sRGB, extended range) graded as far as that does not depend on its place: spatial operations are
+    /// left out.
+    pub fn colour(&self, c: [f32; 3]) -> [f32; 3] {
+        let graded = self.pieces.iter().fold(c, |c, piece| match piece {
+            Piece::Colour(program) => program.colour(c),
+            Piece::Spatial(_) => c,
+        });
+        [0, 1, 2].map(|k| c[k] + (graded[k] - c[k]) * self.strength)
     }
 
     /// How much of it, 0..=1.

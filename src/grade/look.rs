@@ -27,9 +27,9 @@ use toml::de::{DeTable, DeValue};
 use super::builtin;
 use super::kernel::{Hue, Mask};
 use super::op::{AnyKernel, Op};
-use super::param::{Rule, kind, nearest, params};
+use super::param::{Rule, kind, params};
 use super::unreadable;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, nearest};
 
 /// Grading operations in their order.
 #[derive(Debug, Clone, PartialEq)]

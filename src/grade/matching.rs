@@ -19,6 +19,9 @@ mod transport;
 pub use statistics::{Collector, Statistics};
 
 use crate::error::Result;
+use crate::grade::look::Look;
+use crate::grade::lut::Lut;
+use crate::grade::op::{CubeFile, LutFile, Op};
 use crate::grade::space::{Space, convert};
 use crate::lane::Lut3d;
 use neutral::Neutral;
@@ -139,6 +142,27 @@ impl Match {
     }
 }
 
+impl Match {
+    /// The transform at full strength as a look of one LUT. What is written down of it (journals) names the LUT `file`, which
+    /// holds [`Match::cube`] if it shall be read back.
+    ///
+    /// # Errors
+    /// None that occurs.
+    pub fn look(&self, file: &std::path::Path) -> Result<Look> {
+        let lut = Lut::from_cube("match", self.lut(LUT_SIZE, 1.0)?);
+        let file = CubeFile::made(&file.to_string_lossy(), lut)?;
+        Ok(Look::of("match", Op::LutFile(LutFile { file, ..LutFile::default() })))
+    }
+
+    /// The transform at full strength as the text of a .cube file.
+    ///
+    /// # Errors
+    /// None that occurs.
+    pub fn cube(&self) -> Result<String> {
+        Lut::from_cube("match", self.lut(LUT_SIZE, 1.0)?).to_cube()
+    }
+}
+
 /// Encoded sRGB to OKLab: L 0..1, a and b about -0.4..0.4.
 pub fn srgb_to_oklab(c: [f32; 3]) -> [f32; 3] {
     convert(c, Space::Encoded, Space::Oklab)
@@ -211,27 +235,34 @@ fn tone(given: &[(f32, [f32; 3])], wanted: &[(f32, [f32; 3])]) -> [f32; TONES] {
 /// Mean luma of `n` equal shares of the pixels, dark to light. Each colour counts as spread a little, so that the result
 /// changes smoothly with the pixels.
 fn shares(points: &[(f32, [f32; 3])], n: usize) -> Vec<f32> {
-    let mut luma: Vec<(f32, f32)> = points.iter().map(|(w, c)| (luma(*c).clamp(0.0, 1.0), *w)).collect();
-    luma.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let total: f32 = luma.iter().map(|(_, w)| w).sum();
-    let mut means = vec![0.0; n];
-    let mut done = 0.0;
-    for (y, w) in luma {
-        let (mut from, to) = (done, done + w / total * n as f32);
-        done = to;
-        while from < to {
-            let share = (from as usize).min(n - 1);
-            let until = if share == n - 1 { to } else { to.min((share + 1) as f32) };
-            if until <= from {
-                break;
-            }
-            means[share] += y * (until - from);
-            from = until;
-        }
-    }
+    let mut luma: Vec<(f64, [f64; 1])> = points.iter().map(|(w, c)| (f64::from(*w), [f64::from(luma(*c).clamp(0.0, 1.0))])).collect();
+    luma.sort_by(|a, b| a.1[0].total_cmp(&b.1[0]));
+    let mut means: Vec<f32> = equal_shares(&luma, n).into_iter().map(|[v]| v as f32).collect();
     // Rounding must not make them fall.
     for i in 1..n {
         means[i] = means[i].max(means[i - 1]);
+    }
+    means
+}
+
+/// Means over `n` equal shares of points (weight, values) in the order in which they come; a point may belong to several
+/// shares in part. Zeros without any weight.
+pub fn equal_shares<const K: usize>(points: &[(f64, [f64; K])], n: usize) -> Vec<[f64; K]> {
+    let total: f64 = points.iter().map(|(w, _)| w).sum();
+    let mut means = vec![[0.0; K]; n];
+    let mut done = 0.0;
+    for (w, values) in points {
+        let (mut from, to) = (done, done + w / total * n as f64);
+        done = to;
+        while from < to {
+            let share = (from as usize).min(n - 1);
+            let until = if share == n - 1 { to } else { to.min((share + 1) as f64) };
+            if until <= from {
+                break;
+            }
+            means[share].iter_mut().zip(values).for_each(|(m, v)| *m += v * (until - from));
+            from = until;
+        }
     }
     means
 }

@@ -5,6 +5,8 @@
 
 use toml::de::DeValue;
 
+use crate::error::nearest;
+
 /// One parameter as people see it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Param {
@@ -184,26 +186,6 @@ impl Value for Vec<[f32; 2]> {
     fn allowed(rule: Rule) -> String {
         format!("[[x, y], ...] with x rising, each {rule}")
     }
-}
-
-/// The word nearest to `typed` by edit distance, if it is near enough to be what was meant.
-pub fn nearest<'a>(typed: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let distance = |word: &str| {
-        let word: Vec<char> = word.chars().collect();
-        let mut row: Vec<usize> = (0..=word.len()).collect();
-        for (i, t) in typed.chars().enumerate() {
-            let mut diagonal = row[0];
-            row[0] = i + 1;
-            for (j, w) in word.iter().enumerate() {
-                let change = diagonal + usize::from(!t.eq_ignore_ascii_case(w));
-                diagonal = row[j + 1];
-                row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
-            }
-        }
-        row[word.len()]
-    };
-    let most = (typed.chars().count() / 3).max(2);
-    words.into_iter().map(|w| (distance(w), w)).filter(|(d, _)| *d <= most).min().map(|(_, w)| w)
 }
 
 /// Makes the struct of an operation's parameters.

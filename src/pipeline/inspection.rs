@@ -40,6 +40,8 @@ pub const RESAMPLED: &str = "lanczos3";
 pub struct Care {
     pub tier: Tier,
     pub repair: Repair,
+    /// What the result will be printed at, if that is known.
+    pub dpi: Option<f64>,
     /// The file of the mended version; with [`Repair::Auto`] what is made takes its own file and this is not used.
     pub beside: PathBuf,
 }
@@ -190,8 +192,8 @@ impl Watch {
             return Ok(None);
         }
         let model = (!plan.passes.is_empty()).then(|| plan.passes.iter().map(|p| p.model.as_str()).collect::<Vec<_>>().join("+"));
-        let (tier, situation) = (self.care.tier, Situation::Own);
-        let mut about = About { source: Some(self.input.display().to_string()), model, tier, situation, ..About::default() };
+        let (tier, situation, dpi) = (self.care.tier, Situation::Own, self.care.dpi);
+        let mut about = About { source: Some(self.input.display().to_string()), model, tier, situation, dpi, ..About::default() };
         let size = (result.width, result.height);
         let shape = (size.0 as f64 / source.width as f64) / (size.1 as f64 / source.height as f64);
         let joins = joins(&plan, size);

@@ -40,7 +40,8 @@ fn scene(x: usize, y: usize, c: usize) -> f32 {
 fn make(bytes: Vec<u8>, settings: &Settings, engine: &Engine, observer: Option<&mut dyn Observer>) -> Result<(Done, Image, Vec<u8>)> {
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("o");
-    let job = Job { source: Path::new("a/b.png"), bytes, output: &output, settings, limits: Limits::default(), master: None };
+    let job =
+        Job { source: Path::new("a/b.png"), bytes, output: &output, settings, limits: Limits::default(), master: None, extra: vec![] };
     let seen = std::sync::Mutex::new(0.0);
     let progress = |share: f64| {
         let mut seen = seen.lock().unwrap();
@@ -323,6 +324,7 @@ fn stopping_stops() {
             settings: &s,
             limits: Limits::default(),
             master: None,
+            extra: vec![],
         };
         let e = process(job, &engine, Hooks { stop: &stop, progress: &|_| {}, observer: None, waiting: 0 }).unwrap_err();
         assert!(matches!(e, Error::Interrupted), "{e}");
@@ -343,6 +345,7 @@ fn a_kept_master_stands_in_for_the_networks() {
             settings: &settings,
             limits: Limits::default(),
             master,
+            extra: vec![],
         };
         let done = process(job, engine, Hooks { stop: &AtomicBool::new(false), progress: &|_| {}, observer: None, waiting: 0 }).unwrap();
         (std::fs::read(&output).unwrap(), done.plan)
@@ -357,4 +360,46 @@ fn a_kept_master_stands_in_for_the_networks() {
     let again = made("again", encoding(true), &Engine::resample_only(), master(false));
     assert_eq!(again.1, plain[1].1, "the same networks");
     assert!(again.0 == plain[1].0, "the same file");
+}
+
+/// A kit with three exports: one decode, one run of the networks, three files, all of them as they would be alone.
+#[test]
+fn further_exports_cost_no_decode_and_no_network() {
+    use super::delivery::Extra;
+    use crate::brand::{Brand, Finish, Kit};
+    let text = "name = \"a\"\nlook = \"warm-film\"\ngroup_by = \"picture\"\n[[export]]\nname = \"full\"\nformat = \"png\"\n\
+        [[export]]\nname = \"web\"\nlong_edge = 60\nformat = \"jpeg\"\n[[export]]\nname = \"square\"\ncover = [40, 40]\nfocus = \"auto\"\nformat = \"webp\"\n";
+    let kit = Kit::parse(Path::new("a.brand.toml"), text).unwrap();
+    let formats: Vec<Format> = kit.exports.iter().map(|e| e.format.unwrap()).collect();
+    let brand = Arc::new(Brand::open(kit).unwrap());
+    let of = |i: usize| Settings {
+        finish: Some(Finish::new(Arc::clone(&brand), i)),
+        encoding: Encoding { format: formats[i], bits: 0, ..Encoding::default() },
+        ..settings(Size::Model)
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let bytes = png(40, 30, Channels::Rgb, 8, scene);
+    let run = |which: &[usize], name: &str| {
+        let backend = FakeBackend::default();
+        let runs = backend.fake.runs.clone();
+        let engine = engine(family().remove(0), false, backend);
+        let path = |i: &usize| dir.path().join(format!("{name}{i}"));
+        let first = of(which[0]);
+        let extra = which[1..].iter().map(|i| Extra { output: path(i), settings: of(*i) }).collect();
+        let (source, output) = (Path::new("a.png"), path(&which[0]));
+        let job = Job { source, bytes: bytes.clone(), output: &output, settings: &first, limits: Limits::default(), master: None, extra };
+        let done = process(job, &engine, Hooks { stop: &NEVER, progress: &|_| {}, observer: None, waiting: 0 }).unwrap();
+        let files: Vec<Vec<u8>> = which.iter().map(|i| std::fs::read(path(i)).unwrap()).collect();
+        (done, files, runs.load(Ordering::Relaxed))
+    };
+    let (done, files, runs) = run(&[0, 1, 2], "all");
+    let sizes: Vec<_> = std::iter::once((done.width, done.height)).chain(done.extra.iter().map(|m| (m.width, m.height))).collect();
+    assert_eq!(sizes, [(160, 120), (60, 45), (40, 40)]);
+    for (i, file) in files.iter().enumerate() {
+        let (_, alone, once) = run(&[i], "one");
+        assert!(alone[0] == *file, "export {i} alone is another file");
+        assert_eq!(once, runs, "each tile runs once, however many files are made");
+    }
+    let grid = done.plan.passes[0].grid;
+    assert_eq!(runs, (grid[0] * grid[1]) as usize);
 }

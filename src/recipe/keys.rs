@@ -1,24 +1,28 @@
 //! Every key that a recipe may hold: one list, from which files are read, the JSON Schema is made and new recipes are written.
 //!
-//! To add a stage: its keys here, its fields in [`Recipe`], and its line out of [`LATER`].
+//! To add a stage: its keys here and its fields in [`Recipe`].
+//!
+//! Over 500 lines because it is one list.
 
 use super::text::{self, Tile};
-use super::{Recipe, Tiles};
+use super::{Recipe, Tiles, When};
+use crate::brand::kit::GroupBy;
 use crate::codec::Format;
 use crate::grade::grading::Source;
+use crate::inspect::repair::Repair;
+use crate::inspect::{Tier, Verdict};
 use crate::upscale::size::{Fit, Size};
 
 /// Sections in the order in which they are written, each with what it is about.
-pub const SECTIONS: [(&str, &str); 5] = [
+pub const SECTIONS: [(&str, &str); 7] = [
     ("upscale", "How pictures are enlarged."),
-    ("look", "How colours are graded: the correction, then the LUT, then the look."),
+    ("inspect", "How defects are looked for in the results."),
+    ("look", "How colours are graded: the match, the correction, the LUT, then the look."),
+    ("kit", "The brand that results are finished for: colours, logo, files, gate."),
     ("output", "The files that are written."),
     ("run", "How the machine is used; the pixels do not depend on it unless `tile_mode` or `precision` is given."),
     ("price", "What results cost; `lastmile plan` adds it up. Nothing is charged."),
 ];
-
-/// Stages that recipes will hold and this version does not have, each with what it would do.
-pub const LATER: [(&str, &str); 2] = [("inspect", "finding defects"), ("kit", "putting a brand on pictures")];
 
 /// One key.
 pub struct Key {
@@ -35,6 +39,8 @@ pub struct Key {
 pub enum Value {
     /// Any text; the second may refuse it.
     Text(fn(&mut Recipe, &str) -> Result<(), String>),
+    /// Any texts, one alone or several in a list; the second may refuse them.
+    Texts(fn(&mut Recipe, &[&str]) -> Result<(), String>),
     /// Text or a number, written as the flag of the same name takes it.
     Flag(fn(&mut Recipe, &str) -> Result<(), String>),
     /// One of these words; digits may be written as a number.
@@ -57,6 +63,7 @@ impl Key {
     pub fn expects(&self) -> String {
         match &self.value {
             Value::Text(_) => format!("text in quotes, for example {}", self.example),
+            Value::Texts(_) => format!("texts in quotes, for example {}", self.example),
             Value::Flag(_) => format!("a value like {}", self.example),
             Value::OneOf(words, _) => format!("one of {}", words.iter().map(|w| written(w)).collect::<Vec<_>>().join(", ")),
             Value::Switch(_) => "true or false".into(),
@@ -95,6 +102,17 @@ pub const CHROMAS: [(&str, bool); 2] = [("444", false), ("420", true)];
 pub const FRAMES: [(&str, bool); 2] = [("refuse", false), ("first", true)];
 /// How much metadata is carried: whether it is little.
 pub const METADATA: [(&str, bool); 2] = [("keep", false), ("minimal", true)];
+/// Which results are inspected.
+pub const WHENS: [(&str, When); 3] = [("auto", When::Auto), ("always", When::Always), ("never", When::Never)];
+/// How closely.
+pub const TIERS: [(&str, Tier); 3] = [("draft", Tier::Draft), ("standard", Tier::Standard), ("hero", Tier::Hero)];
+/// From which verdict on a run fails.
+pub const FAIL_ONS: [(&str, Option<Verdict>); 3] = [("never", None), ("review", Some(Verdict::Review)), ("reject", Some(Verdict::Reject))];
+/// What may be done about regions that can be mended.
+pub const REPAIRS: [(&str, Repair); 3] = [("off", Repair::Off), ("suggest", Repair::Suggest), ("auto", Repair::Auto)];
+/// Which pictures get one match together.
+pub const GROUPS: [(&str, GroupBy); 4] =
+    [("picture", GroupBy::Picture), ("folder", GroupBy::Folder), ("generator", GroupBy::Generator), ("sequence", GroupBy::Sequence)];
 /// Ways to join tiles.
 pub const TILE_MODES: [(&str, Tiles); 3] = [("auto", Tiles::Auto), ("exact", Tiles::Exact), ("blend", Tiles::Blend)];
 
@@ -114,6 +132,11 @@ pub const fn words<const N: usize, T: Copy>(list: &[(&'static str, T); N]) -> [&
     out
 }
 
+const WHEN_WORDS: [&str; 3] = words(&WHENS);
+const TIER_WORDS: [&str; 3] = words(&TIERS);
+const FAIL_ON_WORDS: [&str; 3] = words(&FAIL_ONS);
+const REPAIR_WORDS: [&str; 3] = words(&REPAIRS);
+const GROUP_WORDS: [&str; 4] = words(&GROUPS);
 const FORMAT_WORDS: [&str; 6] = words(&FORMATS);
 const FIT_WORDS: [&str; 3] = words(&FITS);
 const DEPTH_WORDS: [&str; 3] = words(&DEPTHS);
@@ -138,7 +161,7 @@ fn order(source: &Source) -> u8 {
 }
 
 /// Every key, in the order in which they are written.
-pub static KEYS: [Key; 39] = [
+pub static KEYS: [Key; 46] = [
     Key {
         section: "",
         name: "about",
@@ -210,6 +233,51 @@ pub static KEYS: [Key; 39] = [
         value: Value::Switch(|r, v| r.upscale.colour_lock = v),
     },
     Key {
+        section: "inspect",
+        name: "when",
+        about: "Inspect results: auto (those of networks that may invent), always or never.",
+        example: "\"always\"",
+        value: Value::OneOf(&WHEN_WORDS, |r, v| r.inspect.when = of(&WHENS, v).unwrap_or_default()),
+    },
+    Key {
+        section: "inspect",
+        name: "tier",
+        about: "How closely: draft flags only what is plain, hero also what is hardly seen.",
+        example: "\"hero\"",
+        value: Value::OneOf(&TIER_WORDS, |r, v| r.inspect.tier = of(&TIERS, v).unwrap_or(Tier::Standard)),
+    },
+    Key {
+        section: "inspect",
+        name: "fail_on",
+        about: "End with exit code 4 if any result is to be reviewed, or is a likely reject.",
+        example: "\"reject\"",
+        value: Value::OneOf(&FAIL_ON_WORDS, |r, v| r.inspect.fail_on = of(&FAIL_ONS, v).flatten()),
+    },
+    Key {
+        section: "inspect",
+        name: "repair",
+        about: "Regions that the network invented: mended in a copy for the reviewer to take (suggest), in the results themselves (auto), or not (off).",
+        example: "\"suggest\"",
+        value: Value::OneOf(&REPAIR_WORDS, |r, v| r.inspect.repair = of(&REPAIRS, v)),
+    },
+    Key {
+        section: "look",
+        name: "match",
+        about: "Pictures whose colours and tones all others get (paths count from the recipe's folder).",
+        example: "[\"north-star.jpg\"]",
+        value: Value::Texts(|r, v| {
+            r.look.references = v.iter().map(|f| r.beside(f).into()).collect();
+            Ok(())
+        }),
+    },
+    Key {
+        section: "look",
+        name: "group_by",
+        about: "One match for each picture, for all of a folder or a generator, or for all (the frames of a sequence).",
+        example: "\"picture\"",
+        value: Value::OneOf(&GROUP_WORDS, |r, v| r.look.group_by = of(&GROUPS, v).unwrap_or(GroupBy::Picture)),
+    },
+    Key {
         section: "look",
         name: "cdl",
         about: "An ASC CDL file (.cc, .ccc, .cdl), FILE#ID for one of several; its path counts from the recipe's folder.",
@@ -256,6 +324,16 @@ pub static KEYS: [Key; 39] = [
         example: "\"auto\"",
         value: Value::Text(|r, v| {
             r.look.device = v.parse()?;
+            Ok(())
+        }),
+    },
+    Key {
+        section: "kit",
+        name: "file",
+        about: "A kit (lastmile brand new); its exports, if it has any, take the place of format, quality, max_kb and name below.",
+        example: "\"acme.brand.toml\"",
+        value: Value::Text(|r, v| {
+            r.kit = Some(r.beside(v).into());
             Ok(())
         }),
     },

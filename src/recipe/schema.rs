@@ -35,6 +35,7 @@ pub fn schema() -> Json {
 fn of(key: &Key) -> Json {
     let mut json = match &key.value {
         Value::Text(_) => json!({"type": "string"}),
+        Value::Texts(_) => json!({"type": ["string", "array"], "items": {"type": "string"}}),
         Value::Flag(_) => json!({"type": ["string", "number"]}),
         Value::OneOf(words, _) => {
             let mut all: Vec<Json> = words.iter().map(|w| json!(w)).collect();
@@ -68,7 +69,7 @@ pub fn blank() -> String {
 fn write(text: &mut String, section: &str) {
     for key in KEYS.iter().filter(|k| k.section == section) {
         let expects = match &key.value {
-            Value::Text(_) | Value::Flag(_) => String::new(),
+            Value::Text(_) | Value::Texts(_) | Value::Flag(_) => String::new(),
             _ => format!(" {}.", key.expects()),
         };
         let _ = writeln!(text, "# {}{}\n# {} = {}", key.about, capital(&expects), key.name, key.example);

@@ -71,9 +71,20 @@ fn impossible_combinations_name_their_line() {
 }
 
 #[test]
-fn stages_to_come_are_told_from_mistakes() {
-    refused("kit = \"acme.brand.toml\"\n", &[":1: kit: this stage"]);
-    refused("[inspect]\n", &["not in this version"]);
+fn every_stage_has_its_section() {
+    let text = "[inspect]\nwhen = \"always\"\ntier = \"hero\"\nfail_on = \"reject\"\nrepair = \"auto\"\n[kit]\nfile = \"acme.brand.toml\"\n\
+        [look]\nmatch = [\"a.png\", \"b.png\"]\ngroup_by = \"sequence\"\n";
+    let r = parse(text).unwrap();
+    assert_eq!(r.inspect, Inspect { when: When::Always, tier: Tier::Hero, fail_on: Some(Verdict::Reject), repair: Some(Repair::Auto) });
+    assert_eq!(r.kit, Some(Path::new("art").join("acme.brand.toml")));
+    assert_eq!(r.look.references, ["a.png", "b.png"].map(|f| Path::new("art").join(f)));
+    assert_eq!(r.look.group_by, GroupBy::Sequence);
+    assert_eq!(parse("[look]\nmatch = \"a.png\"\n").unwrap().look.references.len(), 1);
+    refused("[look]\nmatch = [1]\n", &[":2: look.match: expected texts in quotes", "found a list"]);
+    refused("kit = \"acme.brand.toml\"\n", &[":1: kit: expected a section", "[kit]"]);
+    refused("[inspect]\nteir = \"hero\"\n", &[":2: inspect.teir: unknown key", "`tier`"]);
+    refused("[look]\ngroup_by = \"generater\"\n", &["perhaps \"generator\""]);
+    refused("[look]\ngroup_by = \"folder\"\n", &[":2: look.group_by: there is nothing to match"]);
 }
 
 #[test]
@@ -121,7 +132,11 @@ fn keys_are_told_apart_and_their_examples_hold() {
         assert!(KEYS[..i].iter().all(|k| k.path() != key.path()), "{}", key.path());
         assert!(key.section.is_empty() || SECTIONS.iter().any(|s| s.0 == key.section));
         let section = if key.section.is_empty() { String::new() } else { format!("[{}]\n", key.section) };
-        let beside = if key.name == "fit" { "size = \"100x100\"\n" } else { "" };
+        let beside = match key.name {
+            "fit" => "size = \"100x100\"\n",
+            "group_by" => "match = \"a.png\"\n",
+            _ => "",
+        };
         let text = format!("{section}{beside}{} = {}\n", key.name, key.example);
         parse(&text).unwrap_or_else(|e| panic!("{text}{e}"));
         assert!(blank().contains(&format!("# {} = {}", key.name, key.example)));
@@ -158,7 +173,7 @@ proptest::proptest! {
     }
 
     #[test]
-    fn no_recipe_makes_it_panic(lines in proptest::collection::vec("(\\[(upscale|output|run|price|x)\\])|((scale|size|model|quality|name|tile|fit|about)( = |=)(1|-1|1e9|nan|\"\"|\"x\"|\"1x1\"|true|\\[\\]|\\{\\}|2020-01-01))", 0..12)) {
+    fn no_recipe_makes_it_panic(lines in proptest::collection::vec("(\\[(upscale|inspect|look|kit|output|run|price|x)\\])|((scale|size|model|quality|name|tile|fit|match|tier|file|about)( = |=)(1|-1|1e9|nan|\"\"|\"x\"|\"1x1\"|true|\\[\\]|\\{\\}|2020-01-01))", 0..12)) {
         let _ = parse(&lines.join("\n"));
     }
 }

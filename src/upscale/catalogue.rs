@@ -12,7 +12,7 @@ use super::home::Home;
 use super::model::{Manifest, Model, Origin, check_id, sha256};
 use super::probe::{Open, id_of, probe};
 use super::public;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, distance};
 
 /// A manifest and the network it describes.
 #[derive(Debug, Clone, Copy)]
@@ -120,26 +120,6 @@ fn unknown(spec: &str, home: &Home) -> Error {
         false => format!("{}; all there are: {}", near.join(" or "), all.join(", ")),
     };
     Error::model(format!("--model {spec}"), what, hint)
-}
-
-/// Optimal string alignment distance: insertions, deletions, substitutions and swaps of neighbours that turn `a` into `b`.
-pub fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.to_lowercase().chars().collect(), b.to_lowercase().chars().collect());
-    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let swap = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
-            let kept = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut best = kept.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            if swap {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
-    }
-    rows[a.len()][b.len()]
 }
 
 fn of_registered(path: &Path) -> Result<Model> {

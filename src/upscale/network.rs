@@ -1,6 +1,6 @@
 //! One network as the tile engine sees it: its rules, how to open a session, and the checks on what it returns.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use super::tile::Rule;
 use super::{Infer, InferError};
@@ -52,6 +52,14 @@ const VARIES: f32 = 8.0 / 255.0;
 /// Output that varies by less than this is constant.
 const CONSTANT: f32 = 1e-6;
 
+/// Calls of [`Network::run`] since the program began.
+static TILES: AtomicU64 = AtomicU64::new(0);
+
+/// How many tiles networks have enlarged so far, over all networks and pictures.
+pub fn tiles() -> u64 {
+    TILES.load(Ordering::Relaxed)
+}
+
 impl Network {
     /// A network whose sessions `opener` opens.
     pub fn new(spec: Spec, opener: Box<dyn Open>) -> Self {
@@ -73,6 +81,7 @@ impl Network {
     /// NaN, infinite, or constant output from a varying tile is retried in fp32 if the session runs in less, else an error: a
     /// black picture is never delivered. A device that runs out of memory gets the tile in halves.
     pub fn run(&self, session: &mut Box<dyn Infer>, tile: &Band) -> Result<Band> {
+        TILES.fetch_add(1, Ordering::Relaxed);
         let out = self.colours(session, tile)?;
         let Some(fault) = fault(tile, &out) else { return Ok(out) };
         if self.opener.has_safe() {

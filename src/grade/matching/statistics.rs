@@ -175,6 +175,25 @@ impl Statistics {
         self.pictures += theirs;
     }
 
+    /// The statistics of the same pictures with every colour (encoded sRGB) changed.
+    #[must_use]
+    pub fn mapped(&self, change: impl Fn([f32; 3]) -> [f32; 3]) -> Self {
+        let all = |cells: &BTreeMap<u16, Cell>| {
+            let mut out: BTreeMap<u16, Cell> = BTreeMap::new();
+            for cell in cells.values() {
+                let mean = change(cell.mean.map(|v| v as f32)).map(unit);
+                let [r, g, b] = mean.map(|v| (v * (EDGE as f32 - 0.001)) as usize);
+                let mean = mean.map(f64::from);
+                let into = out.entry(((r * EDGE + g) * EDGE + b) as u16).or_insert(Cell { weight: 0.0, mean });
+                into.weight += cell.weight;
+                let part = if into.weight > 0.0 { cell.weight / into.weight } else { 0.0 };
+                into.mean.iter_mut().zip(mean).for_each(|(m, v)| *m += (v - *m) * part);
+            }
+            out
+        };
+        Self { pictures: self.pictures, cells: all(&self.cells), all: all(&self.all) }
+    }
+
     /// How many pictures were counted.
     pub fn pictures(&self) -> usize {
         self.pictures as usize

@@ -1,0 +1,108 @@
+//! Pictures that show how others shall look, and the transform from theirs to these.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest, Sha256};
+
+use crate::codec::{self, Limits};
+use crate::error::{Error, Result};
+use crate::grade::matching::{Match, Statistics};
+use crate::grade::{Grading, Look};
+
+/// Reference pictures, counted. Two are equal if the files hold the same bytes in the same order.
+///
+/// Written out, it names the files; read back, it counts them again, or is an error if one is gone or has changed.
+#[derive(Clone)]
+pub struct Reference {
+    files: Vec<PathBuf>,
+    statistics: Arc<Statistics>,
+    identity: String,
+}
+
+impl Reference {
+    /// Counts the colours of all pictures together, each picture counting the same.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for no files; [`Error::Io`] and [`Error::Input`] for what is wrong with one of them.
+    pub fn open(files: &[PathBuf]) -> Result<Self> {
+        let mut all: Option<Statistics> = None;
+        let mut hash = Sha256::new();
+        for path in files {
+            let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+            hash.update(Sha256::digest(&bytes));
+            let one = Statistics::of(&codec::decode(path, &bytes, &Limits::default())?)?;
+            match &mut all {
+                None => all = Some(one),
+                Some(all) => all.merge(&one),
+            }
+        }
+        let Some(statistics) = all else { return Err(Error::usage("match", "there is no reference picture", "--match REF")) };
+        let files = files.iter().map(|f| std::path::absolute(f).map_err(|e| Error::io(f, e))).collect::<Result<_>>()?;
+        Ok(Self { files, statistics: Arc::new(statistics), identity: hex(hash) })
+    }
+
+    /// The colours of the references.
+    pub fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
+    /// SHA-256 over the files, in hexadecimal.
+    pub fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// Pictures with the colours `from` made to look like the references, then graded with `looks`, all of it mixed in by
+    /// `strength`; `None` if that changes nothing. `name` is the file that stands for the transform in what is written down
+    /// (see [`Match::look`]).
+    ///
+    /// # Errors
+    /// Parameters of an operation that do not fit together.
+    pub fn grading(&self, from: &Statistics, name: &Path, looks: &[Look], strength: f32) -> Result<Option<Grading>> {
+        let matched = Match::between(from, &self.statistics).look(name)?;
+        let all: Vec<Look> = std::iter::once(matched).chain(looks.iter().cloned()).collect();
+        Grading::new(&all, strength)
+    }
+}
+
+/// A finished hash in hexadecimal.
+pub(super) fn hex(hash: Sha256) -> String {
+    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+impl fmt::Debug for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reference({})", self.identity)
+    }
+}
+
+impl PartialEq for Reference {
+    fn eq(&self, o: &Self) -> bool {
+        self.identity == o.identity
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Written {
+    files: Vec<PathBuf>,
+    sha256: String,
+}
+
+impl Serialize for Reference {
+    fn serialize<S: Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
+        Written { files: self.files.clone(), sha256: self.identity.clone() }.serialize(s)
+    }
+}
+
+impl<'de> Deserialize<'de> for Reference {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> std::result::Result<Self, D::Error> {
+        let written = Written::deserialize(d)?;
+        match Self::open(&written.files).map_err(D::Error::custom)? {
+            found if found.identity == written.sha256 => Ok(found),
+            _ => Err(D::Error::custom("a reference picture is not what it was any more")),
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Pictures that get one transform together: who belongs to whom, and what the transform of each group is.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sha2::{Digest, Sha256};
+
+use crate::batch::journal::STATE;
+use crate::batch::plan::Item;
+use crate::brand::apply::{Brand, Grade};
+use crate::brand::kit::GroupBy;
+use crate::brand::reference::Reference;
+use crate::codec::{self, Limits};
+use crate::error::{Error, Result};
+use crate::grade::Grading;
+use crate::grade::matching::{Match, Statistics};
+use crate::image::Image;
+use crate::pipeline::Matching;
+use crate::upscale::machine;
+
+/// The folder of matches inside [`STATE`].
+const MATCHES: &str = "match";
+
+/// The group of a picture.
+pub fn group(source: &Path, image: &Image, by: GroupBy) -> String {
+    let folder = || source.parent().map_or_else(String::new, |p| p.display().to_string());
+    match by {
+        GroupBy::Picture => source.display().to_string(),
+        GroupBy::Folder => folder(),
+        GroupBy::Sequence => String::new(),
+        GroupBy::Generator => match codec::generation(&image.metadata) {
+            // Versions of one program make the same kind of picture.
+            Some(g) if !g.model.is_empty() => format!("{} {}", g.generator, g.model),
+            Some(g) if !g.generator.is_empty() => g.generator,
+            _ => folder(),
+        },
+    }
+}
+
+/// Decodes every source, several at once, and hands what `look` makes of them to `take`, in their order. Sources that cannot be
+/// read are errors.
+pub fn look_at<T: Send>(
+    sources: &[PathBuf],
+    limits: &Limits,
+    look: &(dyn Fn(&Path, &Image) -> Result<T> + Sync),
+    take: &mut dyn FnMut(&Path, Result<T>),
+) {
+    let threads = machine::cores().clamp(1, 16);
+    let one = |path: &PathBuf| {
+        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+        look(path, &codec::decode(path, &bytes, limits)?)
+    };
+    // So many at a time that the cores are kept busy, and what was found is not kept for all.
+    for part in sources.chunks(8 * threads) {
+        let next = AtomicUsize::new(0);
+        let found: Mutex<Vec<Option<Result<T>>>> = Mutex::new(part.iter().map(|_| None).collect());
+        std::thread::scope(|scope| {
+            for _ in 0..threads.min(part.len()) {
+                scope.spawn(|| {
+                    loop {
+                        let i = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(path) = part.get(i) else { return };
+                        let seen = one(path);
+                        found.lock().unwrap_or_else(PoisonError::into_inner)[i] = Some(seen);
+                    }
+                });
+            }
+        });
+        for (path, seen) in part.iter().zip(found.into_inner().unwrap_or_else(PoisonError::into_inner)) {
+            take(path, seen.unwrap_or_else(|| Err(Error::Internal("a picture was not looked at".into()))));
+        }
+    }
+}
+
+/// What is done to the colours of groups, by source; and the matches as files.
+#[derive(Default)]
+pub struct Groups {
+    /// By source: match and looks of its group.
+    pub look: BTreeMap<PathBuf, Option<Grading>>,
+    /// By source: the brand's grade of its group.
+    pub brand: BTreeMap<PathBuf, Arc<Grade>>,
+    /// Names of groups, each with what a person should know.
+    pub notes: Vec<String>,
+    /// Files to be there before work begins.
+    files: BTreeMap<PathBuf, String>,
+}
+
+/// What is asked for before the brand comes.
+pub struct Before<'a> {
+    pub matching: Option<&'a Matching>,
+    pub by: GroupBy,
+    /// The looks after the match.
+    pub grading: Option<&'a Grading>,
+}
+
+impl Before<'_> {
+    /// Match (named `file`) and looks of pictures with these colours.
+    fn of(&self, statistics: &Statistics, file: &Path) -> Result<Option<Grading>> {
+        match self.matching {
+            Some(m) => m.to.grading(statistics, file, self.grading.map_or(&[], Grading::looks), m.strength),
+            None => Ok(self.grading.cloned()),
+        }
+    }
+}
+
+/// One more picture for its group.
+fn add(groups: &mut BTreeMap<String, (Statistics, Vec<PathBuf>)>, name: String, path: &Path, statistics: Statistics) {
+    match groups.get_mut(&name) {
+        Some((all, sources)) => {
+            all.merge(&statistics);
+            sources.push(path.to_path_buf());
+        }
+        None => {
+            groups.insert(name, (statistics, vec![path.to_path_buf()]));
+        }
+    }
+}
+
+impl Groups {
+    /// Looks at the sources of `items` and works out what becomes of each group. Sources that cannot be read belong to none:
+    /// their jobs tell why. Every source counts, also those that are done already, so that a run that goes on makes the same.
+    ///
+    /// # Errors
+    /// Parameters of an operation that do not fit together.
+    pub fn of(items: &[Item], root: &Path, limits: &Limits, before: &Before<'_>, brand: Option<&Brand>) -> Result<Self> {
+        let mut sources: Vec<PathBuf> = items.iter().map(|i| i.source.clone()).collect();
+        sources.sort();
+        sources.dedup();
+        let folder = std::path::absolute(root.join(STATE).join(MATCHES)).map_err(|e| Error::io(root, e))?;
+        let mut this = Self::default();
+        if let Some(m) = before.matching.filter(|_| before.by != GroupBy::Picture) {
+            let mut groups = BTreeMap::new();
+            let see = |path: &Path, image: &Image| Ok((group(path, image, before.by), Statistics::of(image)?));
+            look_at(&sources, limits, &see, &mut |path, seen| {
+                if let Ok((name, statistics)) = seen {
+                    add(&mut groups, name, path, statistics);
+                }
+            });
+            for (statistics, members) in groups.into_values() {
+                let file = this.keep(&folder, &statistics, &m.to)?;
+                let grading = before.of(&statistics, &file)?;
+                this.look.extend(members.into_iter().map(|m| (m, grading.clone())));
+            }
+        }
+        let Some(brand) = brand else { return Ok(this) };
+        let by = brand.kit().group_by;
+        let mut groups = BTreeMap::new();
+        let see = |path: &Path, image: &Image| {
+            let statistics = Statistics::of(image)?;
+            // What the looks before it make of a picture is what the brand finds.
+            let own = match this.look.get(path) {
+                Some(of_group) => of_group.clone(),
+                None => before.of(&statistics, Path::new(""))?,
+            };
+            let seen = match own {
+                Some(g) => statistics.mapped(|c| g.colour(c)),
+                None => statistics,
+            };
+            Ok((group(path, image, by), seen))
+        };
+        look_at(&sources, limits, &see, &mut |path, seen| {
+            if let Ok((name, statistics)) = seen {
+                add(&mut groups, name, path, statistics);
+            }
+        });
+        for (name, (statistics, members)) in groups {
+            let file = match brand.reference() {
+                Some(to) => this.keep(&folder, &statistics, to)?,
+                None => PathBuf::new(),
+            };
+            let grade = Arc::new(brand.grade(&statistics, &file)?);
+            let name = if name.is_empty() { "all".into() } else { name };
+            this.notes.extend(grade.reduced.as_ref().map(|why| format!("{name}: {why}")));
+            this.brand.extend(members.into_iter().map(|m| (m, Arc::clone(&grade))));
+        }
+        Ok(this)
+    }
+
+    /// Remembers a match as a file to be written, named after its contents.
+    fn keep(&mut self, folder: &Path, from: &Statistics, to: &Reference) -> Result<PathBuf> {
+        let text = Match::between(from, to.statistics()).cube()?;
+        let name: String = Sha256::digest(&text).iter().take(8).map(|b| format!("{b:02x}")).collect();
+        let path = folder.join(name).with_extension("cube");
+        self.files.insert(path.clone(), text);
+        Ok(path)
+    }
+
+    /// Writes the matches, so that journals can be read back and other programs can use them.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write(&self) -> Result<()> {
+        for (path, text) in &self.files {
+            if let Some(folder) = path.parent() {
+                std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
+            }
+            std::fs::write(path, text).map_err(|e| Error::io(path, e))?;
+        }
+        Ok(())
+    }
+}
