@@ -15,7 +15,8 @@ pub struct Eight {
     cube: Option<Cube>,
 }
 
-/// A colour cube whose points hold 16 bits for each channel, red lowest.
+/// A colour cube whose points hold 15 bits for each channel, 16 apart, red lowest. So few that processors may multiply them as
+/// signed 16-bit numbers, several at once.
 struct Cube {
     size: u32,
     grid: Vec<u64>,
@@ -24,7 +25,7 @@ struct Cube {
 /// Bits of the share between two grid points.
 const FRACTION: u32 = 13;
 /// What a code of the result is in the grid.
-const CODE: f32 = 256.0;
+const CODE: f32 = 128.0;
 
 impl Eight {
     /// The look as tables, if it can be: channels on their own, then at most one cube of up to 80 points within 0..=1.
@@ -111,11 +112,13 @@ fn tetrahedral<const N: usize>(tables: &[[u32; 256]; 3], cube: &Cube, pixels: &m
         // Beyond the last point only where the share is 0.
         let at = |i: u32| grid.get(i as usize).copied().unwrap_or(0);
         let (o, a, b, w) = (at(base), at(base + first), at(base + all - last), at(base + all));
-        let (po, pa, pb, pw) = (ONE - high, high - middle, middle - low, low);
+        // Cut so that the compiler sees how small they are.
+        let small = |w: u32| w & (2 * ONE - 1);
+        let (po, pa, pb, pw) = (small(ONE - high), small(high - middle), small(middle - low), low);
         let channel = |shift: u32| {
-            let part = |v: u64| (v >> shift) as u32 & 0xffff;
+            let part = |v: u64| (v >> shift) as u32 & 0x7fff;
             let sum = part(o) * po + part(a) * pa + part(b) * pb + part(w) * pw;
-            ((sum + (1 << (FRACTION + 7))) >> (FRACTION + 8)) as u8
+            ((sum + (1 << (FRACTION + 6))) >> (FRACTION + 7)) as u8
         };
         [p[0], p[1], p[2]] = [channel(0), channel(16), channel(32)];
     }

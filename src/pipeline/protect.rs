@@ -39,14 +39,8 @@ impl Mask {
         let image = codec::decode(path, &bytes, limits)?;
         let (w, h) = (image.width, image.height);
         if (w, h) != source && (w, h) != result {
-            let what = format!(
-                "the mask {} has {w}x{h} px, but its picture {}x{} and the result {}x{}",
-                path.display(),
-                source.0,
-                source.1,
-                result.0,
-                result.1
-            );
+            let what =
+                format!("this mask has {w}x{h} px, but its picture {}x{} and the result {}x{}", source.0, source.1, result.0, result.1);
             return Err(Error::input(path, what, "a mask of the source's size, drawn over it: white is protected"));
         }
         let all = image.band(0, h, 0..image.channels.count());

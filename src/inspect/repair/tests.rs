@@ -81,7 +81,7 @@ fn what_was_invented_is_mended_and_the_rest_stays_to_the_bit() {
         }
     }
     let area = at.area();
-    assert!(changed > 2 * area && changed < 3 * 9 * area, "{changed} of {area}");
+    assert!(changed > 2 * area && changed < 3 * SIDE * SIDE * 3 / 5, "{changed} of {area}");
     assert!(error / (3.0 * ((at.w - 16) * (at.h - 16)) as f64) < 0.02, "{error}");
     // Rows in pieces come out as they do in one.
     let mut pieces = Picture::new(SIDE);
