@@ -42,6 +42,8 @@ pub struct Args {
 
 /// Give pictures a brand's look, its logo and its file sizes
 #[derive(clap::Args, Debug, Clone)]
+// clap counts a group as given by its own arguments, and leaves them out where others are flattened in.
+#[group(args = ["kit"])]
 pub struct Apply {
     #[command(flatten)]
     paths: Paths,
