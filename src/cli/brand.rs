@@ -1,6 +1,4 @@
 //! `lastmile brand`: one look, the logo, and the files a brand wants; and how near pictures are to it.
-//!
-//! Over 500 lines because one verb is one file: its four ways share the kit, the files it writes and the words it uses.
 
 use std::path::{Path, PathBuf};
 
