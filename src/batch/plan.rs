@@ -3,6 +3,8 @@
 //! A folder is walked recursively in byte order of its names and mirrored below the output folder; links are followed once.
 //! Left out are names that begin with a dot, the output folder if it lies inside, and what `--exclude` names. A file is judged
 //! by its extension; only a file that was named itself and has no telling extension is opened.
+//!
+//! Over 500 lines because names, clashes and refusals of one list are decided together.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};

@@ -68,7 +68,8 @@ impl Attention {
 fn best(sums: &[f64], share: f64) -> f64 {
     let n = sums.len();
     let size = ((share * n as f64).round() as usize).clamp(1, n);
-    let all: f64 = sums.iter().sum();
+    // Where there is nothing to see, the middle is as good as any.
+    let all = sums.iter().sum::<f64>().max(1e-9);
     let mut found = (f64::MIN, 0.5);
     for from in 0..=n - size {
         let middle = (from as f64 + size as f64 / 2.0) / n as f64;

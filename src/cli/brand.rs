@@ -4,8 +4,6 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{ArgMatches, Command, FromArgMatches};
-
 use super::flags::{Files, Once, Paths, Work};
 use super::groups::{group, look_at};
 use super::models::{json_only, record};
@@ -36,41 +34,16 @@ Examples:
   lastmile brand renders/ -o final/ --kit acme.brand.toml"
 )]
 pub struct Args {
-    // Before the verb's own verbs, which take the word that this looks for.
-    #[command(flatten)]
-    apply: Alone,
     #[command(subcommand)]
     what: Option<What>,
-}
-
-/// What the verb takes when none of its own verbs is given.
-#[derive(Debug)]
-struct Alone(Option<Box<Apply>>);
-
-impl FromArgMatches for Alone {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let alone = matches.subcommand_name().is_none();
-        Ok(Self(alone.then(|| Apply::from_arg_matches(matches)).transpose()?.map(Box::new)))
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        *self = Self::from_arg_matches(matches)?;
-        Ok(())
-    }
-}
-
-impl clap::Args for Alone {
-    fn augment_args(command: Command) -> Command {
-        Apply::augment_args(command)
-    }
-
-    fn augment_args_for_update(command: Command) -> Command {
-        Apply::augment_args_for_update(command)
-    }
+    #[command(flatten)]
+    apply: Option<Apply>,
 }
 
 /// Give pictures a brand's look, its logo and its file sizes
 #[derive(clap::Args, Debug, Clone)]
+// clap counts a group as given by its own arguments, and leaves them out where others are flattened in.
+#[group(args = ["kit"])]
 pub struct Apply {
     #[command(flatten)]
     paths: Paths,
@@ -140,7 +113,7 @@ enum What {
 
 /// Runs the verb.
 pub fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
-    match (args.what, args.apply.0) {
+    match (args.what, args.apply) {
         (Some(What::New { name, north_star, palette, logo }), _) => new(&name, &north_star, &palette, logo.as_deref(), globals),
         (Some(What::Check { kits }), _) => check(&kits, globals),
         (Some(What::Score { inputs, kit, html, csv }), _) => score_all(&inputs, &kit, html.as_deref(), csv.as_deref(), globals),

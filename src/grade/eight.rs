@@ -172,6 +172,6 @@ mod tests {
         let none = std::path::Path::new("");
         assert!(Eight::new(&program(none, "[[op]]\ntype = \"saturation\"\namount = 0.5\n")).is_none());
         assert!(Eight::new(&program(none, "[[op]]\ntype = \"exposure\"\nstops = 1\nluma = [0, 0.5]\n")).is_none());
-        assert!(Eight::new(&program(none, "[[op]]\ntype = \"cdl\"\nslope = 1.2\n")).is_some());
+        assert!(Eight::new(&program(none, "[[op]]\ntype = \"exposure\"\nstops = 1\n")).is_some());
     }
 }
