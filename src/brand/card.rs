@@ -11,28 +11,31 @@ use crate::brand::proof::{jpeg, small};
 use crate::brand::report::{curves, escaped, page};
 use crate::codec::{self, Limits};
 use crate::error::{Error, Result};
-use crate::grade::matching::Collector;
+use crate::grade::matching::{Collector, Statistics};
 
 /// The ten tones of the Monk skin tone scale (Monk, 2019), sRGB.
 pub const SKIN: [&str; 10] = ["#f6ede4", "#f3e7db", "#f7ead0", "#eadaba", "#d7bd96", "#a07e56", "#825c43", "#604134", "#3a312a", "#292420"];
 /// Pictures shown at most.
 const SHOWN: usize = 6;
 
-/// The page: references, palette, what the kit does to skin, greys and bright colours in a warm and a cold picture, tone
-/// curve, logo and rules. Pictures are in it, so that it can be sent as one file.
+/// The page: references, palette, what the kit makes of pictures with a warm and a cold cast, tone curve, and rules. Pictures
+/// are in it, so that it can be sent as one file.
 ///
 /// # Errors
 /// What is wrong with a picture that the kit names.
 pub fn card(brand: &Brand) -> Result<String> {
     let kit = brand.kit();
     let mut body = format!("<h1>{}</h1>", escaped(&kit.name));
-    if !kit.references.is_empty() {
+    let mut copies = Vec::new();
+    for path in kit.references.iter().take(SHOWN) {
+        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+        copies.push(small(&codec::decode(path, &bytes, &Limits::default())?, 360)?);
+    }
+    if !copies.is_empty() {
         body += "<h2>North star</h2><div class=row>";
-        for path in kit.references.iter().take(SHOWN) {
-            let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-            let copy = small(&codec::decode(path, &bytes, &Limits::default())?, 360)?;
+        for (path, copy) in kit.references.iter().zip(&copies) {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let _ = write!(body, "<figure><img src=\"{}\"><figcaption>{}</figcaption></figure>", inline(&copy)?, escaped(&name));
+            let _ = write!(body, "<figure><img src=\"{}\"><figcaption>{}</figcaption></figure>", inline(copy)?, escaped(&name));
         }
         body += "</div>";
     }
@@ -52,25 +55,39 @@ pub fn card(brand: &Brand) -> Result<String> {
         body += "</div>";
     }
     if brand.colours() {
-        body += "<h2>Before and after</h2><p>Ten skin tones, greys and bright colours as a warm and a cold generator might give them, \
-                 and what the kit makes of them.</p><div class=\"row wide\">";
-        for (name, cast) in [("warm", [1.0, 0.96, 0.86]), ("cold", [0.9, 0.97, 1.0])] {
-            let before = chart(cast);
-            let mut collector = Collector::default();
-            collector.push(&before);
-            let grade = brand.grade(&collector.finish(), Path::new(""))?;
+        // Pictures whose right answer is known: the references themselves.
+        let (shown, what) = match copies.is_empty() {
+            true => (vec![chart()], "Ten skin tones, greys and bright colours"),
+            false => (copies, "The references"),
+        };
+        let _ = write!(
+            body,
+            "<h2>Before and after</h2><p>{what} as a warm and a cold generator might give them, and what the kit makes of them.</p>"
+        );
+        for (i, (name, gain)) in [("warm", [1.0, 0.95, 0.82]), ("cold", [0.86, 0.96, 1.0])].into_iter().enumerate() {
+            let seen: Vec<Band> = shown.iter().map(|b| cast(b, gain)).collect();
+            let mut all: Option<Statistics> = None;
+            for band in &seen {
+                let mut collector = Collector::default();
+                collector.push(band);
+                match &mut all {
+                    None => all = Some(collector.finish()),
+                    Some(all) => all.merge(&collector.finish()),
+                }
+            }
+            let (Some(statistics), Some(before)) = (all, seen.get(i % seen.len())) else { continue };
+            let grade = brand.grade(&statistics, Path::new(""))?;
             let mut after = before.clone();
             graded(&grade, &mut after);
             let note = grade.reduced.map_or_else(String::new, |why| format!("<br>{}", escaped(&why)));
             let _ = write!(
                 body,
-                "<figure><img src=\"{}\"><figcaption>{name}, before</figcaption></figure>\
-                 <figure><img src=\"{}\"><figcaption>{name}, after{note}</figcaption></figure>",
-                inline(&before)?,
+                "<div class=\"row wide\"><figure><img src=\"{}\"><figcaption>{name}, before</figcaption></figure>\
+                 <figure><img src=\"{}\"><figcaption>after{note}</figcaption></figure></div>",
+                inline(before)?,
                 inline(&after)?
             );
         }
-        body += "</div>";
     }
     if let Some(profile) = brand.profile() {
         let n = kit.references.len();
@@ -116,8 +133,8 @@ pub fn card(brand: &Brand) -> Result<String> {
     Ok(page(&kit.name, &(body + "</ul>")))
 }
 
-/// Skin tones, greys and bright colours, through a cast.
-fn chart(cast: [f32; 3]) -> Band {
+/// Skin tones, greys and bright colours.
+fn chart() -> Band {
     const BRIGHT: [&str; 10] =
         ["#c8102e", "#e4581b", "#f2b705", "#8fb339", "#2e8b57", "#1f9e9e", "#2f6fb5", "#3b3f98", "#7d3c98", "#c2417c"];
     let (cell, width) = (52, 520);
@@ -129,10 +146,17 @@ fn chart(cast: [f32; 3]) -> Band {
                 1 => [(x as f32 + 0.5) / width as f32 * 255.0; 3],
                 _ => hex(BRIGHT[x / cell]).unwrap_or_default().map(f32::from),
             };
-            (0..3).for_each(|c| band.row_mut(c, y)[x] = rgb[c] / 255.0 * cast[c]);
+            (0..3).for_each(|c| band.row_mut(c, y)[x] = rgb[c] / 255.0);
         }
     }
     band
+}
+
+/// Every channel times its gain.
+fn cast(band: &Band, gain: [f32; 3]) -> Band {
+    let mut out = band.clone();
+    (0..3).for_each(|c| out.plane_mut(c).iter_mut().for_each(|v| *v *= gain[c]));
+    out
 }
 
 fn graded(grade: &Grade, band: &mut Band) {
