@@ -3,14 +3,14 @@
 // Positions are in pixels of the result; zoom is screen pixels per pixel of the result, so 1 is 100 % on any screen.
 
 /** Decoded pixels. An image element is decoded when it is first drawn, which the eye would have to wait for. */
-async function pixels(url, signal) {
+async function pixels(url, options) {
   if (location.protocol === "file:") {
     const image = new Image();
     image.src = url;
     await image.decode();
     return image;
   }
-  const answer = await fetch(url, { signal });
+  const answer = await fetch(url, options);
   if (!answer.ok) throw new Error(await answer.text());
   return createImageBitmap(await answer.blob());
 }
@@ -22,11 +22,11 @@ class Tiles {
     this.kept = new Map();
   }
 
-  /** The image, if it is there; otherwise it is asked for. */
-  get(url) {
+  /** The image, if it is there; otherwise it is asked for, behind others if it is not needed `now`. */
+  get(url, now = true) {
     let tile = this.kept.get(url);
     if (!tile) {
-      tile = this.load(url);
+      tile = this.load(url, now);
     } else {
       this.kept.delete(url);
       this.kept.set(url, tile);
@@ -36,7 +36,7 @@ class Tiles {
 
   failed(url) { return this.kept.get(url)?.failed ?? false; }
 
-  load(url) {
+  load(url, now) {
     const stop = new AbortController();
     const tile = { image: null, failed: false, over: false, stop };
     this.kept.set(url, tile);
@@ -47,7 +47,7 @@ class Tiles {
       tile.failed = !image;
       this.changed();
     };
-    pixels(url, stop.signal).then(end, () => end(null));
+    pixels(url, { signal: stop.signal, priority: now ? "high" : "low" }).then(end, () => end(null));
     // 512 x 512 pixels each: a quarter of a gigabyte.
     while (this.kept.size > 256) {
       const [oldest, t] = this.kept.entries().next().value;
@@ -280,7 +280,7 @@ class View {
       const aim = this.aim(picture, box);
       return this.panes(picture, 0).flatMap((pane) => this.covering(picture, pane, aim, null).map((p) => p.url));
     });
-    this.idle = () => urls().forEach((url) => this.tiles.get(url));
+    this.idle = () => urls().forEach((url) => this.tiles.get(url, false));
     this.draw();
   }
 
