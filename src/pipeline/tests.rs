@@ -122,7 +122,7 @@ fn cuts_and_workers_never_show() {
     let mut results = Vec::new();
     for (tile, workers) in [(None, 1), (Some(32), 3), (Some(500), 2)] {
         use crate::upscale::engine::{Networks, Options, tests::options};
-        let networks = Networks { main: Some(family().remove(0)), named: false, faithful: family() };
+        let networks = Networks { main: Some(family().remove(0)), faithful: family(), ..Networks::default() };
         let engine = Engine::new(Box::new(FakeBackend::default()), networks, Options { tile, ..options(workers) }).unwrap();
         results.push(make(bytes.clone(), &settings(Size::Scale(3.0)), &engine, None).unwrap().2);
     }
