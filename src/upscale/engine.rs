@@ -516,7 +516,8 @@ pub(crate) mod tests {
         }
 
         fn opener(&self, model: Arc<Model>, _device: Device) -> Box<dyn Open> {
-            let fake = Fake { scale: model.manifest.scale as usize, ..self.fake.clone() };
+            let invents = if model.manifest.kind == Kind::Perceptual { 0.1 } else { 0.0 };
+            let fake = Fake { scale: model.manifest.scale as usize, invents, ..self.fake.clone() };
             Box::new(Fakes { fake, safe_heals: false })
         }
     }
