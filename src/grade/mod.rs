@@ -7,6 +7,7 @@
 
 pub mod builtin;
 pub mod cdl;
+mod codes;
 pub mod device;
 pub mod eight;
 pub mod grading;

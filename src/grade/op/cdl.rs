@@ -53,6 +53,15 @@ impl ColorOp for Cdl {
 /// See [`Cdl`].
 pub struct Correction(Cdl);
 
+impl Correction {
+    /// What is done to each channel alone, and the saturation; `None` without one.
+    pub(in crate::grade) fn split(&self) -> Option<(Self, Self)> {
+        let Cdl { saturation, clamp, .. } = self.0;
+        let alone = Self(Cdl { saturation: 1.0, ..self.0.clone() });
+        (saturation != 1.0).then(|| (alone, Self(Cdl { saturation, clamp, ..Cdl::default() })))
+    }
+}
+
 impl Kernel for Correction {
     #[inline(always)]
     fn eval<L: Lane>(&self, c: Rgb<L>) -> Rgb<L> {
@@ -64,6 +73,9 @@ impl Kernel for Correction {
             if o.power[k] == 1.0 { v } else { v.if_less(L::lit(0.0), v, v.pow(o.power[k])) }
         };
         let (r, g, b) = (one(0), one(1), one(2));
+        if o.saturation == 1.0 {
+            return [end(r), end(g), end(b)];
+        }
         let (y, s) = (luma([r, g, b]), L::lit(o.saturation));
         [end(y.mix(r, s)), end(y.mix(g, s)), end(y.mix(b, s))]
     }
