@@ -5,9 +5,9 @@
 
 use multiversion::multiversion;
 
-use super::kernel::{Mask, Planes};
+use super::kernel::Planes;
 use super::op::AnyKernel;
-use super::program::follow;
+use super::program::{Step, follow};
 use super::space::Space;
 use crate::lane::trace::trace;
 
@@ -22,23 +22,30 @@ pub(super) struct Codes {
 
 impl Codes {
     /// The longest beginning that changes each channel alone; `None` if there is none.
-    pub fn new(steps: &[(Space, Mask, AnyKernel)]) -> Option<Self> {
+    pub fn new(steps: &[Step]) -> Option<Self> {
         // No cube is one, and writing it down would copy it.
         let is_cube = |k: &AnyKernel| matches!(k, AnyKernel::LutFile(lut) if lut.0.cube.is_some());
         let most = steps.iter().position(|(_, _, k)| is_cube(k)).unwrap_or(steps.len());
         let space_after = |n: usize| match steps.get(n) {
-            Some((Space::Oklab, ..)) => steps[n - 1].0,
+            Some((Space::Oklab, ..)) => n.checked_sub(1).map_or(Space::Linear, |last| steps[last].0),
             Some((space, ..)) => *space,
             None => Space::Encoded,
         };
         let separable = |n: &usize| trace(|c, _| follow(&steps[..*n], c, space_after(*n))).is_separable();
-        let count = (1..=most).rev().find(separable)?;
+        // Even where there is none, the way into linear light is.
+        let on_the_way = steps.first().is_some_and(|(space, ..)| *space != Space::Encoded);
+        let count = (1..=most).rev().find(separable).or(on_the_way.then_some(0))?;
         let mut tables = Box::new([[0.0; 256]; 3]);
         for code in 0..256 {
             let colour = follow(&steps[..count], [code as f32 / 255.0; 3], space_after(count));
             (0..3).for_each(|c| tables[c][code] = colour[c]);
         }
         Some(Self { steps: count, space: space_after(count), tables })
+    }
+
+    /// What becomes of a channel's code.
+    pub fn at(&self, channel: usize, code: usize) -> f32 {
+        self.tables[channel][code]
     }
 
     /// Takes the steps on all pixels, if every value is a code; else nothing is changed.

@@ -12,9 +12,12 @@ use crate::lane::{Lane, Lut3d, Rgb};
 /// Pixels that go through all operations before the next ones do; three planes of them stay in the first-level cache.
 const CHUNK: usize = 1024;
 
+/// A formula, the space that it works in, and where it acts.
+pub(super) type Step = (Space, Mask, AnyKernel);
+
 /// Looks one after the other as formulas with all constants worked out.
 pub struct Program {
-    steps: Vec<(Space, Mask, AnyKernel)>,
+    steps: Vec<Step>,
     /// The first of them, for 8-bit values.
     codes: Option<Codes>,
     strength: f32,
@@ -49,6 +52,11 @@ impl Program {
     /// Whether nothing is changed.
     pub fn is_noop(&self) -> bool {
         self.steps.is_empty()
+    }
+
+    /// What is looked up for 8-bit values, all steps as they are run, and how much of the result is taken.
+    pub(super) fn parts(&self) -> (Option<&Codes>, &[Step], f32) {
+        (self.codes.as_ref(), &self.steps, self.strength)
     }
 
     /// How many steps, as run, are looked up for 8-bit values.
@@ -129,7 +137,7 @@ impl Program {
 }
 
 /// Steps one after the other on one encoded sRGB colour, then into `space`.
-pub(super) fn follow<L: Lane>(steps: &[(Space, Mask, AnyKernel)], c: Rgb<L>, space: Space) -> Rgb<L> {
+pub(super) fn follow<L: Lane>(steps: &[Step], c: Rgb<L>, space: Space) -> Rgb<L> {
     let (mut now, mut done) = (Space::Encoded, c);
     for (own, mask, kernel) in steps {
         done = kernel.eval(*own, mask, convert(done, now, *own));
@@ -139,7 +147,7 @@ pub(super) fn follow<L: Lane>(steps: &[(Space, Mask, AnyKernel)], c: Rgb<L>, spa
 }
 
 /// Converts, if that is needed.
-fn go(now: &mut Space, to: Space, planes: &mut Planes<'_>) {
+pub(super) fn go(now: &mut Space, to: Space, planes: &mut Planes<'_>) {
     if *now != to {
         run(&Convert { from: *now, to }, to, &Mask::ALL, planes);
         *now = to;
