@@ -197,6 +197,33 @@ fn dither_moves_less_than_half_a_code_and_nothing_that_is_on_one() {
     assert!((mean - 100.3).abs() < 0.02, "{mean}");
 }
 
+/// A picture of 8 bits that is only graded has its look applied to its codes; the same as going through floating point.
+#[test]
+fn graded_at_once_equals_graded_row_by_row() {
+    struct Watches;
+    impl Observer for Watches {
+        fn begin(&mut self, _: &Image, _: &Plan) -> Result<()> {
+            Ok(())
+        }
+        fn band(&mut self, _: &Band) -> Result<()> {
+            Ok(())
+        }
+    }
+    let text = "[[op]]\ntype = \"exposure\"\nstops = 0.4\n[[op]]\ntype = \"saturation\"\namount = 1.2\n";
+    let look = crate::grade::Look::parse("t", text, Path::new("")).unwrap();
+    let engine = Engine::resample_only();
+    for (channels, dither) in [(Channels::Rgb, true), (Channels::Rgba, true), (Channels::Rgb, false), (Channels::Grey, true)] {
+        let bytes = png(97, 150, channels, 8, scene);
+        let settings = Settings { dither, grading: Grading::new(std::slice::from_ref(&look), 1.0).unwrap(), ..settings(Size::Scale(1.0)) };
+        let (_, once, _) = make(bytes.clone(), &settings, &engine, None).unwrap();
+        let (done, rows, _) = make(bytes.clone(), &settings, &engine, Some(&mut Watches)).unwrap();
+        assert!(!done.notes.iter().any(|n| n.contains("written again")), "{:?}", done.notes);
+        let (Samples::U8(a), Samples::U8(b)) = (&once.samples, &rows.samples) else { panic!("8 bits") };
+        let apart: Vec<u8> = a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).collect();
+        assert!(apart.iter().all(|d| *d <= 1) && apart.iter().filter(|d| **d > 0).count() * 200 < apart.len(), "{channels:?} {dither}");
+    }
+}
+
 #[test]
 fn a_black_picture_is_never_delivered() {
     let bytes = png(30, 30, Channels::Rgb, 8, scene);
