@@ -24,6 +24,8 @@ use crate::color::{ColourSpace, Profile, Transfer};
 use crate::error::{Error, Result};
 use crate::flow::{Chain, Fork, stack};
 use crate::grade::Grading;
+use crate::grade::dither::dither;
+use crate::grade::eight::Eight;
 use crate::grade::matching::Statistics;
 use crate::image::{Image, Samples};
 use crate::inspect::calibration;
@@ -268,9 +270,14 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
     let mut image = codec::decode(source, &bytes, &limits)?;
     drop(bytes);
     let mut notes = std::mem::take(&mut image.notes);
-    let gradings = gradings(&image, settings, &mut notes)?;
+    let mut gradings = gradings(&image, settings, &mut notes)?;
     bleed_alpha(&mut image);
     display_encode(&mut image, &mut notes);
+    let alone = extra.is_empty() && hooks.observer.is_none() && master.is_none() && engine.passes(target.factor())?.is_empty();
+    let graded = alone && at_once(&mut image, &gradings, settings, &target, &whole);
+    if graded {
+        gradings.clear();
+    }
     let image = Arc::new(image);
     notes.extend(depth_note(&image, &whole));
 
@@ -287,7 +294,8 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
         _ => None,
     };
     // To grade, or to make other files of it, is reason enough to write a picture of its own size again.
-    let why = gradings.is_empty() && settings.finish.is_none() || (target.factor() - 1.0).abs() > 1e-9 || !plan.passes.is_empty();
+    let why =
+        gradings.is_empty() && !graded && settings.finish.is_none() || (target.factor() - 1.0).abs() > 1e-9 || !plan.passes.is_empty();
     notes.extend(more.into_iter().filter(|_| why));
 
     let others = extra.iter().map(|e| (&e.settings, encoding(&e.settings.encoding, &header)));
@@ -395,6 +403,29 @@ pub fn gradings(image: &Image, settings: &Settings, notes: &mut Vec<String>) -> 
     notes.extend(grade.reduced.clone());
     all.extend(grade.grading.clone());
     Ok(all)
+}
+
+/// Grades a picture of 8 bits where it lies, if it goes straight into a file of 8 bits in its own size and colour space: what
+/// would be worked out in floating point is then looked up. Tells whether it did.
+fn at_once(image: &mut Image, gradings: &[Grading], settings: &Settings, target: &Target, whole: &Encoding) -> bool {
+    let [grading] = gradings else { return false };
+    let Some(program) = grading.program() else { return false };
+    let srgb = || image.metadata.icc.as_deref().is_none_or(|icc| Profile::from_icc(icc).is_ok_and(|p| p.is_srgb()));
+    let same = (image.width, image.height) == (target.width, target.height) && !target.crops(image.width, image.height);
+    let plain = settings.finish.is_none() && settings.convert_to.is_none() && whole.bits == 8 && image.channels.colours() == 3;
+    if !(same && plain && srgb()) {
+        return false;
+    }
+    let (width, channels) = (image.width, image.channels.count());
+    let Samples::U8(samples) = &mut image.samples else { return false };
+    let dithered = settings.dither && !whole.is_lossy();
+    let eight = Eight::new(program, dithered);
+    if dithered {
+        eight.run_dithered(samples, channels, width, 0);
+    } else {
+        eight.run(samples, channels);
+    }
+    true
 }
 
 /// How many pixels have a colour channel that an encoder would clip by more than half an 8-bit code.
@@ -824,28 +855,11 @@ impl Stage for Within {
     }
 }
 
-/// Adds interleaved gradient noise (Jimenez 2014, "Next generation post processing in Call of Duty") before rounding to
-/// 8 bits: at most 0.49 of a code, so that a value exactly on a code stays, and a function of position and channel alone.
-/// Alpha is left alone.
+/// Dithers the colours of a band before they are rounded to 8 bits; alpha is left alone.
 fn dither_rows(band: &mut Band, colours: usize) {
-    let y0 = band.y;
+    let y = band.y;
     for c in 0..colours {
-        // A shift per channel, so that the noise is not grey.
-        let (dx, dy) = ((c * 47) as f32, (c * 17) as f32);
-        for r in 0..band.rows {
-            dither_row(band.row_mut(c, r), dx, (y0 + r) as f32 + dy);
-        }
-    }
-}
-
-/// Without `fract` as an instruction this is the slowest part of grading a file.
-#[multiversion::multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma", "x86_64+sse4.1"))]
-fn dither_row(row: &mut [f32], dx: f32, y: f32) {
-    // Counted in 32 bits, so that the loop can become SIMD.
-    for (x, v) in (0i32..).zip(row.iter_mut()) {
-        let t = 0.067_110_56 * (x as f32 + dx) + 0.005_837_15 * y;
-        let noise = (52.982_918 * t.fract()).fract();
-        *v += (noise - 0.5) * (0.98 / 255.0);
+        (0..band.rows).for_each(|r| dither(band.row_mut(c, r), 0, y + r, c));
     }
 }
 

@@ -122,7 +122,7 @@ fn cuts_and_workers_never_show() {
     let mut results = Vec::new();
     for (tile, workers) in [(None, 1), (Some(32), 3), (Some(500), 2)] {
         use crate::upscale::engine::{Networks, Options, tests::options};
-        let networks = Networks { main: Some(family().remove(0)), named: false, faithful: family() };
+        let networks = Networks { main: Some(family().remove(0)), faithful: family(), ..Networks::default() };
         let engine = Engine::new(Box::new(FakeBackend::default()), networks, Options { tile, ..options(workers) }).unwrap();
         results.push(make(bytes.clone(), &settings(Size::Scale(3.0)), &engine, None).unwrap().2);
     }
@@ -195,6 +195,33 @@ fn dither_moves_less_than_half_a_code_and_nothing_that_is_on_one() {
     dither_rows(&mut between, 1);
     let mean = between.data.iter().map(|v| (v * 255.0 + 0.5).floor()).sum::<f32>() / 65536.0;
     assert!((mean - 100.3).abs() < 0.02, "{mean}");
+}
+
+/// A picture of 8 bits that is only graded has its look applied to its codes; the same as going through floating point.
+#[test]
+fn graded_at_once_equals_graded_row_by_row() {
+    struct Watches;
+    impl Observer for Watches {
+        fn begin(&mut self, _: &Image, _: &Plan) -> Result<()> {
+            Ok(())
+        }
+        fn band(&mut self, _: &Band) -> Result<()> {
+            Ok(())
+        }
+    }
+    let text = "[[op]]\ntype = \"exposure\"\nstops = 0.4\n[[op]]\ntype = \"saturation\"\namount = 1.2\n";
+    let look = crate::grade::Look::parse("t", text, Path::new("")).unwrap();
+    let engine = Engine::resample_only();
+    for (channels, dither) in [(Channels::Rgb, true), (Channels::Rgba, true), (Channels::Rgb, false), (Channels::Grey, true)] {
+        let bytes = png(97, 150, channels, 8, scene);
+        let settings = Settings { dither, grading: Grading::new(std::slice::from_ref(&look), 1.0).unwrap(), ..settings(Size::Scale(1.0)) };
+        let (_, once, _) = make(bytes.clone(), &settings, &engine, None).unwrap();
+        let (done, rows, _) = make(bytes.clone(), &settings, &engine, Some(&mut Watches)).unwrap();
+        assert!(!done.notes.iter().any(|n| n.contains("written again")), "{:?}", done.notes);
+        let (Samples::U8(a), Samples::U8(b)) = (&once.samples, &rows.samples) else { panic!("8 bits") };
+        let apart: Vec<u8> = a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).collect();
+        assert!(apart.iter().all(|d| *d <= 1) && apart.iter().filter(|d| **d > 0).count() * 200 < apart.len(), "{channels:?} {dither}");
+    }
 }
 
 #[test]
