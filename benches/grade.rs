@@ -73,16 +73,22 @@ fn grading(c: &mut Criterion) {
     }
     // 8 bits in and out, interleaved: what other programs measure.
     let codes: Vec<u8> = (0..SIDE * SIDE).flat_map(|i| [0, 1, 2].map(|c| (given[c][i] * 255.0) as u8)).collect();
-    for points in [33, 65] {
-        let eight = Eight::new(&look(folder.path(), &lut(points))).unwrap();
-        group.bench_function(format!("LUT {points}, 8 bits"), |b| {
-            let mut pixels = codes.clone();
-            b.iter(|| {
-                pixels.copy_from_slice(&codes);
-                eight.run(&mut pixels, 3);
-                black_box(&pixels);
+    for (name, program) in &programs {
+        for dithered in [false, true] {
+            let eight = Eight::new(program, dithered);
+            group.bench_function(format!("{name}, 8 bits{}", if dithered { ", dithered" } else { "" }), |b| {
+                let mut pixels = codes.clone();
+                b.iter(|| {
+                    pixels.copy_from_slice(&codes);
+                    if dithered {
+                        eight.run_dithered(&mut pixels, 3, SIDE, 0);
+                    } else {
+                        eight.run(&mut pixels, 3);
+                    }
+                    black_box(&pixels);
+                });
             });
-        });
+        }
     }
     // Through the whole stage, in portions of 64 rows.
     let frame = Frame { width: SIDE, height: SIDE, bits: 8, seed: 1 };

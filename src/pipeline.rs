@@ -24,6 +24,8 @@ use crate::color::{ColourSpace, Profile, Transfer};
 use crate::error::{Error, Result};
 use crate::flow::{Chain, Fork, stack};
 use crate::grade::Grading;
+use crate::grade::dither::dither;
+use crate::grade::eight::Eight;
 use crate::grade::matching::Statistics;
 use crate::image::{Image, Samples};
 use crate::inspect::calibration;
@@ -268,9 +270,14 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
     let mut image = codec::decode(source, &bytes, &limits)?;
     drop(bytes);
     let mut notes = std::mem::take(&mut image.notes);
-    let gradings = gradings(&image, settings, &mut notes)?;
+    let mut gradings = gradings(&image, settings, &mut notes)?;
     bleed_alpha(&mut image);
     display_encode(&mut image, &mut notes);
+    let alone = extra.is_empty() && hooks.observer.is_none() && master.is_none() && engine.passes(target.factor())?.is_empty();
+    let graded = alone && at_once(&mut image, &gradings, settings, &target, &whole);
+    if graded {
+        gradings.clear();
+    }
     let image = Arc::new(image);
     notes.extend(depth_note(&image, &whole));
 
@@ -287,7 +294,8 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
         _ => None,
     };
     // To grade, or to make other files of it, is reason enough to write a picture of its own size again.
-    let why = gradings.is_empty() && settings.finish.is_none() || (target.factor() - 1.0).abs() > 1e-9 || !plan.passes.is_empty();
+    let why =
+        gradings.is_empty() && !graded && settings.finish.is_none() || (target.factor() - 1.0).abs() > 1e-9 || !plan.passes.is_empty();
     notes.extend(more.into_iter().filter(|_| why));
 
     let others = extra.iter().map(|e| (&e.settings, encoding(&e.settings.encoding, &header)));
@@ -395,6 +403,29 @@ pub fn gradings(image: &Image, settings: &Settings, notes: &mut Vec<String>) -> 
     notes.extend(grade.reduced.clone());
     all.extend(grade.grading.clone());
     Ok(all)
+}
+
+/// Grades a picture of 8 bits where it lies, if it goes straight into a file of 8 bits in its own size and colour space: what
+/// would be worked out in floating point is then looked up. Tells whether it did.
+fn at_once(image: &mut Image, gradings: &[Grading], settings: &Settings, target: &Target, whole: &Encoding) -> bool {
+    let [grading] = gradings else { return false };
+    let Some(program) = grading.program() else { return false };
+    let srgb = || image.metadata.icc.as_deref().is_none_or(|icc| Profile::from_icc(icc).is_ok_and(|p| p.is_srgb()));
+    let same = (image.width, image.height) == (target.width, target.height) && !target.crops(image.width, image.height);
+    let plain = settings.finish.is_none() && settings.convert_to.is_none() && whole.bits == 8 && image.channels.colours() == 3;
+    if !(same && plain && srgb()) {
+        return false;
+    }
+    let (width, channels) = (image.width, image.channels.count());
+    let Samples::U8(samples) = &mut image.samples else { return false };
+    let dithered = settings.dither && !whole.is_lossy();
+    let eight = Eight::new(program, dithered);
+    if dithered {
+        eight.run_dithered(samples, channels, width, 0);
+    } else {
+        eight.run(samples, channels);
+    }
+    true
 }
 
 /// How many pixels have a colour channel that an encoder would clip by more than half an 8-bit code.
@@ -602,13 +633,10 @@ impl<'a> Build<'a, '_> {
         };
         if (settings.faithful > 0.0 || mask.is_some()) && !passes.is_empty() {
             colour = self.with_faithful(colour, scale, colours, mask, &mut plan, &mut notes)?;
+        } else {
+            self.lock(&mut colour, scale, colours)?;
         }
-        if settings.colour_lock && scale > 1 {
-            let source = Arc::clone(image);
-            let rows = Box::new(move |y0, y1| source.colour(y0, y1));
-            colour.then(ColourLock::new(image.width, image.height, colours, scale, rows)?);
-            plan.colour_lock = true;
-        }
+        plan.colour_lock = settings.colour_lock && scale > 1;
         plan.reduction = factor / scale as f64;
         self.resize(&mut colour, scale, colours, false)?;
         if !image.channels.has_alpha() {
@@ -660,10 +688,21 @@ impl<'a> Build<'a, '_> {
         Ok(None)
     }
 
-    /// The same enlarged by faithful networks beside it, mixed in by `settings.faithful`, and taken where the mask says so.
+    /// Takes the source's low frequencies back, if that is wanted.
+    fn lock(&self, chain: &mut Chain<'a>, scale: usize, colours: usize) -> Result<()> {
+        if self.settings.colour_lock && scale > 1 {
+            let source = Arc::clone(self.image);
+            let rows = Box::new(move |y0, y1| source.colour(y0, y1));
+            chain.then(ColourLock::new(self.image.width, self.image.height, colours, scale, rows)?);
+        }
+        Ok(())
+    }
+
+    /// The same enlarged by faithful networks beside it, mixed in by `settings.faithful`, and taken where the mask says so; with
+    /// the colour lock.
     fn with_faithful(
         &self,
-        chosen: Chain<'a>,
+        mut chosen: Chain<'a>,
         scale: usize,
         colours: usize,
         mask: Option<Mask>,
@@ -677,6 +716,7 @@ impl<'a> Build<'a, '_> {
         if record.passes == plan.passes {
             let what = if mask.is_some() { "protect" } else { "blend" };
             notes.push(format!("the chosen network is the faithful one: nothing to {what}"));
+            self.lock(&mut chosen, scale, colours)?;
             return Ok(chosen);
         }
         if reached != scale {
@@ -691,17 +731,31 @@ impl<'a> Build<'a, '_> {
             plan.passes.extend(record.passes);
             plan.faithful = share;
         }
-        let mut both = Chain::new();
-        both.then(Fork::new(vec![(0..colours, chosen), (0..colours, other)], move |parts| {
-            if let Some(mask) = &mask {
-                return mask.blend(&parts[0], &parts[1], scale, share);
-            }
+        let mix = move |parts: &[Band]| {
             let mut out = parts[0].clone();
             for (o, f) in out.data.iter_mut().zip(&parts[1].data) {
                 *o += (f - *o) * share;
             }
             out
-        }));
+        };
+        let mut both = Chain::new();
+        let Some(mask) = mask else {
+            both.then(Fork::new(vec![(0..colours, chosen), (0..colours, other)], mix));
+            self.lock(&mut both, scale, colours)?;
+            return Ok(both);
+        };
+        // Each is locked by itself: a lock over both would carry the mask's edge as far as it looks, into pixels that nobody
+        // asked to change.
+        both.then(Fork::new(vec![(0..colours, chosen), (0..colours, other)], stack));
+        let (mut first, mut second) = (Chain::new(), Chain::new());
+        if share > 0.0 {
+            first.then(Fork::new(vec![(0..colours, Chain::new()), (colours..2 * colours, Chain::new())], mix));
+        }
+        self.lock(&mut first, scale, colours)?;
+        self.lock(&mut second, scale, colours)?;
+        let taken = if share > 0.0 { 0..2 * colours } else { 0..colours };
+        let lay = move |parts: &[Band]| mask.blend(&parts[0], &parts[1], scale);
+        both.then(Fork::new(vec![(taken, first), (colours..2 * colours, second)], lay));
         Ok(both)
     }
 
@@ -801,28 +855,11 @@ impl Stage for Within {
     }
 }
 
-/// Adds interleaved gradient noise (Jimenez 2014, "Next generation post processing in Call of Duty") before rounding to
-/// 8 bits: at most 0.49 of a code, so that a value exactly on a code stays, and a function of position and channel alone.
-/// Alpha is left alone.
+/// Dithers the colours of a band before they are rounded to 8 bits; alpha is left alone.
 fn dither_rows(band: &mut Band, colours: usize) {
-    let y0 = band.y;
+    let y = band.y;
     for c in 0..colours {
-        // A shift per channel, so that the noise is not grey.
-        let (dx, dy) = ((c * 47) as f32, (c * 17) as f32);
-        for r in 0..band.rows {
-            dither_row(band.row_mut(c, r), dx, (y0 + r) as f32 + dy);
-        }
-    }
-}
-
-/// Without `fract` as an instruction this is the slowest part of grading a file.
-#[multiversion::multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma", "x86_64+sse4.1"))]
-fn dither_row(row: &mut [f32], dx: f32, y: f32) {
-    // Counted in 32 bits, so that the loop can become SIMD.
-    for (x, v) in (0i32..).zip(row.iter_mut()) {
-        let t = 0.067_110_56 * (x as f32 + dx) + 0.005_837_15 * y;
-        let noise = (52.982_918 * t.fract()).fract();
-        *v += (noise - 0.5) * (0.98 / 255.0);
+        (0..band.rows).for_each(|r| dither(band.row_mut(c, r), 0, y + r, c));
     }
 }
 

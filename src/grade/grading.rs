@@ -217,6 +217,14 @@ impl Grading {
         &self.pieces
     }
 
+    /// All of it, if it is nothing but functions of colour, run on the processor and in full.
+    pub fn program(&self) -> Option<&Program> {
+        match (&*self.pieces, &*self.stretches) {
+            ([Piece::Colour(program)], [Stretch { pass: None, .. }]) if self.strength == 1.0 => Some(program),
+            _ => None,
+        }
+    }
+
     /// What it was made of.
     pub fn looks(&self) -> &[Look] {
         &self.looks

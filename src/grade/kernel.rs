@@ -10,6 +10,15 @@ use crate::lane::{Lane, Rgb};
 pub trait Kernel {
     /// The formula. Finite in, finite out, for inputs within -64..64.
     fn eval<L: Lane>(&self, c: Rgb<L>) -> Rgb<L>;
+
+    /// The same for every pixel. Formulas that depend on what is set decide that here, outside of the loop: a loop that decides
+    /// is no SIMD.
+    fn planes(&self, p: &mut Planes<'_>)
+    where
+        Self: Sized,
+    {
+        each(self, p.r, p.g, p.b);
+    }
 }
 
 /// From one space to another.
@@ -75,11 +84,8 @@ impl Mask {
     #[inline(always)]
     pub fn weight<L: Lane>(&self, c: Rgb<L>, space: Space) -> L {
         let mut weight = L::lit(self.opacity);
-        if let Some(([from, to], softness)) = self.luma {
-            let y = luma(convert(c, space, Space::Encoded));
-            // Softness lies outside of the range, so that all of the range is acted on in full.
-            let soft = softness.max(1e-4);
-            weight = weight * y.smoothstep(from - soft, from) * (L::lit(1.0) - y.smoothstep(to, to + soft));
+        if let Some(range) = self.luma {
+            weight = weight * within(range, luma(convert(c, space, Space::Encoded)));
         }
         if let Some(hue) = &self.hue {
             weight = weight * hue.weight(convert(c, space, Space::Oklab));
@@ -88,26 +94,22 @@ impl Mask {
     }
 }
 
-/// A formula behind a mask.
-struct Masked<'a, K> {
-    kernel: &'a K,
-    mask: &'a Mask,
-    space: Space,
-}
-
-impl<K: Kernel> Kernel for Masked<'_, K> {
-    #[inline(always)]
-    fn eval<L: Lane>(&self, c: Rgb<L>) -> Rgb<L> {
-        let done = self.kernel.eval(c);
-        let w = self.mask.weight(c, self.space);
-        [c[0].mix(done[0], w), c[1].mix(done[1], w), c[2].mix(done[2], w)]
-    }
+/// How far a luma lies in a range: softness lies outside of it, so that all of the range is acted on in full.
+#[inline(always)]
+fn within<L: Lane>(([from, to], softness): ([f32; 2], f32), y: L) -> L {
+    let soft = softness.max(1e-4);
+    y.smoothstep(from - soft, from) * (L::lit(1.0) - y.smoothstep(to, to + soft))
 }
 
 /// The formula behind a mask, for one colour.
 #[inline(always)]
 pub fn eval<K: Kernel, L: Lane>(kernel: &K, space: Space, mask: &Mask, c: Rgb<L>) -> Rgb<L> {
-    if *mask == Mask::ALL { kernel.eval(c) } else { Masked { kernel, mask, space }.eval(c) }
+    let done = kernel.eval(c);
+    if *mask == Mask::ALL {
+        return done;
+    }
+    let w = mask.weight(c, space);
+    [c[0].mix(done[0], w), c[1].mix(done[1], w), c[2].mix(done[2], w)]
 }
 
 /// Mixes what an operation made of colours with what they were, by the mask; encoded values, the first three channels.
@@ -130,9 +132,83 @@ pub struct Planes<'a> {
     pub b: &'a mut [f32],
 }
 
+/// Pixels that are masked at once.
+const CHUNK: usize = 1024;
+
 /// Applies a formula behind a mask to every pixel.
 pub fn run<K: Kernel>(kernel: &K, space: Space, mask: &Mask, p: &mut Planes<'_>) {
-    if *mask == Mask::ALL { each(kernel, p.r, p.g, p.b) } else { each(&Masked { kernel, mask, space }, p.r, p.g, p.b) }
+    if *mask == Mask::ALL {
+        return kernel.planes(p);
+    }
+    for ((r, g), b) in p.r.chunks_mut(CHUNK).zip(p.g.chunks_mut(CHUNK)).zip(p.b.chunks_mut(CHUNK)) {
+        let mut given = [[0f32; CHUNK]; 3];
+        for (kept, plane) in given.iter_mut().zip([&*r, &*g, &*b]) {
+            kept[..plane.len()].copy_from_slice(plane);
+        }
+        kernel.planes(&mut Planes { r, g, b });
+        blend(space, mask, &given, [r, g, b]);
+    }
+}
+
+/// Mixes changed colours with what they were. What a mask looks at is decided outside of the loops over pixels, which otherwise
+/// were no SIMD.
+fn blend(space: Space, mask: &Mask, given: &[[f32; CHUNK]; 3], done: [&mut [f32]; 3]) {
+    let mut weights = [mask.opacity; CHUNK];
+    if let Some(range) = mask.luma {
+        match space {
+            Space::Encoded => by_luma::<Encoded>(range, given, &mut weights),
+            Space::Linear => by_luma::<Linear>(range, given, &mut weights),
+            Space::Oklab => by_luma::<Oklab>(range, given, &mut weights),
+        }
+    }
+    if let Some(hue) = &mask.hue {
+        match space {
+            Space::Encoded => by_hue::<Encoded>(hue, given, &mut weights),
+            Space::Linear => by_hue::<Linear>(hue, given, &mut weights),
+            Space::Oklab => by_hue::<Oklab>(hue, given, &mut weights),
+        }
+    }
+    for (given, done) in given.iter().zip(done) {
+        mix(given, &weights, done);
+    }
+}
+
+/// A space as a type, so that a loop knows it.
+trait Known {
+    const SPACE: Space;
+}
+struct Encoded;
+struct Linear;
+struct Oklab;
+impl Known for Encoded {
+    const SPACE: Space = Space::Encoded;
+}
+impl Known for Linear {
+    const SPACE: Space = Space::Linear;
+}
+impl Known for Oklab {
+    const SPACE: Space = Space::Oklab;
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn by_luma<S: Known>(range: ([f32; 2], f32), [r, g, b]: &[[f32; CHUNK]; 3], weights: &mut [f32; CHUNK]) {
+    for (((r, g), b), w) in r.iter().zip(g).zip(b).zip(weights) {
+        *w *= within(range, luma(convert([*r, *g, *b], S::SPACE, Space::Encoded)));
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn by_hue<S: Known>(hue: &Hue, [r, g, b]: &[[f32; CHUNK]; 3], weights: &mut [f32; CHUNK]) {
+    for (((r, g), b), w) in r.iter().zip(g).zip(b).zip(weights) {
+        *w *= hue.weight(convert([*r, *g, *b], S::SPACE, Space::Oklab));
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn mix(given: &[f32; CHUNK], weights: &[f32; CHUNK], done: &mut [f32]) {
+    for ((v, was), w) in done.iter_mut().zip(given).zip(weights) {
+        *v = was.mix(*v, *w);
+    }
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]

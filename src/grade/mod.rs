@@ -7,7 +7,9 @@
 
 pub mod builtin;
 pub mod cdl;
+mod codes;
 pub mod device;
+pub mod dither;
 pub mod eight;
 pub mod grading;
 pub mod kernel;

@@ -1,5 +1,6 @@
 //! Several looks, ready to run.
 
+use super::codes::Codes;
 use super::kernel::{Convert, Mask, Planes, run};
 use super::look::Look;
 use super::op::AnyKernel;
@@ -11,9 +12,14 @@ use crate::lane::{Lane, Lut3d, Rgb};
 /// Pixels that go through all operations before the next ones do; three planes of them stay in the first-level cache.
 const CHUNK: usize = 1024;
 
+/// A formula, the space that it works in, and where it acts.
+pub(super) type Step = (Space, Mask, AnyKernel);
+
 /// Looks one after the other as formulas with all constants worked out.
 pub struct Program {
-    steps: Vec<(Space, Mask, AnyKernel)>,
+    steps: Vec<Step>,
+    /// The first of them, for 8-bit values.
+    codes: Option<Codes>,
     strength: f32,
 }
 
@@ -27,15 +33,36 @@ impl Program {
         let mut steps = Vec::new();
         for look in looks {
             for step in look.steps.iter().filter(|s| strength > 0.0 && !s.is_noop()) {
-                steps.extend(step.kernel(&look.name)?.map(|k| (step.op.space(), step.place.mask(), k)));
+                let Some(kernel) = step.kernel(&look.name)? else { continue };
+                let (space, mask) = (step.op.space(), step.place.mask());
+                match &kernel {
+                    // The first half may be looked up.
+                    AnyKernel::Cdl(c) if mask == Mask::ALL => match c.split() {
+                        Some((alone, together)) => steps.extend([alone, together].map(|c| (space, mask, AnyKernel::Cdl(c)))),
+                        None => steps.push((space, mask, kernel)),
+                    },
+                    _ => steps.push((space, mask, kernel)),
+                }
             }
         }
-        Ok(Self { steps, strength })
+        let codes = Codes::new(&steps);
+        Ok(Self { steps, codes, strength })
     }
 
     /// Whether nothing is changed.
     pub fn is_noop(&self) -> bool {
         self.steps.is_empty()
+    }
+
+    /// What is looked up for 8-bit values, all steps as they are run, and how much of the result is taken.
+    pub(super) fn parts(&self) -> (Option<&Codes>, &[Step], f32) {
+        (self.codes.as_ref(), &self.steps, self.strength)
+    }
+
+    /// How many steps, as run, are looked up for 8-bit values.
+    #[cfg(test)]
+    pub(super) fn looked_up(&self) -> usize {
+        self.codes.as_ref().map_or(0, |c| c.steps)
     }
 
     /// Grades encoded sRGB values (extended range) in place; the planes have the same length.
@@ -49,8 +76,9 @@ impl Program {
                     kept[..n].copy_from_slice(plane);
                 }
             }
-            let mut now = Space::Encoded;
-            for (space, mask, kernel) in &self.steps {
+            let done = self.codes.as_ref().filter(|codes| codes.run(&mut planes));
+            let (mut now, from) = done.map_or((Space::Encoded, 0), |codes| (codes.space, codes.steps));
+            for (space, mask, kernel) in &self.steps[from..] {
                 go(&mut now, *space, &mut planes);
                 kernel.run(*space, mask, &mut planes);
             }
@@ -65,7 +93,7 @@ impl Program {
 
     /// The whole as one formula of an encoded sRGB colour.
     pub fn eval<L: Lane>(&self, c: Rgb<L>) -> Rgb<L> {
-        let mut done = follow(&self.steps, c);
+        let mut done = follow(&self.steps, c, Space::Encoded);
         if self.strength < 1.0 {
             let share = L::lit(self.strength);
             done = [c[0].mix(done[0], share), c[1].mix(done[1], share), c[2].mix(done[2], share)];
@@ -82,11 +110,11 @@ impl Program {
         };
         let steps = &self.steps[..self.steps.len() - usize::from(lut.is_some())];
         let curves = lut.and_then(|l| l.curves.as_ref());
-        if self.strength < 1.0 || !trace(|c, _| follow(steps, c)).is_separable() {
+        if self.strength < 1.0 || !trace(|c, _| follow(steps, c, Space::Encoded)).is_separable() {
             return None;
         }
         let before = move |c: [f32; 3]| {
-            let c = follow(steps, c);
+            let c = follow(steps, c, Space::Encoded);
             curves.map_or(c, |[r, g, b]| [r.eval(c[0]), g.eval(c[1]), b.eval(c[2])])
         };
         Some((before, lut.and_then(|l| l.cube.as_ref())))
@@ -108,18 +136,18 @@ impl Program {
     }
 }
 
-/// Steps one after the other on one encoded sRGB colour.
-fn follow<L: Lane>(steps: &[(Space, Mask, AnyKernel)], c: Rgb<L>) -> Rgb<L> {
+/// Steps one after the other on one encoded sRGB colour, then into `space`.
+pub(super) fn follow<L: Lane>(steps: &[Step], c: Rgb<L>, space: Space) -> Rgb<L> {
     let (mut now, mut done) = (Space::Encoded, c);
-    for (space, mask, kernel) in steps {
-        done = kernel.eval(*space, mask, convert(done, now, *space));
-        now = *space;
+    for (own, mask, kernel) in steps {
+        done = kernel.eval(*own, mask, convert(done, now, *own));
+        now = *own;
     }
-    convert(done, now, Space::Encoded)
+    convert(done, now, space)
 }
 
 /// Converts, if that is needed.
-fn go(now: &mut Space, to: Space, planes: &mut Planes<'_>) {
+pub(super) fn go(now: &mut Space, to: Space, planes: &mut Planes<'_>) {
     if *now != to {
         run(&Convert { from: *now, to }, to, &Mask::ALL, planes);
         *now = to;

@@ -53,19 +53,79 @@ impl ColorOp for Cdl {
 /// See [`Cdl`].
 pub struct Correction(Cdl);
 
+impl Correction {
+    /// What is done to each channel alone, and the saturation; `None` without one.
+    pub(in crate::grade) fn split(&self) -> Option<(Self, Self)> {
+        let Cdl { saturation, clamp, .. } = self.0;
+        let alone = Self(Cdl { saturation: 1.0, ..self.0.clone() });
+        (saturation != 1.0).then(|| (alone, Self(Cdl { saturation, clamp, ..Cdl::default() })))
+    }
+}
+
+impl Correction {
+    #[inline(always)]
+    fn end<L: Lane>(&self, v: L) -> L {
+        if self.0.clamp { v.clamp(0.0, 1.0) } else { v }
+    }
+
+    #[inline(always)]
+    fn one<L: Lane>(&self, k: usize, v: L) -> L {
+        let o = &self.0;
+        let v = self.end(v * L::lit(o.slope[k]) + L::lit(o.offset[k]));
+        // One exponent for the whole loop: what is left out costs nothing.
+        if o.power[k] == 1.0 { v } else { v.if_less(L::lit(0.0), v, v.pow(o.power[k])) }
+    }
+}
+
 impl Kernel for Correction {
     #[inline(always)]
     fn eval<L: Lane>(&self, c: Rgb<L>) -> Rgb<L> {
+        let (r, g, b) = (self.one(0, c[0]), self.one(1, c[1]), self.one(2, c[2]));
+        if self.0.saturation == 1.0 {
+            return [self.end(r), self.end(g), self.end(b)];
+        }
+        let (y, s) = (luma([r, g, b]), L::lit(self.0.saturation));
+        [self.end(y.mix(r, s)), self.end(y.mix(g, s)), self.end(y.mix(b, s))]
+    }
+
+    fn planes(&self, p: &mut Planes<'_>) {
         let o = &self.0;
-        let end = |v: L| if o.clamp { v.clamp(0.0, 1.0) } else { v };
-        let one = |k: usize| {
-            let v = end(c[k] * L::lit(o.slope[k]) + L::lit(o.offset[k]));
-            // One exponent for the whole loop: what is left out costs nothing.
-            if o.power[k] == 1.0 { v } else { v.if_less(L::lit(0.0), v, v.pow(o.power[k])) }
-        };
-        let (r, g, b) = (one(0), one(1), one(2));
-        let (y, s) = (luma([r, g, b]), L::lit(o.saturation));
-        [end(y.mix(r, s)), end(y.mix(g, s)), end(y.mix(b, s))]
+        let (low, high) = if o.clamp { (0.0, 1.0) } else { (f32::NEG_INFINITY, f32::INFINITY) };
+        for (k, plane) in [&mut *p.r, &mut *p.g, &mut *p.b].into_iter().enumerate() {
+            if (o.slope[k], o.offset[k]) != (1.0, 0.0) || o.clamp {
+                line(plane, o.slope[k], o.offset[k], low, high);
+            }
+            if o.power[k] != 1.0 {
+                power(plane, o.power[k]);
+            }
+        }
+        if o.saturation != 1.0 {
+            saturate(p.r, p.g, p.b, o.saturation, low, high);
+        }
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn line(plane: &mut [f32], slope: f32, offset: f32, low: f32, high: f32) {
+    for v in plane {
+        *v = (*v * slope + offset).max(low).min(high);
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn power(plane: &mut [f32], e: f32) {
+    for v in plane {
+        *v = v.if_less(0.0, *v, Lane::pow(*v, e));
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn saturate(r: &mut [f32], g: &mut [f32], b: &mut [f32], by: f32, low: f32, high: f32) {
+    for ((r, g), b) in r.iter_mut().zip(g).zip(b) {
+        let y = luma([*r, *g, *b]);
+        *r = y.mix(*r, by).max(low).min(high);
+        *g = y.mix(*g, by).max(low).min(high);
+        *b = y.mix(*b, by).max(low).min(high);
     }
 }
 

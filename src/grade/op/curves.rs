@@ -115,18 +115,54 @@ pub struct Tables {
     luma: Option<Curve>,
 }
 
+impl Tables {
+    /// One channel. A function of its own, because a closure may not be compiled for the processor at hand, and then is no SIMD.
+    #[inline(always)]
+    fn one<L: Lane>(&self, k: usize, v: L) -> L {
+        let v = match &self.rgb {
+            Some(curve) => curve.eval(v),
+            None => v,
+        };
+        match &self.channels[k] {
+            Some(curve) => curve.eval(v),
+            None => v,
+        }
+    }
+}
+
 impl Kernel for Tables {
     #[inline(always)]
     fn eval<L: Lane>(&self, c: Rgb<L>) -> Rgb<L> {
-        let one = |k: usize| {
-            let v = self.rgb.as_ref().map_or(c[k], |t| t.eval(c[k]));
-            self.channels[k].as_ref().map_or(v, |t| t.eval(v))
-        };
-        let c = [one(0), one(1), one(2)];
+        let c = [self.one(0, c[0]), self.one(1, c[1]), self.one(2, c[2])];
         let Some(curve) = &self.luma else { return c };
         let y = luma(c);
         let by = curve.eval(y) - y;
         [c[0] + by, c[1] + by, c[2] + by]
+    }
+
+    fn planes(&self, p: &mut Planes<'_>) {
+        for (plane, own) in [&mut *p.r, &mut *p.g, &mut *p.b].into_iter().zip(&self.channels) {
+            [&self.rgb, own].into_iter().flatten().for_each(|curve| along(curve, plane));
+        }
+        if let Some(curve) = &self.luma {
+            by_luma(curve, p.r, p.g, p.b);
+        }
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn along(curve: &Curve, plane: &mut [f32]) {
+    for v in plane {
+        *v = curve.eval(*v);
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn by_luma(curve: &Curve, r: &mut [f32], g: &mut [f32], b: &mut [f32]) {
+    for ((r, g), b) in r.iter_mut().zip(g).zip(b) {
+        let y = luma([*r, *g, *b]);
+        let by = curve.eval(y) - y;
+        (*r, *g, *b) = (*r + by, *g + by, *b + by);
     }
 }
 

@@ -49,15 +49,19 @@ pub struct Stretch {
     span: f32,
 }
 
+impl Stretch {
+    #[inline(always)]
+    fn one<L: Lane>(&self, k: usize, v: L) -> L {
+        let v = (v - L::lit(self.black[k])) * L::lit(self.scale[k]);
+        let v = if self.power[k] == 1.0 { v } else { v.if_less(L::lit(0.0), v, v.pow(self.power[k])) };
+        v * L::lit(self.span) + L::lit(self.low)
+    }
+}
+
 impl Kernel for Stretch {
     #[inline(always)]
     fn eval<L: Lane>(&self, c: Rgb<L>) -> Rgb<L> {
-        let one = |k: usize| {
-            let v = (c[k] - L::lit(self.black[k])) * L::lit(self.scale[k]);
-            let v = if self.power[k] == 1.0 { v } else { v.if_less(L::lit(0.0), v, v.pow(self.power[k])) };
-            v * L::lit(self.span) + L::lit(self.low)
-        };
-        [one(0), one(1), one(2)]
+        [self.one(0, c[0]), self.one(1, c[1]), self.one(2, c[2])]
     }
 }
 

@@ -35,14 +35,18 @@ pub struct Wheels {
     gain: [f32; 3],
 }
 
+impl Wheels {
+    #[inline(always)]
+    fn one<L: Lane>(&self, k: usize, v: L) -> L {
+        let v = (v + (L::lit(1.0) - v) * L::lit(self.lift[k])) * L::lit(self.gain[k]);
+        if self.power[k] == 1.0 { v } else { v.if_less(L::lit(0.0), v, v.pow(self.power[k])) }
+    }
+}
+
 impl Kernel for Wheels {
     #[inline(always)]
     fn eval<L: Lane>(&self, c: Rgb<L>) -> Rgb<L> {
-        let one = |k: usize| {
-            let v = (c[k] + (L::lit(1.0) - c[k]) * L::lit(self.lift[k])) * L::lit(self.gain[k]);
-            if self.power[k] == 1.0 { v } else { v.if_less(L::lit(0.0), v, v.pow(self.power[k])) }
-        };
-        [one(0), one(1), one(2)]
+        [self.one(0, c[0]), self.one(1, c[1]), self.one(2, c[2])]
     }
 }
 

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use toml::de::DeValue;
 
 use super::prelude::*;
-use crate::grade::lut::Lut;
+use crate::grade::lut::{Lut, Lut3d, Table};
 use crate::grade::param::Value;
 
 params! {
@@ -125,5 +125,28 @@ impl Kernel for Lookup {
             Some(cube) => L::lut3d(c, cube),
             None => c,
         }
+    }
+
+    fn planes(&self, p: &mut Planes<'_>) {
+        if let Some(curves) = &self.0.curves {
+            [&mut *p.r, &mut *p.g, &mut *p.b].into_iter().zip(curves).for_each(|(plane, curve)| along(curve, plane));
+        }
+        if let Some(cube) = &self.0.cube {
+            through(cube, p.r, p.g, p.b);
+        }
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn along(curve: &Table, plane: &mut [f32]) {
+    for v in plane {
+        *v = curve.eval(*v);
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn through(cube: &Lut3d, r: &mut [f32], g: &mut [f32], b: &mut [f32]) {
+    for ((r, g), b) in r.iter_mut().zip(g).zip(b) {
+        [*r, *g, *b] = cube.eval([*r, *g, *b]);
     }
 }

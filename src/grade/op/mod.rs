@@ -35,10 +35,11 @@ mod prelude {
     pub(super) use std::path::Path;
 
     pub(super) use super::{ColorOp, Matrix};
-    pub(super) use crate::grade::kernel::Kernel;
+    pub(super) use crate::grade::kernel::{Kernel, Planes};
     pub(super) use crate::grade::param::{Rule, params};
     pub(super) use crate::grade::space::Space;
     pub(super) use crate::lane::{Lane, Rgb};
+    pub(super) use multiversion::multiversion;
 }
 
 /// An operation on single colours: its parameters, and how they become a formula.
