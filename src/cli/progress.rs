@@ -331,7 +331,10 @@ mod tests {
             seconds: Some(62.0),
             output: "final".into(),
         };
-        assert_eq!(opening(&start, 2), "12 files, 34.5 MPix, model lastmile-faithful-x4 on cpu (2 cores), about 62 s; 2 files done already");
+        assert_eq!(
+            opening(&start, 2),
+            "12 files, 34.5 MPix, model lastmile-faithful-x4 on cpu (2 cores), about 62 s; 2 files done already"
+        );
     }
 
     #[test]

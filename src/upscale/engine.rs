@@ -608,9 +608,13 @@ pub(crate) mod tests {
     #[test]
     fn the_key_of_results_holds_all_that_decides_pixels() {
         let key = |o: Options| {
-            Engine::new(Box::new(FakeBackend::default()), Networks { main: Some(family().remove(0)), faithful: family(), ..Networks::default() }, o)
-                .unwrap()
-                .identity()
+            Engine::new(
+                Box::new(FakeBackend::default()),
+                Networks { main: Some(family().remove(0)), faithful: family(), ..Networks::default() },
+                o,
+            )
+            .unwrap()
+            .identity()
         };
         let plain = key(options(2));
         assert!(plain.contains("faithful4000") && plain.contains("faithful2000"));
