@@ -126,7 +126,7 @@ impl Server {
              Cross-Origin-Resource-Policy: same-origin\r\nCross-Origin-Opener-Policy: same-origin\r\n\r\n",
             answer.status, answer.kind
         );
-        let body = if *request.method() == Method::Head { &[] } else { answer.body.as_slice() };
+        let body: &[u8] = if *request.method() == Method::Head { &[] } else { answer.body.as_slice() };
         let mut to = request.into_writer();
         // A browser that went away meanwhile is its own affair.
         let _ = to.write_all(head.as_bytes()).and_then(|()| to.write_all(body)).and_then(|()| to.flush());
