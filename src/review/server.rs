@@ -5,12 +5,12 @@
 //! machine; what changes something must besides come from our own page (`Origin`) and repeat the token in a header. Files
 //! are named by number, never by path.
 
-use std::io::{Cursor, Read};
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tiny_http::{Header, Method, Request, Response, Server as Http};
+use tiny_http::{Method, Request, Server as Http, StatusCode};
 
 use super::tile::{Side, Tiler};
 use super::{Picture, Review, Said};
@@ -113,32 +113,23 @@ impl Server {
 
     fn serve(&self, mut request: Request) {
         let answer = self.answer(&mut request);
-        let mut response = Response::new(
-            answer.status.into(),
-            Vec::new(),
-            Cursor::new(if *request.method() == Method::Head { Vec::new() } else { answer.body.clone() }),
-            Some(answer.body.len()),
-            None,
-        )
-        .with_chunked_threshold(usize::MAX);
         let cache = if answer.keep { "private, max-age=86400, immutable" } else { "no-store" };
         let policy = "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-        for (name, value) in [
-            ("Content-Type", answer.kind),
-            ("Cache-Control", cache),
-            ("Content-Security-Policy", policy),
-            ("X-Content-Type-Options", "nosniff"),
-            ("Referrer-Policy", "no-referrer"),
-            ("Cross-Origin-Resource-Policy", "same-origin"),
-            ("Cross-Origin-Opener-Policy", "same-origin"),
-        ] {
-            if let Ok(header) = Header::from_bytes(name, value) {
-                response.add_header(header);
-            }
-        }
+        let reason = StatusCode(answer.status).default_reason_phrase();
+        let length = answer.body.len();
+        // One connection, one request: the library gives each connection a thread, and where two come at once it may let the
+        // second wait for the end of another one. Kept alive, that would be the end of the review.
+        let head = format!(
+            "HTTP/1.1 {} {reason}\r\nContent-Type: {}\r\nContent-Length: {length}\r\nConnection: close\r\nCache-Control: {cache}\r\n\
+             Content-Security-Policy: {policy}\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n\
+             Cross-Origin-Resource-Policy: same-origin\r\nCross-Origin-Opener-Policy: same-origin\r\n\r\n",
+            answer.status, answer.kind
+        );
+        let body: &[u8] = if *request.method() == Method::Head { &[] } else { answer.body.as_slice() };
+        let mut to = request.into_writer();
         // A browser that went away meanwhile is its own affair.
-        let _ = request.respond(response);
+        let _ = to.write_all(head.as_bytes()).and_then(|()| to.write_all(body)).and_then(|()| to.flush());
     }
 
     fn answer(&self, request: &mut Request) -> Answer {

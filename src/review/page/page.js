@@ -31,7 +31,7 @@ const server = {
       for (let r = Math.floor(y / span); r * span < y + h; r++) {
         for (let c = Math.floor(x / span); c * span < x + w; c++) {
           const [tw, th] = [Math.min(span, p.width - c * span), Math.min(span, p.height - r * span)];
-          list.push({ url: `tile/${p.id}/${p.version}/${side}/${level}/${c}/${r}`, x: c * span, y: r * span, w: tw, h: th });
+          list.push({ url: `tile/${p.id}/${p.version}/${side}/${level}/${c}/${r}`, x: c * span, y: r * span, w: tw, h: th, coarse: level !== fine });
         }
       }
     }
@@ -293,7 +293,7 @@ function decide(decision) {
     open(earlier);
   } else {
     about(p);
-    openSheet();
+    openSheet(true);
   }
 }
 
@@ -366,15 +366,16 @@ function setMode(mode) {
   say(`Compare: ${{ side: "side by side", swipe: "swipe", blink: "blink" }[mode]}`);
 }
 
-// Contact sheet
-function openSheet() {
+// Contact sheet: at the picture one comes from, or `atTop`, where it says what was decided.
+function openSheet(atTop = false) {
   sheetOpen = true;
   document.body.dataset.sheet = "";
   $("viewer").hidden = true;
   $("sheet").hidden = false;
   $("sheet-open").setAttribute("aria-pressed", true);
   sheet();
-  $("sheet").querySelector("[aria-current=true]")?.scrollIntoView({ block: "center" });
+  if (atTop) $("sheet").scrollTop = 0;
+  else $("sheet").querySelector("[aria-current=true]")?.scrollIntoView({ block: "center" });
 }
 
 function closeSheet() {

@@ -70,7 +70,7 @@ class Tiles {
 }
 
 class View {
-  /** `pieces(picture, side, area, zoom)` tells which images cover `area` = [x, y, w, h], coarse ones first. */
+  /** `pieces(picture, side, area, zoom)` tells which images cover `area` = [x, y, w, h], those marked `coarse` first. */
   constructor(stage, pieces, moved) {
     this.stage = stage;
     this.canvas = stage.querySelector("canvas");
@@ -278,7 +278,7 @@ class View {
   prefetch(coming) {
     const urls = () => coming.flatMap(({ picture, box }) => {
       const aim = this.aim(picture, box);
-      return this.panes(picture, 0).flatMap((pane) => this.covering(picture, pane, aim, null).map((p) => p.url));
+      return this.panes(picture, 0).flatMap((pane) => this.covering(picture, pane, aim, null).filter((p) => !p.coarse).map((p) => p.url));
     });
     this.idle = () => urls().forEach((url) => this.tiles.get(url, false));
     this.draw();
@@ -310,14 +310,16 @@ class View {
       const end = (o, n) => Math.round(o + n * this.zoom);
       g.fillStyle = "#808080";
       g.fillRect(ox, oy, end(ox, this.picture.width) - ox, end(oy, this.picture.height) - oy);
-      g.imageSmoothingEnabled = this.zoom < 1.99;
+      g.imageSmoothingEnabled = this.zoom !== 1 && this.zoom < 1.99;
       g.imageSmoothingQuality = "high";
+      // Coarse ones stand in until the fine ones are there.
       const pieces = this.covering(this.picture, pane);
-      for (const p of pieces) {
+      const fine = pieces.filter((p) => !p.coarse);
+      for (const p of fine.every((p) => this.tiles.get(p.url)) ? fine : pieces) {
         const image = this.tiles.get(p.url);
         if (!image) {
           if (this.tiles.failed(p.url)) broken++;
-          else missing++;
+          else if (!p.coarse) missing++;
           continue;
         }
         const [x, y] = [end(ox, p.x), end(oy, p.y)];
