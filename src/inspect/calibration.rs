@@ -1,7 +1,7 @@
 //! Raw scores to probabilities: the share of clean pictures whose worst spot is less bad.
 //!
 //! `calibration.json` holds, per detector and situation, the sorted per-picture raw scores of clean pictures (thinned to knots
-//! at equal steps of probability). It is written by `cargo run --release --example detection -- calibrate`, and its hash goes
+//! at equal steps of probability). It is written by `cargo run --release --example detection -- fit`, and its hash goes
 //! into every report. Beyond the last knot a Pareto tail goes on rising strictly, so that no two raw scores tie.
 
 use std::collections::BTreeMap;
@@ -93,7 +93,8 @@ impl Calibration {
         &self.hash
     }
 
-    /// The table of a detector; a picture of our own uses that of a foreign one with source where it has none.
+    /// The table of a detector. A picture of our own has a stricter one for what only a foreign result can hold (true detail that
+    /// its source lacks), and uses that of a foreign one with source where it has none.
     pub fn table(&self, detector: &str, situation: Situation) -> Option<&Table> {
         let of = self.tables.get(detector)?;
         match situation {
