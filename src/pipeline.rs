@@ -633,13 +633,10 @@ impl<'a> Build<'a, '_> {
         };
         if (settings.faithful > 0.0 || mask.is_some()) && !passes.is_empty() {
             colour = self.with_faithful(colour, scale, colours, mask, &mut plan, &mut notes)?;
+        } else {
+            self.lock(&mut colour, scale, colours)?;
         }
-        if settings.colour_lock && scale > 1 {
-            let source = Arc::clone(image);
-            let rows = Box::new(move |y0, y1| source.colour(y0, y1));
-            colour.then(ColourLock::new(image.width, image.height, colours, scale, rows)?);
-            plan.colour_lock = true;
-        }
+        plan.colour_lock = settings.colour_lock && scale > 1;
         plan.reduction = factor / scale as f64;
         self.resize(&mut colour, scale, colours, false)?;
         if !image.channels.has_alpha() {
@@ -691,10 +688,21 @@ impl<'a> Build<'a, '_> {
         Ok(None)
     }
 
-    /// The same enlarged by faithful networks beside it, mixed in by `settings.faithful`, and taken where the mask says so.
+    /// Takes the source's low frequencies back, if that is wanted.
+    fn lock(&self, chain: &mut Chain<'a>, scale: usize, colours: usize) -> Result<()> {
+        if self.settings.colour_lock && scale > 1 {
+            let source = Arc::clone(self.image);
+            let rows = Box::new(move |y0, y1| source.colour(y0, y1));
+            chain.then(ColourLock::new(self.image.width, self.image.height, colours, scale, rows)?);
+        }
+        Ok(())
+    }
+
+    /// The same enlarged by faithful networks beside it, mixed in by `settings.faithful`, and taken where the mask says so; with
+    /// the colour lock.
     fn with_faithful(
         &self,
-        chosen: Chain<'a>,
+        mut chosen: Chain<'a>,
         scale: usize,
         colours: usize,
         mask: Option<Mask>,
@@ -708,6 +716,7 @@ impl<'a> Build<'a, '_> {
         if record.passes == plan.passes {
             let what = if mask.is_some() { "protect" } else { "blend" };
             notes.push(format!("the chosen network is the faithful one: nothing to {what}"));
+            self.lock(&mut chosen, scale, colours)?;
             return Ok(chosen);
         }
         if reached != scale {
@@ -722,17 +731,31 @@ impl<'a> Build<'a, '_> {
             plan.passes.extend(record.passes);
             plan.faithful = share;
         }
-        let mut both = Chain::new();
-        both.then(Fork::new(vec![(0..colours, chosen), (0..colours, other)], move |parts| {
-            if let Some(mask) = &mask {
-                return mask.blend(&parts[0], &parts[1], scale, share);
-            }
+        let mix = move |parts: &[Band]| {
             let mut out = parts[0].clone();
             for (o, f) in out.data.iter_mut().zip(&parts[1].data) {
                 *o += (f - *o) * share;
             }
             out
-        }));
+        };
+        let mut both = Chain::new();
+        let Some(mask) = mask else {
+            both.then(Fork::new(vec![(0..colours, chosen), (0..colours, other)], mix));
+            self.lock(&mut both, scale, colours)?;
+            return Ok(both);
+        };
+        // Each is locked by itself: a lock over both would carry the mask's edge as far as it looks, into pixels that nobody
+        // asked to change.
+        both.then(Fork::new(vec![(0..colours, chosen), (0..colours, other)], stack));
+        let (mut first, mut second) = (Chain::new(), Chain::new());
+        if share > 0.0 {
+            first.then(Fork::new(vec![(0..colours, Chain::new()), (colours..2 * colours, Chain::new())], mix));
+        }
+        self.lock(&mut first, scale, colours)?;
+        self.lock(&mut second, scale, colours)?;
+        let taken = if share > 0.0 { 0..2 * colours } else { 0..colours };
+        let lay = move |parts: &[Band]| mask.blend(&parts[0], &parts[1], scale);
+        both.then(Fork::new(vec![(taken, first), (colours..2 * colours, second)], lay));
         Ok(both)
     }
 

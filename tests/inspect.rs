@@ -118,12 +118,9 @@ fn results_are_inspected_as_they_are_made() {
         let name = report["input"].as_str().unwrap();
         let at = |event: &str, key: &str| events.iter().position(|e| e["event"] == event && e[key] == name).unwrap();
         assert!(at("file", "output") < at("report", "input"), "the report follows its file");
-        assert_eq!((report["situation"].as_str(), report["model"].as_str()), (Some("own"), Some("lastmile-start-x4")));
+        assert_eq!((report["situation"].as_str(), report["model"].as_str()), (Some("own"), Some("lastmile-faithful-x4")));
         // Nothing is compared with itself.
-        assert!(
-            report["faithful_model"].is_null() && report["notes"].to_string().contains("network it would be compared with"),
-            "{report}"
-        );
+        assert_eq!(report["faithful_model"].as_str(), Some("lastmile-start-x4"), "{report}");
         assert!(report["findings"].as_array().unwrap().iter().all(|f| f["origin"] == "source" || f["origin"] == "upscale"), "{report}");
     }
     let kept = lines(&std::fs::read_to_string(dir.path().join("made/.lastmile/report.jsonl")).unwrap());

@@ -8,8 +8,8 @@ use lastmile::inspect::plane::Plane;
 use lastmile::resample::Filter;
 use zune_jpeg::JpegDecoder;
 
-use super::hard;
 use super::random::{Random, unit_deviation};
+use super::{hard, rendered};
 
 /// Red, green, blue; display-encoded 0..1.
 pub type Colour = [Plane; 3];
@@ -200,9 +200,9 @@ pub fn of_base(
     out.push(clean("photo", picture(&drifted(&mut r, photo)), source(&mut r, photo)));
     let lr = source(&mut r, photo);
     let (w, h) = (photo[0].width, photo[0].height);
-    out.push(clean("bicubic", lr.resize(w, h, Filter::CatmullRom).unwrap(), lr));
+    out.push(clean("bicubic", saved(&lr.resize(w, h, Filter::CatmullRom).unwrap()), lr));
     let lr = source(&mut r, photo);
-    out.push(clean("faithful", faithful(&lr), lr));
+    out.push(clean("faithful", saved(&faithful(&lr)), lr));
     let first = r.below(0, hard::HARD.len());
     for i in 0..hard_kinds {
         let kind = hard::HARD[(first + i * 5) % hard::HARD.len()];
@@ -227,6 +227,25 @@ pub fn of_base(
         }
     }
     out
+}
+
+/// A picture as a file of 8 bits has it.
+fn saved(p: &Picture) -> Picture {
+    picture(&std::array::from_fn(|c| p.channel(c).clone()))
+}
+
+/// The clean pictures of a rendered scene: rendered large, with a source made from it; and rendered small, enlarged by bicubic and
+/// by the network that it will be compared with.
+pub fn of_render(name: &str, style: &str, side: usize, faithful: &mut dyn FnMut(&Picture) -> Picture) -> Vec<Case> {
+    let mut r = Random::new(name, 2);
+    let scene = |side: usize| rendered::make(style, side, &mut Random::new(name, 3));
+    let (large, small) = (scene(side), picture(&scene(side / SCALE)));
+    let clean = |variant, result, source| Case { kind: "clean", variant, strength: 0, result, source, mask: None };
+    vec![
+        clean("render", picture(&drifted(&mut r, &large)), source(&mut r, &large)),
+        clean("render_bicubic", saved(&small.resize(side, side, Filter::CatmullRom).unwrap()), small.clone()),
+        clean("render_same", saved(&faithful(&small)), small),
+    ]
 }
 
 fn with_sky(photo: &Colour, r: &mut Random) -> Colour {

@@ -40,8 +40,8 @@ impl Faithful {
         };
         let say = Box::new(|line: &str| eprintln!("{line}"));
         let backend = OnnxRuntime { runtime, device: Device::Cpu, precision: Precision::Auto, say };
-        let family = Model::faithful_family().unwrap();
-        let networks = Networks { main: Some(Model::embedded_default().unwrap()), named: false, faithful: family };
+        let (main, faithful) = (Some(Model::embedded_default().unwrap()), Model::faithful_family().unwrap());
+        let networks = Networks { main, named: false, faithful, reference: Model::reference().unwrap() };
         let options = Options { tile: None, tile_mode: TileMode::Auto, precision: Precision::Auto, memory: 1 << 30, cores: 1 };
         Self(Engine::new(Box::new(backend), networks, options).unwrap())
     }
@@ -49,12 +49,12 @@ impl Faithful {
     /// Four times larger.
     pub fn run(&mut self, source: &Picture) -> Picture {
         let size = (source.width * super::cases::SCALE, source.height * super::cases::SCALE);
-        inspection::faithful(&self.0, source, size, &AtomicBool::new(false)).unwrap().picture
+        inspection::faithful(&self.0, source, size, &[], &AtomicBool::new(false)).unwrap().picture
     }
 
     /// What made the enlargements.
     pub fn name(&self) -> String {
-        let passes = self.0.faithful_passes(super::cases::SCALE as f64);
+        let passes = self.0.reference_passes(super::cases::SCALE as f64, &[]);
         passes.iter().map(|&i| self.0.model(i).manifest.id.clone()).collect::<Vec<_>>().join("+")
     }
 }

@@ -5,8 +5,10 @@
 //! cargo run --release --example detection -- measure ROWS.jsonl PART FOLDER...   PART is tables, tuning or report
 //! cargo run --release --example detection -- fit ROWS.jsonl
 //! cargo run --release --example detection -- report ROWS.jsonl
+//! cargo run --release --example detection -- trial ROWS.jsonl SEED...          12 defects among 88 clean ones, in review order
 //! ```
-//! `measure` appends one line a case and goes on where it was cut short. Every base picture belongs to one part.
+//! `measure` appends one line a case and goes on where it was cut short. Every base picture belongs to one part. A folder named
+//! `rendered:N` stands for N clean scenes that the tool renders itself.
 
 // An example may stop where a library must not.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
@@ -15,6 +17,7 @@ mod cases;
 mod hard;
 mod host;
 mod random;
+mod rendered;
 mod results;
 
 use std::collections::BTreeMap;
@@ -58,8 +61,9 @@ fn main() {
         }
         ["fit", rows] => results::fit(&read(Path::new(rows))),
         ["report", rows] => results::report(&read(Path::new(rows)), &std::env::var("FAITHFUL").unwrap_or_default()),
+        ["trial", rows, seeds @ ..] if !seeds.is_empty() => results::trial(&read(Path::new(rows)), seeds),
         _ => {
-            eprintln!("measure ROWS.jsonl tables|tuning|report FOLDER..., fit ROWS.jsonl, or report ROWS.jsonl");
+            eprintln!("measure ROWS.jsonl tables|tuning|report FOLDER..., fit ROWS.jsonl, report ROWS.jsonl, or trial ROWS.jsonl SEED...");
             std::process::exit(2);
         }
     }
@@ -102,10 +106,26 @@ fn run(rows: &Path, part: &str, folders: &[&str]) {
     eprintln!("compared with {}", faithful.name());
     // Of a folder given to two parts, tables take the even pictures and tuning the odd ones; the report takes all.
     let mine = |i: usize| part == "report" || i.is_multiple_of(2) == (part == "tables");
-    let paths: Vec<PathBuf> = files(folders).into_iter().enumerate().filter(|(i, _)| mine(*i)).map(|(_, p)| p).collect();
+    let rendered: usize = folders.iter().filter_map(|f| f.strip_prefix("rendered:")?.parse::<usize>().ok()).sum();
+    let folders: Vec<&str> = folders.iter().copied().filter(|f| !f.starts_with("rendered:")).collect();
+    let paths: Vec<PathBuf> = files(&folders).into_iter().enumerate().filter(|(i, _)| mine(*i)).map(|(_, p)| p).collect();
     let limit: usize = std::env::var("BASES").ok().and_then(|v| v.parse().ok()).unwrap_or(usize::MAX);
     let mut foreign: Option<Colour> = None;
     let mut used = 0;
+    for i in (0..rendered).filter(|i| mine(*i)) {
+        // One number in two belongs to a part: both parts get all styles.
+        let style = rendered::STYLES[i / 2 % rendered::STYLES.len()];
+        let name = format!("rendered-{style}-{i}");
+        if done.contains(&name) {
+            continue;
+        }
+        for case in cases::of_render(&name, style, SIDE, &mut |p| faithful.run(p)) {
+            for row in rows_of(&case, part, &name, &mut faithful) {
+                out.write_all((serde_json::to_string(&row).unwrap() + "\n").as_bytes()).unwrap();
+            }
+        }
+        eprintln!("{name}");
+    }
     for path in paths {
         let Some(photo) = base(&path) else { continue };
         let name = path.file_name().unwrap().to_string_lossy().into_owned();

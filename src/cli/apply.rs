@@ -135,7 +135,12 @@ impl Args {
                 let state = self.from.parent().filter(|p| p.file_name().is_some_and(|n| n == STATE));
                 let dir = state.and_then(Path::parent).map(|d| if d.as_os_str().is_empty() { Path::new(".") } else { d });
                 dir.map(Path::to_path_buf).ok_or_else(|| {
-                    let what = if self.from.exists() { "it does not tell which folder it is about" } else { "no such file or folder" };
+                    let json = self.from.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"));
+                    let what = match (self.from.exists(), json) {
+                        (true, true) => "it does not tell which folder it is about",
+                        (true, false) => "neither a folder nor a file of verdicts",
+                        (false, _) => "no such file or folder",
+                    };
                     Error::usage(self.from.display(), what, "the folder that was reviewed, or --dir DIR beside the file")
                 })
             }

@@ -13,6 +13,7 @@ use crate::review::Review;
 Examples:
   lastmile compare render.png final/render.png
   lastmile compare final-a/ final-b/           matched by path and stem
+  lastmile compare render.png final/           its namesake there
 
 A is enlarged or reduced to B's size. Nothing is written.")]
 pub struct Args {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Globals, JsonTarget, out, quoted, review, say};
 use crate::Band;
+use crate::batch::journal::STATE;
 use crate::codec::{self, Encoding, Format, Limits, Metadata, Text};
 use crate::error::{Error, Exit};
 use crate::image::Channels;
@@ -53,6 +54,13 @@ struct Promise {
 
 /// The file that says whose folder this is.
 const MARK: &str = "demo.json";
+/// What was planted where.
+const PLANTED: &str = "planted.json";
+/// The brand that the demo makes up, and the recipe that does everything at once.
+const KIT: &str = "northlight.brand.toml";
+const RECIPE: &str = "campaign.recipe.toml";
+/// What a shop takes at most, thousands of bytes.
+const SHOP_KB: u64 = 40;
 
 /// Runs the verb.
 pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
@@ -75,14 +83,33 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
     let planted = demo.plant(&names)?;
     let reports = demo.lastmile(&["inspect", "delivered", "--source", "renders"])?;
     table.extend(demo.found(&planted, &reports)?);
-    step(&format!("the look {}", args.look));
-    table.push(demo.look(&args.look)?);
+    step(&format!("the look {}, then a brand's kit", args.look));
+    // The demo's commands run in its folder.
+    let look = match Path::new(&args.look).is_file() {
+        true => std::path::absolute(&args.look)?.display().to_string(),
+        false => args.look.clone(),
+    };
+    table.push(demo.look(&look)?);
+    table.extend(demo.kit(&names)?);
+    step("all of it in one recipe");
+    table.push(demo.recipe(&look, &names)?);
     let seconds = clock.elapsed().as_secs_f64();
     if args.pictures <= 40 {
         table.push(Promise { promise: "all of this in less than 3 minutes", measured: format!("{seconds:.0} s"), ok: seconds < 180.0 });
     }
     show(&table, globals)?;
     let dir = args.output.join("delivered");
+    if globals.verbosity >= 0 {
+        let at = |name: &str| quoted(args.output.join(name).as_os_str());
+        say(format_args!(
+            "The look: {}. The kit: {}, {}. The recipe: {}, {}.",
+            at("graded"),
+            at(KIT),
+            at("branded"),
+            at(RECIPE),
+            at("finished")
+        ));
+    }
     if !args.no_open {
         review::run(review::Args::of(&dir), globals)?;
     } else if globals.verbosity >= 0 {
@@ -248,6 +275,15 @@ impl Demo<'_> {
                 write(&to, &band, &Metadata::default())?;
             }
         }
+        let told: Vec<Value> = planted
+            .iter()
+            .map(|p: &Planted| {
+                let (detector, what) = plant::KINDS[p.kind];
+                json!({"file": p.file, "detector": detector, "what": what, "box": p.at})
+            })
+            .collect();
+        let path = self.root.join(PLANTED);
+        std::fs::write(&path, format!("{:#}\n", Value::from(told))).map_err(|e| Error::io(&path, e))?;
         Ok(planted)
     }
 
@@ -301,14 +337,88 @@ impl Demo<'_> {
 
     /// A look makes files, quickly.
     fn look(&self, look: &str) -> anyhow::Result<Promise> {
-        let file = Path::new(look).is_file().then(|| std::path::absolute(look)).transpose()?;
-        let look = file.as_ref().and_then(|f| f.to_str()).unwrap_or(look);
         let lines = self.lastmile(&["grade", "upscaled", "-o", "graded", "--look", look])?;
         let end = lines.iter().rev().find(|l| l["event"] == "end");
         let number = |key: &str| end.and_then(|e| e[key].as_u64()).unwrap_or(0);
         let made = number("done") + number("skipped");
         let measured = format!("{made} of {} with {look}", self.pictures);
         Ok(Promise { promise: "one look over everything", measured, ok: made == u64::from(self.pictures) })
+    }
+}
+
+impl Demo<'_> {
+    /// A brand: the first landscapes are its references; everything gets its colours, its mark and its files.
+    fn kit(&self, names: &[String]) -> anyhow::Result<Vec<Promise>> {
+        if !self.root.join(KIT).is_file() {
+            let logo = self.root.join("logo.png");
+            let metadata = Metadata::default();
+            let mut encoder =
+                codec::encoder(&logo, &Encoding { format: Format::Png, ..Encoding::default() }, 96, 96, Channels::Rgba, &metadata)?;
+            encoder.write(&scene::logo(96))?;
+            encoder.finish()?;
+            let references: Vec<String> =
+                names.iter().filter(|n| n.starts_with("landscape")).take(3).map(|n| format!("renders/{n}")).collect();
+            let mut words =
+                vec!["brand", "new", "northlight", "--logo", "logo.png", "--palette", "petrol=#1f4e5f", "amber=#e8b04b", "--north-star"];
+            words.extend(references.iter().map(String::as_str));
+            self.lastmile(&words)?;
+            let path = self.root.join(KIT);
+            let exports = format!(
+                "\n[[export]]\nname = \"wide\"\nformat = \"png\"\n\n[[export]]\nname = \"shop\"\ncover = [480, 480]\nformat = \"jpeg\"\nmax_kb = {SHOP_KB}\n"
+            );
+            let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
+            std::fs::write(&path, text + &exports).map_err(|e| Error::io(&path, e))?;
+        }
+        let lines = self.lastmile(&["brand", "upscaled", "-o", "branded", "--kit", KIT])?;
+        let score = |folder: &str| -> anyhow::Result<f64> {
+            let lines = self.lastmile(&["brand", "score", folder, "--kit", KIT])?;
+            Ok(lines.iter().rev().find(|l| l["event"] == "set").and_then(|l| l["score"].as_f64()).unwrap_or(0.0))
+        };
+        let (before, after) = (score("upscaled")?, score("branded/wide")?);
+        let shop = |l: &&Value| l["event"] == "file" && l["preset"] == "shop" && (l["status"] == "done" || l["status"] == "skipped");
+        let shop: Vec<&Value> = lines.iter().filter(shop).collect();
+        let fits = |l: &&&Value| {
+            let file = l["output"].as_str().map(|o| self.root.join(o));
+            file.and_then(|f| Some((codec::probe(&f, &Limits::default()).ok()?.upright(), f.metadata().ok()?.len())))
+                .is_some_and(|(size, bytes)| size == (480, 480) && bytes <= 1000 * SHOP_KB)
+        };
+        let fit = shop.iter().filter(fits).count();
+        Ok(vec![
+            Promise {
+                promise: "a kit brings pictures nearer to its brand",
+                measured: format!("from {before:.0} to {after:.0} of 100"),
+                ok: after > before,
+            },
+            Promise {
+                promise: "every shop file is 480x480 and within its limit",
+                measured: format!("{fit} of {} within {SHOP_KB} kB", self.pictures),
+                ok: fit == self.pictures as usize,
+            },
+        ])
+    }
+
+    /// One file that says everything: enlarged, inspected, graded, branded and exported in one go.
+    fn recipe(&self, look: &str, names: &[String]) -> anyhow::Result<Promise> {
+        let path = self.root.join(RECIPE);
+        let text = format!(
+            "about = \"enlarged, inspected, graded and branded in one go\"\n\n[upscale]\nscale = 4\n\n[inspect]\nwhen = \"always\"\n\n\
+             [look]\nlook = {}\n\n[kit]\nfile = \"{KIT}\"\n",
+            json!(look)
+        );
+        std::fs::write(&path, text).map_err(|e| Error::io(&path, e))?;
+        let some: Vec<String> = names.iter().take(8).map(|n| format!("renders/{n}")).collect();
+        let mut words = vec!["run", RECIPE];
+        words.extend(some.iter().map(String::as_str));
+        words.extend(["-o", "finished"]);
+        let lines = self.lastmile(&words)?;
+        let there = |l: &&Value| l["event"] == "file" && l["output"].as_str().is_some_and(|o| self.root.join(o).is_file());
+        let files = lines.iter().filter(there).count();
+        let reports = crate::inspect::log::read(&self.root.join("finished").join(STATE).join(crate::inspect::log::FILE))?.len();
+        Ok(Promise {
+            promise: "one recipe does all of it in one go",
+            measured: format!("{files} files and {reports} reports from {} pictures", some.len()),
+            ok: (files, reports) == (2 * some.len(), some.len()),
+        })
     }
 }
 

@@ -102,7 +102,8 @@ fn open(recipe: &Recipe, dry_run: bool, globals: &Globals, memory: u64) -> crate
         Some(spec) => catalogue::resolve(spec, &home, &mut |manifest, bytes| super::models::open(globals, manifest, bytes))?,
         None => Model::embedded_default()?,
     };
-    let networks = Networks { main: Some(main), named: model.is_some(), faithful: Model::faithful_family()? };
+    let networks =
+        Networks { main: Some(main), named: model.is_some(), faithful: Model::faithful_family()?, reference: Model::reference()? };
     let options = engine::Options {
         tile: keys::tile_px(recipe.run.tile),
         tile_mode: recipe.run.tile_mode,
@@ -115,7 +116,8 @@ fn open(recipe: &Recipe, dry_run: bool, globals: &Globals, memory: u64) -> crate
 
 /// The embedded faithful networks on the processor, for comparing.
 pub(super) fn faithful_engine(globals: &Globals, memory: u64) -> crate::Result<Engine> {
-    let networks = Networks { main: Some(Model::embedded_default()?), named: false, faithful: Model::faithful_family()? };
+    let (main, faithful) = (Some(Model::embedded_default()?), Model::faithful_family()?);
+    let networks = Networks { main, named: false, faithful, reference: Model::reference()? };
     let options =
         engine::Options { tile: None, tile_mode: engine::TileMode::Auto, precision: Precision::Auto, memory, cores: machine::cores() };
     Engine::new(backend(Device::Cpu, Precision::Auto, false, globals), networks, options)

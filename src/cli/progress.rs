@@ -186,7 +186,7 @@ impl Listener for Progress {
     }
 }
 
-/// "12 files, 34.5 MPix, model lastmile-start-x4 on cpu (2 cores), about 1 min".
+/// "12 files, 34.5 MPix, model lastmile-faithful-x4 on cpu (2 cores), about 1 min".
 pub fn opening(start: &Start, cores: usize) -> String {
     if start.files == start.skipped {
         return match start.skipped {
@@ -324,14 +324,17 @@ mod tests {
             files: 14,
             skipped: 2,
             megapixels: Some(34.52),
-            model: "lastmile-start-x4".into(),
+            model: "lastmile-faithful-x4".into(),
             device: "cpu".into(),
             grade_device: None,
             jobs: 2,
             seconds: Some(62.0),
             output: "final".into(),
         };
-        assert_eq!(opening(&start, 2), "12 files, 34.5 MPix, model lastmile-start-x4 on cpu (2 cores), about 62 s; 2 files done already");
+        assert_eq!(
+            opening(&start, 2),
+            "12 files, 34.5 MPix, model lastmile-faithful-x4 on cpu (2 cores), about 62 s; 2 files done already"
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! After Wang, Sheikh and Bovik, "No-reference perceptual quality assessment of JPEG compressed images", ICIP 2002: steps at block boundaries against
 //! steps elsewhere. A pixel's step is `max(0, |d| - (|d before| + |d after|) / 2)` of the first difference d, clipped at 12
-//! levels; above 24 levels it is a drawn edge and does not count.
+//! levels; above 24 levels it is a drawn edge and counts against its place: where pixel art has its cells, it has both.
 
 use multiversion::multiversion;
 use rayon::prelude::*;
@@ -89,7 +89,8 @@ fn add_steps([a, b, c, d]: [&[f32]; 4], sums: &mut [f32]) {
     for ((((s, a), b), c), d) in sums.iter_mut().zip(a).zip(b).zip(c).zip(d) {
         let step = (c - b).abs() - 0.5 * ((b - a).abs() + (d - c).abs());
         let clipped = if step < CLIP { step } else { CLIP };
-        *s += if (step > 0.0) & (step <= 2.0 * CLIP) { clipped } else { 0.0 };
+        let small = if step > 0.0 { clipped } else { 0.0 };
+        *s += if step > 2.0 * CLIP { -2.0 * CLIP } else { small };
     }
 }
 
@@ -104,12 +105,13 @@ fn excesses(sums: &[f32], lines: f32, out: &mut [f32]) {
     for (o, v) in out.iter_mut().zip(sums) {
         // Without the phase itself the values above it move down by one.
         let upper = if *v <= sorted[at] { sorted[at + 1] } else { sorted[at] };
+        let upper = upper.max(0.0);
         *o = (v - upper).max(0.0) / (upper + 0.12 / 255.0 * lines);
     }
 }
 
 /// Windows half a window apart: the weaker axis' excess of steps at the picture's best phase over the other phases.
-fn ratio(sums: &[Sums], (cols, rows): (usize, usize), period: usize) -> Plane {
+fn ratio(raw: &[Sums], (cols, rows): (usize, usize), period: usize) -> Plane {
     // Sums of steps per half window and phase; phases count from the picture's corner.
     let fold = |axis: usize| -> Vec<[f32; HALF]> {
         let one = |(i, s): (usize, &Sums)| {
@@ -122,7 +124,7 @@ fn ratio(sums: &[Sums], (cols, rows): (usize, usize), period: usize) -> Plane {
             }
             out
         };
-        sums.iter().enumerate().map(one).collect()
+        raw.iter().enumerate().map(one).collect()
     };
     let axes = [fold(0), fold(1)];
     let best = axes.each_ref().map(|windows| {
@@ -144,6 +146,25 @@ fn ratio(sums: &[Sums], (cols, rows): (usize, usize), period: usize) -> Plane {
             for (dx, dy) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
                 sums.iter_mut().zip(&axes[axis][(cy + dy) * cols + cx + dx]).for_each(|(s, v)| *s += v);
             }
+            // A drawn edge is one line at the phase; block edges are most of them.
+            let phase = best[axis];
+            let mut lines = [0.0f32; WINDOW / 8];
+            let count = WINDOW / period;
+            for (k, line) in lines[..count].iter_mut().enumerate() {
+                let (from, start) = (if axis == 0 { cx } else { cy } * HALF, k * period);
+                // Columns (rows) count from the picture's corner.
+                let at = (phase + period - from % period) % period + start;
+                let (near, column) = (at / HALF, at % HALF);
+                *line = (0..2)
+                    .map(|o| {
+                        let (x, y) = if axis == 0 { (cx + near, cy + o) } else { (cx + o, cy + near) };
+                        raw[y * cols + x][axis][column]
+                    })
+                    .sum();
+            }
+            lines[..count].sort_unstable_by(f32::total_cmp);
+            let usual = lines[(count - 1) / 2];
+            sums[phase] = sums[phase].min(1.5 * usual * count as f32);
             excesses(&sums[..period], (4 * HALF * HALF / period) as f32, &mut each[..period]);
             *both = each[best[axis]];
         }

@@ -1,15 +1,19 @@
 //! Colours that are not the source's: CIEDE2000 between the softened source and the softened, reduced result.
 //!
-//! Raw score: the 94 % quantile of the local difference, so that a shifted patch of a tenth of the picture counts as much as a
+//! A third of the colour's own slope is allowed for: at a strong edge the kernel and a codec's coarse chroma decide. Raw
+//! score: the 94 % quantile of the local difference, so that a shifted patch of a tenth of the picture counts as much as a
 //! shift of everything. Unit: dE00, about 1 is just noticeable.
 
 use multiversion::multiversion;
 
 use super::plane::Plane;
-use super::{Measured, Outcome, Scene};
+use super::{Measured, Outcome, Scene, filter};
 
 /// Gaussian over source pixels before comparing: noise and fine structure are other detectors' business.
 const SOFT_PX: f32 = 2.0;
+
+/// How far a place of the result may lie from that of the source, source pixels: at an edge of colour that alone is a difference.
+const TOLERANCE_PX: f32 = 0.35;
 
 /// Measures a scene.
 pub fn measure(scene: &Scene) -> Outcome {
@@ -20,6 +24,8 @@ pub fn measure(scene: &Scene) -> Outcome {
     let (a, b) = (soft(source), soft(reduced));
     let mut difference = Plane::new(source.width, source.height);
     difference.fill(|| (), |(), y, row| differences([0, 1, 2].map(|c| a[c].row(y)), [0, 1, 2].map(|c| b[c].row(y)), row));
+    let slope = slope(&a);
+    let difference = difference.zip(&slope, |d, s| (d - TOLERANCE_PX * s).max(0.0));
     let side = (source.width.min(source.height) / 48).max(1);
     let map = difference.cells(side);
     let (mean, p95) = (difference.data.iter().sum::<f32>() / difference.data.len() as f32, difference.quantile(0.95));
@@ -28,6 +34,22 @@ pub fn measure(scene: &Scene) -> Outcome {
         format!("colours differ from the source by {:.1} dE00 here ({mean:.1} on average, 95 % of the picture below {p95:.1})", spot.raw)
     };
     Outcome::Measured(Measured { score, map, in_source: None, least_area: 0.002, note: Box::new(note) })
+}
+
+/// The larger difference of every pixel to its neighbours, of the eight around the largest; dE00 a pixel.
+fn slope(p: &[Plane]) -> Plane {
+    let (w, h) = (p[0].width, p[0].height);
+    let mut out = Plane::new(w, h);
+    out.fill(
+        || vec![0.0f32; w],
+        |line, y, row| {
+            let here = [0, 1, 2].map(|c| p[c].row(y));
+            differences(here, [0, 1, 2].map(|c| p[c].row((y + 1).min(h - 1))), row);
+            differences(here.map(|r| &r[..w - 1]), here.map(|r| &r[1..]), &mut line[..w - 1]);
+            filter::raise(row, line);
+        },
+    );
+    out.dilate(1)
 }
 
 /// The difference of every two colours of two rows.

@@ -99,6 +99,9 @@ fn colours(p: &super::Picture, y: &Plane) -> Plane {
     out
 }
 
+/// The share of the local deviation that an unknown kernel may leave.
+const KERNEL: f32 = 0.3;
+
 /// Coloured residual of the reduced result, a spot's size, over the picture's usual; at the source's size.
 fn droplet(source: &super::Picture, reduced: &super::Picture) -> Plane {
     let mut sum = Plane::new(source.width, source.height);
@@ -109,7 +112,9 @@ fn droplet(source: &super::Picture, reduced: &super::Picture) -> Plane {
     }
     let size = sum.map(f32::sqrt);
     let usual = size.quantile(0.9);
-    size.map(|v| v / (6.0 * usual + 4.0 / 255.0))
+    // At an edge the reduced result differs by what is not known of the kernel.
+    let contrast = source.luma().variance(2.0);
+    size.zip(&contrast, |v, c| v / (6.0 * usual + 4.0 / 255.0 + KERNEL * c.sqrt()))
 }
 
 #[cfg(test)]

@@ -3,13 +3,17 @@
 //! Needs a faithful enlargement F. Halo: in windows of 64 px, the gain of the band between Gaussians of 0.35 and 0.9 source
 //! pixels, read as the regression of the result's band on F's (texture that F does not have does not count), against the
 //! picture's median gain. Ringing: what swings faster than 2 px, 3 to 8 px beside strong edges where F is calm, against the same
-//! farther from edges. Raw score: the larger of the two, in usual spreads.
+//! farther from edges; or the finest detail alone is missing ([`texture`]) beside edges as steep as ever: a low-pass with a sharp
+//! limit, which rings. Raw score: the largest of the three, in usual spreads.
 
 use multiversion::multiversion;
 
 use super::mask::Mask;
 use super::plane::{Plane, Soft, reach};
-use super::{Measured, Outcome, Scene, Spot, tiles, windows};
+use super::{Measured, Outcome, Scene, Spot, texture, tiles, windows};
+
+/// A usual spread of missing fine detail in those of the gain.
+const BAND: f32 = 6.0;
 
 /// Measures a scene.
 pub fn measure(scene: &Scene) -> Outcome {
@@ -21,7 +25,7 @@ pub fn measure(scene: &Scene) -> Outcome {
         return Outcome::NotApplicable("smaller than 128 px");
     }
     let (fine, coarse) = (0.35 * scene.scale.max(2.0), 0.9 * scene.scale.max(2.0));
-    let [cross, own, rest @ ..] = tiles::cells((c.width, c.height), windows::STEP, reach(coarse).max(12), |tile| {
+    let [cross, own, other, rest @ ..] = tiles::cells((c.width, c.height), windows::STEP, reach(coarse).max(12), |tile| {
         let (c, f) = (tile.cut(c), tile.cut(f));
         let (x, _) = tile.inside();
         let mut strong = Mask::none(f.width, f.height);
@@ -39,45 +43,58 @@ pub fn measure(scene: &Scene) -> Outcome {
             smooth(&f, 1.5),
             smooth(&square, 1.5),
         ];
-        tile.sums(windows::STEP, |y, [cross, own, rb, nb, ra, na]| {
+        tile.sums(windows::STEP, |y, [cross, own, other, rb, nb, ra, na]| {
             for (p, soft, row) in &mut rows {
                 soft.row(p, y, row);
             }
             let [cf, cc, ff, fc, soft, mean, square] = rows.each_ref().map(|(_, _, row)| &row[x.clone()]);
             let at = y * c.width + x.start..y * c.width + x.end;
             let masks = (&near.data[at.clone()], &wide.data[at.clone()]);
-            add_bands([cf, cc, ff, fc], cross, own);
+            add_bands([cf, cc, ff, fc], [cross, own, other]);
             add_ripples([&c.data[at.clone()], soft, mean, square], masks, [rb, nb, ra, na]);
         })
     });
-    let (cross, own) = (windows::mean_of(&cross), windows::mean_of(&own));
+    let (cross, own, other) = (windows::mean_of(&cross), windows::mean_of(&own), windows::mean_of(&other));
     let ok: Vec<bool> = own.data.iter().map(|&e| e > 0.006 * 0.006).collect();
     let gain = cross.zip(&own, |c, o| (c.max(0.02 * o) / (o + 1e-7)).ln());
-    let usual = windows::median_where(&gain, &ok);
-    let mut map = gain.map(|g| ((g - usual) / 0.1).max(0.0));
+    // What is softer than F as a whole is not over-sharpened where it is as sharp as F.
+    let usual = windows::median_where(&gain, &ok).max(-0.05);
+    // Sharpening leaves the shape of an edge: where F explains little of C's band, its gain says nothing.
+    let alike = cross.zip3(&own, &other, |x, f, c| ((x * x / (f * c + 1e-12) - 0.3) / 0.4).clamp(0.0, 1.0));
+    let mut map = gain.zip(&alike, |g, a| a * ((g - usual) / 0.1).max(0.0));
     map.data.iter_mut().zip(&ok).filter(|(_, ok)| !**ok).for_each(|(v, _)| *v = 0.0);
     let ringing = ringing(rest.each_ref().map(windows::mean_of));
-    let both = map.zip(&ringing, f32::max);
-    let note = move |s: &Spot| match s.worst_in(&map) >= s.worst_in(&ringing) {
-        true => format!(
-            "over-sharpened: edge contrast is {:.0} % higher here than the source asks for, against the rest",
-            ((0.1 * s.raw).exp() - 1.0) * 100.0
-        ),
-        false => format!("ringing beside edges where the source is calm, {:.1} times the usual", s.raw),
+    // Ringing of a sharp low-pass: only what is finer than the cut is missing, edges are as steep as before.
+    let cut =
+        |fine: f32, middle: f32, edge: f32| fine * (1.0 - 2.0 * middle.max(0.0)).clamp(0.0, 1.0) * ((edge + 0.5) / 0.3).clamp(0.0, 1.0);
+    let band = scene.texture().map(|t| texture::judged(t, cut)).filter(|b| b.data.len() == map.data.len());
+    let band = band.map_or_else(|| Plane::new(map.width, map.height), |b| b.map(|v| BAND * v));
+    let both = map.zip3(&ringing, &band, |m, r, b| m.max(0.7 * r).max(b));
+    let note = move |s: &Spot| {
+        let (gain, ripple, cut) = (s.worst_in(&map), s.worst_in(&ringing), s.worst_in(&band));
+        match () {
+            () if gain >= ripple.max(cut) => format!(
+                "over-sharpened: edge contrast is {:.0} % higher here than the source asks for, against the rest",
+                ((0.1 * gain).exp() - 1.0) * 100.0
+            ),
+            () if ripple >= cut => format!("ringing beside edges where the source is calm, {:.1} times the usual", ripple + 1.0),
+            () => "detail ends at a sharp limit here while edges stay steep, as a low-pass leaves it that rings".into(),
+        }
     };
     Outcome::Measured(Measured::peak(both, note))
 }
 
-/// Adds the product of both bands, and the square of F's.
+/// Adds the product of both bands, the square of F's and that of C's.
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
-fn add_bands(rows: [&[f32]; 4], cross: &mut [f32], own: &mut [f32]) {
+fn add_bands(rows: [&[f32]; 4], [cross, own, other]: [&mut [f32]; 3]) {
     let n = cross.len();
     let [c_fine, c_coarse, f_fine, f_coarse] = rows.map(|r| &r[..n]);
-    let own = &mut own[..n];
+    let (own, other) = (&mut own[..n], &mut other[..n]);
     for i in 0..n {
         let (c, f) = (c_fine[i] - c_coarse[i], f_fine[i] - f_coarse[i]);
         cross[i] += c * f;
         own[i] += f * f;
+        other[i] += c * c;
     }
 }
 

@@ -65,6 +65,20 @@ impl Mask {
         }
     }
 
+    /// Every pixel as two by two, the last ones repeated to fill `width` and `height`.
+    pub fn doubled(&self, width: usize, height: usize) -> Self {
+        let mut data = vec![0u8; width * height];
+        for (y, out) in data.chunks_exact_mut(width.max(1)).enumerate() {
+            let row = self.row((y / 2).min(self.height - 1));
+            for (o, v) in out.as_chunks_mut::<2>().0.iter_mut().zip(row) {
+                *o = [*v; 2];
+            }
+            let filled = (2 * row.len()).min(width) & !1;
+            out[filled..].fill(row[row.len() - 1]);
+        }
+        Self { width, height, data }
+    }
+
     /// Nowhere.
     pub fn none(width: usize, height: usize) -> Self {
         Self { width, height, data: vec![0; width * height] }
@@ -147,6 +161,14 @@ pub fn hits(row: &[u8]) -> impl Iterator<Item = usize> + '_ {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn doubling_fills_odd_sizes() {
+        let m = Mask { width: 2, height: 1, data: vec![0, 1] };
+        assert_eq!(m.doubled(5, 3).data, [0, 0, 1, 1, 1].repeat(3));
+        assert_eq!(m.doubled(4, 2).data, [0, 0, 1, 1].repeat(2));
+        assert_eq!(Mask { width: 1, height: 1, data: vec![1] }.doubled(1, 1).data, [1]);
+    }
 
     #[test]
     fn neighbourhoods_grow_on_all_sides() {

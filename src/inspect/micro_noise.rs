@@ -61,14 +61,16 @@ fn flat_in_source(source: &Picture) -> Plane {
 fn measured(picture: &Picture, y: &Plane, in_source: Option<&Plane>) -> [Plane; 5] {
     let size = (y.width, y.height);
     let axes = in_source.map(|s| (Axis::linear(s.width, y.width), Axis::linear(s.height, y.height)));
-    tiles::cells(size, CELL, reach(SOFT) + 1 + SPREAD, |tile| {
+    // Slopes are taken at half size: under so wide a Gaussian they hardly change from pixel to pixel.
+    let (soft, spread) = (0.5 * SOFT, SPREAD / 2);
+    tiles::cells(size, CELL, 2 * (reach(soft) + 1 + spread), |tile| {
         let colours = if picture.is_grey() { vec![] } else { [0, 2].map(|c| tile.zip(picture.channel(c), y, |v, y| v - y)).to_vec() };
         let y = tile.cut(y);
         // The slope of half a colour difference counts like that of luma.
-        let mut rough = Mask::none(y.width, y.height);
-        rough.join_steep(&y, SOFT, STEEP * STEEP);
-        colours.iter().for_each(|d| rough.join_steep(d, SOFT, 4.0 * STEEP * STEEP));
-        let mut rough = rough.dilate(SPREAD);
+        let mut rough = Mask::none((y.width / 2).max(1), (y.height / 2).max(1));
+        rough.join_steep(&y.cells(2), soft, 4.0 * STEEP * STEEP);
+        colours.iter().for_each(|d| rough.join_steep(&d.cells(2), soft, 16.0 * STEEP * STEEP));
+        let mut rough = rough.dilate(spread).doubled(y.width, y.height);
         if let (Some(source), Some((x, rows))) = (in_source, &axes) {
             let (across, down) = tile.outer();
             let there = reduce::window(source, (x, rows), across, down);

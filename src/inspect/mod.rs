@@ -16,6 +16,7 @@ pub mod fold;
 pub mod gan;
 pub mod hallucination;
 pub mod halo;
+pub mod lettering;
 pub mod log;
 mod mask;
 pub mod micro_noise;
@@ -144,7 +145,7 @@ pub fn inspect_with(scene: &Scene, about: &About, tables: &Calibration) -> Inspe
     let (mut detectors, mut thresholds) = (BTreeMap::new(), BTreeMap::new());
     let (mut not_applicable, mut notes) = (Vec::new(), about.notes.clone());
     let (mut heat, mut found) = (Vec::new(), Vec::new());
-    let outcomes = measure(scene);
+    let (outcomes, text_like) = rayon::join(|| measure(scene), || text_like(scene));
     // A larger picture has more places to look odd by chance. Places near each other are alike, so their number counts with
     // its square root (an assumption; the tables' pictures are all of one size).
     let larger = ((width * height) as f64 / calibration::PIXELS as f64).sqrt().max(1.0);
@@ -203,9 +204,22 @@ pub fn inspect_with(scene: &Scene, about: &About, tables: &Calibration) -> Inspe
         faithful_model: about.faithful_model.clone(),
         thresholds,
         notes,
+        text_like,
         repair: None,
     };
     Inspection { report, heat }
+}
+
+/// Where the source has lettering, in pixels of the result.
+fn text_like(scene: &Scene) -> Vec<Rect> {
+    let Some(luma) = scene.source_luma() else { return Vec::new() };
+    let (w, h) = (scene.result.width, scene.result.height);
+    let scaled = |r: Rect| {
+        let (x, y) = (r.x * w / luma.width, r.y * h / luma.height);
+        let (right, bottom) = ((r.x + r.w) * w / luma.width, (r.y + r.h) * h / luma.height);
+        Rect { x, y, w: right.min(w) - x, h: bottom.min(h) - y }
+    };
+    lettering::find(luma).into_iter().map(scaled).collect()
 }
 
 fn finding(detector: &Detector, spot: &Spot, measured: &Measured, scene: &Scene) -> Finding {

@@ -1,7 +1,7 @@
 //! What an inspection says: findings, scores and a verdict, as Rust values and as JSON.
 //!
 //! A [`Report`] is one JSON line with the stable keys `event` (`"report"`), `input`, `source`, `verdict`, `score`, `detectors`,
-//! `not_applicable`, `findings` and `table`; the others explain themselves in [`Report`]. In `OUT/.lastmile/report.jsonl` the
+//! `not_applicable`, `findings` and `table`; the others explain themselves in [`Report`] and may be missing. In `OUT/.lastmile/report.jsonl` the
 //! line that stands last for an input counts; paths there are relative to `OUT` where the file lies below it, else absolute.
 
 use std::collections::BTreeMap;
@@ -140,6 +140,7 @@ pub struct Finding {
     /// 0..1; how bad, from score, size and place.
     pub severity: f64,
     /// 0..1; 0.95 means that one clean picture in twenty has a spot this bad.
+    #[serde(default)]
     pub score: f64,
     #[serde(rename = "box")]
     pub rect: Rect,
@@ -175,9 +176,13 @@ pub struct Report {
     /// First 16 hex digits of the calibration's sha256.
     pub table: String,
     /// Pixels of the inspected picture.
+    #[serde(default)]
     pub width: usize,
+    #[serde(default)]
     pub height: usize,
+    #[serde(default)]
     pub tier: Tier,
+    #[serde(default)]
     pub situation: Situation,
     /// The network that made the picture, if known.
     #[serde(default)]
@@ -186,10 +191,14 @@ pub struct Report {
     #[serde(default)]
     pub faithful_model: Option<String>,
     /// The score from which each applicable detector flags in this tier.
+    #[serde(default)]
     pub thresholds: BTreeMap<String, f64>,
     /// Plain sentences about the inspection: why a detector did not apply, what was left out, what a print would show.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// Where the source has lettering or what looks like it, largest first: to be compared by eye, flagged or not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub text_like: Vec<Rect>,
     /// What was mended, or could be; none if there was nothing to mend.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repair: Option<super::repair::Log>,

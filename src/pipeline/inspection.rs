@@ -76,7 +76,7 @@ pub fn inspect_file(subject: Subject<'_>, engine: &Engine, care: &Care, limits: 
     let kept = mends.then_some(result);
     let mut scene = Scene::new(picture, source.clone())?;
     about.situation = Situation::Source;
-    let faithful = faithful(engine, &source, size, stop)?;
+    let faithful = faithful(engine, &source, size, &[], stop)?;
     drop(source);
     let by_a_network = faithful.model != RESAMPLED;
     about.faithful_model = Some(faithful.model);
@@ -206,12 +206,11 @@ impl Watch {
         let mut scene = Scene::new(result, source.clone())?;
         scene.joins = Some(joins);
         let factor = size.0 as f64 / source.width as f64;
-        let faithful_passes = if factor > 1.0 { engine.faithful_passes(factor) } else { Vec::new() };
-        let same = |&i: &usize| plan.passes.iter().any(|p| p.sha256 == engine.model(i).sha256);
-        if faithful_passes.iter().any(same) {
-            about.notes.push("made by the network it would be compared with: judged against the source alone".into());
-        } else if !faithful_passes.is_empty() {
-            let faithful = faithful(engine, &source, size, stop)?;
+        let made_by: Vec<&str> = plan.passes.iter().map(|p| p.sha256.as_str()).collect();
+        if factor > 1.0 && !plan.passes.is_empty() && engine.reference_passes(factor, &made_by).is_empty() {
+            about.notes.push("made by the networks it would be compared with: judged against the source alone".into());
+        } else if factor > 1.0 && engine.main().is_some() {
+            let faithful = faithful(engine, &source, size, &made_by, stop)?;
             about.faithful_model = Some(faithful.model);
             scene.faithful = Some(faithful.picture);
         }
@@ -266,14 +265,14 @@ fn open(path: &Path, limits: &Limits) -> Result<Image> {
     Ok(image)
 }
 
-/// `source` enlarged to `size` by faithful networks, resampled to the exact size where they do not reach it; resampled
-/// alone if there is no enlargement or the engine has no networks.
+/// `source` enlarged to `size` by faithful networks other than those of the hashes `made_by`, resampled to the exact size where
+/// they do not reach it; resampled alone if there is no enlargement or the engine has no networks.
 ///
 /// # Errors
 /// As [`super::process`].
-pub fn faithful(engine: &Engine, source: &Picture, size: (usize, usize), stop: &AtomicBool) -> Result<Faithful> {
+pub fn faithful(engine: &Engine, source: &Picture, size: (usize, usize), made_by: &[&str], stop: &AtomicBool) -> Result<Faithful> {
     let (colours, factor) = (if source.is_grey() { 1 } else { 3 }, size.0 as f64 / source.width as f64);
-    let passes = if factor > 1.0 { engine.faithful_passes(factor) } else { Vec::new() };
+    let passes = if factor > 1.0 { engine.reference_passes(factor, made_by) } else { Vec::new() };
     let (mut chain, mut scale, mut ids) = (Chain::new(), 1, Vec::new());
     for &i in &passes {
         let (w, h) = (source.width * scale, source.height * scale);

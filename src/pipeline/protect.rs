@@ -10,6 +10,14 @@ use crate::error::{Error, Result};
 use crate::inspect::plane::Plane;
 use crate::resample::Filter;
 
+/// Source pixels beyond what was drawn that are protected as well, nearly whole.
+const DRAWN: usize = 2;
+/// Source pixels over which that fades then. Between pixels of the result another one is added by interpolation, so that nothing
+/// changes further than [`FEATHER`] from what was drawn.
+const FADE: usize = 1;
+/// The furthest that a mask reaches beyond what was drawn, in source pixels.
+pub const FEATHER: usize = DRAWN + FADE + 1;
+
 /// The mask of one picture.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Protect {
@@ -52,8 +60,8 @@ impl Mask {
             *v = (grey * alpha).clamp(0.0, 1.0);
         }
         let plane = plane.resize(source.0, source.1, Filter::Box)?;
-        // What was drawn stays whole; it fades over two source pixels beyond.
-        let plane = plane.dilate(2).mean(1);
+        // What was drawn stays whole; it fades beyond.
+        let plane = plane.dilate(DRAWN).mean(FADE);
         let row_used = |y: usize| plane.row(y).iter().any(|v| *v > 0.0);
         let used = (0..plane.height).map(|y| (y.saturating_sub(1)..(y + 2).min(plane.height)).any(row_used)).collect();
         Ok(Self { plane, used })
@@ -64,19 +72,18 @@ impl Mask {
         !self.used.iter().any(|u| *u)
     }
 
-    /// Lays `faithful` over `chosen`: its share is the mask, but at least `least` (0..=1) everywhere.
-    pub fn blend(&self, chosen: &Band, faithful: &Band, scale: usize, least: f32) -> Band {
+    /// Lays `faithful` over `chosen`: its share is the mask. Where that is 0, `chosen` stays to the last bit.
+    pub fn blend(&self, chosen: &Band, faithful: &Band, scale: usize) -> Band {
         let mut out = chosen.clone();
         let place = |at: usize| (at as f32 + 0.5) / scale as f32 - 0.5;
-        let mut shares = vec![least; chosen.width];
+        let mut shares = vec![0.0; chosen.width];
         for r in 0..chosen.rows {
             let y = chosen.y + r;
-            let used = self.used[(y / scale).min(self.plane.height - 1)];
-            if !used && least == 0.0 {
+            if !self.used[(y / scale).min(self.plane.height - 1)] {
                 continue;
             }
             for (x, share) in shares.iter_mut().enumerate() {
-                *share = if used { self.plane.sample(place(x), place(y)).clamp(least, 1.0) } else { least };
+                *share = self.plane.sample(place(x), place(y)).clamp(0.0, 1.0);
             }
             for c in 0..chosen.channels {
                 for ((o, f), share) in out.row_mut(c, r).iter_mut().zip(faithful.row(c, r)).zip(&shares) {
@@ -116,7 +123,7 @@ mod tests {
             assert!(!mask.is_empty());
             let (chosen, mut faithful) = (Band::new(0, 160, 128, 3), Band::new(0, 160, 128, 3));
             faithful.data.fill(1.0);
-            let out = mask.blend(&chosen, &faithful, 4, 0.0);
+            let out = mask.blend(&chosen, &faithful, 4);
             let at = |x: usize, y: usize| out.row(1, y)[x];
             for (x, y) in [(40, 32), (60, 40), (79, 63)] {
                 assert!((at(x, y) - 1.0).abs() < 1e-5, "{x},{y}: {}", at(x, y));
@@ -129,12 +136,10 @@ mod tests {
                 .step_by(17)
                 .map(|y| {
                     let end = (y + 17).min(128);
-                    mask.blend(&chosen.slice(y, end), &faithful.slice(y, end), 4, 0.0)
+                    mask.blend(&chosen.slice(y, end), &faithful.slice(y, end), 4)
                 })
                 .collect();
             assert!(rows.iter().all(|b| b.data == out.slice(b.y, b.end()).data));
-            let least = mask.blend(&chosen, &faithful, 4, 0.25);
-            assert_eq!(least.row(0, 0)[0], 0.25);
         }
     }
 

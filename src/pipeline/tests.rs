@@ -122,7 +122,7 @@ fn cuts_and_workers_never_show() {
     let mut results = Vec::new();
     for (tile, workers) in [(None, 1), (Some(32), 3), (Some(500), 2)] {
         use crate::upscale::engine::{Networks, Options, tests::options};
-        let networks = Networks { main: Some(family().remove(0)), named: false, faithful: family() };
+        let networks = Networks { main: Some(family().remove(0)), faithful: family(), ..Networks::default() };
         let engine = Engine::new(Box::new(FakeBackend::default()), networks, Options { tile, ..options(workers) }).unwrap();
         results.push(make(bytes.clone(), &settings(Size::Scale(3.0)), &engine, None).unwrap().2);
     }
@@ -258,6 +258,37 @@ fn faithful_is_mixed_in_as_asked() {
     assert_eq!((ids, done.plan.faithful), (vec!["gan", "faithful4"], 0.5));
     let (done, ..) = make(bytes, &mixed, &faithful(), None).unwrap();
     assert!(done.plan.passes.len() == 1 && done.notes[0].contains("nothing to blend"), "{:?}", done.notes);
+}
+
+#[test]
+fn a_mask_changes_its_regions_and_no_pixel_beyond_its_feather() {
+    let bytes = png(96, 80, Channels::Rgb, 8, scene);
+    let gan = || engine(model("gan", 4, Kind::Perceptual, 9), true, FakeBackend::default());
+    let dir = tempfile::tempdir().unwrap();
+    let mask = dir.path().join("m.png");
+    // Drawn over columns 40..56, rows 30..50 of the source.
+    let inside = |x: usize, y: usize, by: usize| (40 - by..56 + by).contains(&x) && (30 - by..50 + by).contains(&y);
+    std::fs::write(&mask, png(96, 80, Channels::Grey, 8, |x, y, _| f32::from(u8::from(inside(x, y, 0))))).unwrap();
+    let protect = Some(Protect { mask, sha256: "m".into() });
+    for share in [0.0, 0.3] {
+        let chosen = Settings { faithful: share, ..settings(Size::Model) };
+        let (_, plain, _) = make(bytes.clone(), &chosen, &gan(), None).unwrap();
+        let (_, wholly, _) = make(bytes.clone(), &Settings { faithful: 0.0, ..chosen.clone() }, &faithful(), None).unwrap();
+        let (done, masked, _) = make(bytes.clone(), &Settings { protect: protect.clone(), ..chosen }, &gan(), None).unwrap();
+        assert!(done.plan.colour_lock && done.plan.protected[0].model == "faithful4");
+        let [plain, wholly, masked] = [plain, wholly, masked].map(|i| i.colour(0, i.height));
+        let mut changed = 0;
+        for (c, y, x) in (0..3).flat_map(|c| (0..320).flat_map(move |y| (0..384).map(move |x| (c, y, x)))) {
+            let is = masked.row(c, y)[x];
+            if inside(x / 4, y / 4, 0) {
+                assert_eq!(is, wholly.row(c, y)[x], "{x},{y} is protected");
+                changed += usize::from(is != plain.row(c, y)[x]);
+            } else if !inside(x / 4, y / 4, protect::FEATHER) {
+                assert_eq!(is, plain.row(c, y)[x], "{x},{y} is beyond the feather");
+            }
+        }
+        assert!(changed > 3000, "{changed}");
+    }
 }
 
 #[test]

@@ -176,7 +176,7 @@ pub static KEYS: [Key; 46] = [
         section: "upscale",
         name: "model",
         about: "A network's id, an ONNX file (its path counts from the recipe's folder), or none; left out: the built-in faithful ones.",
-        example: "\"lastmile-start-x4\"",
+        example: "\"lastmile-faithful-x4\"",
         value: Value::Text(|r, v| {
             r.upscale.model = Some(r.path(v));
             Ok(())

@@ -11,6 +11,7 @@ use super::verdicts::replace;
 use super::{Card, Picture, Review};
 use crate::batch::journal::sha256;
 use crate::error::{Error, Result};
+use crate::inspect::Rect;
 
 /// Longer side of whole pictures, pixels. Smaller pictures are there in full.
 const WHOLE: usize = 2048;
@@ -57,7 +58,8 @@ pub fn write(review: &Review, to: &Path, progress: &dyn Fn(usize)) -> Result<()>
 /// Writes one picture's images and tells the page about them.
 fn one(tiles: &Tiler, p: &Picture, card: Card, folder: &Path) -> Result<Value> {
     let id = card.id;
-    let findings: Vec<[usize; 4]> = card.report.iter().flat_map(|r| &r.findings).map(|f| around(f.area, p)).collect();
+    let places = card.report.iter().flat_map(|r| r.findings.iter().map(|f| f.rect).chain(r.text_like.iter().copied()));
+    let findings: Vec<[usize; 4]> = places.map(|at| around(at, p)).collect();
     let heat = card.heat.clone();
     let mut value = serde_json::to_value(card).map_err(|e| Error::Internal(format!("export: {e}")))?;
     value["generator"] = p.generator().into();
@@ -110,15 +112,14 @@ fn one(tiles: &Tiler, p: &Picture, card: Card, folder: &Path) -> Result<Value> {
     Ok(value)
 }
 
-/// The part of a picture that is shown round a finding.
-fn around([x, y, w, h]: [f64; 4], p: &Picture) -> [usize; 4] {
-    let along = |at: f64, size: f64, all: usize| {
-        let (least, most) = (AROUND.0 as f64, AROUND.1 as f64);
-        let span = (size + 256.0).clamp(least, most).min(all as f64).max(1.0);
-        let from = (at + size / 2.0 - span / 2.0).clamp(0.0, all as f64 - span);
-        (from as usize, span as usize)
+/// The part of a picture that is shown round a place.
+fn around(at: Rect, p: &Picture) -> [usize; 4] {
+    let along = |at: usize, size: usize, all: usize| {
+        let span = size.saturating_add(256).clamp(AROUND.0, AROUND.1).min(all).max(1);
+        let middle = at.saturating_add(size / 2);
+        (middle.saturating_sub(span / 2).min(all.saturating_sub(span)), span)
     };
-    let ((x, w), (y, h)) = (along(x, w, p.width), along(y, h, p.height));
+    let ((x, w), (y, h)) = (along(at.x, at.w, p.width), along(at.y, at.h, p.height));
     [x, y, w, h]
 }
 
@@ -129,9 +130,10 @@ mod tests {
     #[test]
     fn the_part_round_a_finding_stays_inside() {
         let p = Picture { width: 4000, height: 600, ..Picture::default() };
-        assert_eq!(around([0.0, 0.0, 10.0, 10.0], &p), [0, 0, 768, 600]);
-        assert_eq!(around([3990.0, 590.0, 10.0, 10.0], &p), [3232, 0, 768, 600]);
-        assert_eq!(around([1000.0, 100.0, 1000.0, 10.0], &p), [872, 0, 1256, 600]);
-        assert_eq!(around([f64::NAN, -5.0, 1e9, 1e9], &p)[2..], [1600, 600]);
+        let around = |x, y, w, h| around(Rect { x, y, w, h }, &p);
+        assert_eq!(around(0, 0, 10, 10), [0, 0, 768, 600]);
+        assert_eq!(around(3990, 590, 10, 10), [3232, 0, 768, 600]);
+        assert_eq!(around(1000, 100, 1000, 10), [872, 0, 1256, 600]);
+        assert_eq!(around(usize::MAX, 5, usize::MAX, usize::MAX), [2400, 0, 1600, 600]);
     }
 }

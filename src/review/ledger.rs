@@ -3,7 +3,6 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use super::report::Suggestion;
 use super::tile::Tiler;
 use super::verdicts::{Decision, Entry, replace};
 use super::{Picture, Review};
@@ -113,12 +112,7 @@ fn word(decision: Option<Decision>) -> &'static str {
 }
 
 fn suggestion(p: &Picture) -> &'static str {
-    match p.report.as_ref().map(|r| r.verdict) {
-        Some(Suggestion::Pass) => "pass",
-        Some(Suggestion::Review) => "review",
-        Some(Suggestion::Reject) => "reject",
-        None => "not inspected",
-    }
+    p.report.as_ref().map_or("not inspected", |r| r.verdict.name())
 }
 
 /// A spreadsheet takes a cell that begins like a formula for one; a note is none.

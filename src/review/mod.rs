@@ -27,10 +27,11 @@ use crate::batch::journal::{self, Record, STATE, State};
 use crate::batch::names::{self, Kind};
 use crate::codec::{self, Limits};
 use crate::error::{Error, Result};
+use crate::inspect::Report;
 use crate::pipeline::Settings;
 use crate::upscale::size::Size;
 use queue::Queue;
-use report::{Report, Reports};
+use report::Reports;
 use verdicts::{Decision, Entry, Verdicts};
 
 /// The folder that `apply` fills with what was approved.
@@ -160,7 +161,8 @@ impl Review {
         })
     }
 
-    /// Two pictures, or two folders matched by relative path and stem, side by side: `one` in the place of the source.
+    /// Two pictures, two folders matched by relative path and stem, or a picture and its namesake in a folder, side by side:
+    /// `one` in the place of the source.
     ///
     /// # Errors
     /// Usage errors: nothing to match, a picture that is none.
@@ -171,37 +173,67 @@ impl Review {
                 return Err(missing(path));
             }
         }
-        let (root, found) = if two.is_dir() {
-            if !one.is_dir() {
-                return Err(Error::usage(one.display(), "a file cannot be compared with a folder", "two files, or two folders"));
+        let folders = one.is_dir() && two.is_dir();
+        let mut all = 1;
+        let (root, pairs) = match (one.is_dir(), two.is_dir()) {
+            (true, true) => {
+                let found = walk(two, &State::default());
+                all = found.len();
+                let pair = |p: Picture| Some((same_stem(one, Path::new(&journal::decode(&p.name)))?, p.path, p.name));
+                (two.to_path_buf(), found.into_iter().filter_map(pair).collect())
             }
-            (two.to_path_buf(), walk(two, &State::default()))
-        } else {
-            let name = two.file_name().map(Path::new).unwrap_or(two);
-            let picture = Picture { name: journal::encode(name), path: two.to_path_buf(), ..Picture::default() };
-            (two.parent().map(Path::to_path_buf).unwrap_or_default(), vec![picture])
+            // A picture and a folder: its namesake there.
+            (dir, _) => {
+                let (file, folder) = if dir { (two, one) } else { (one, two) };
+                let name = file.file_name().map(PathBuf::from).unwrap_or_default();
+                let (a, b) = match (dir, two.is_dir()) {
+                    (false, false) => (one.to_path_buf(), two.to_path_buf()),
+                    _ => {
+                        let there = same_stem(folder, &name).ok_or_else(|| {
+                            let what = format!("no picture called {} in it", name.with_extension("").display());
+                            Error::usage(folder.display(), what, "two pictures, or two folders")
+                        })?;
+                        if dir { (there, file.to_path_buf()) } else { (file.to_path_buf(), there) }
+                    }
+                };
+                let name = journal::encode(b.file_name().map_or(b.as_path(), Path::new));
+                (b.parent().map(Path::to_path_buf).unwrap_or_default(), vec![(a, b, name)])
+            }
         };
-        let compared = each(found, &|mut p| {
-            let path = if one.is_dir() { same_stem(one, Path::new(&journal::decode(&p.name))) } else { Some(one.to_path_buf()) };
-            if let Some(path) = path {
-                (p.width, p.height) = codec::probe(&p.path, &Limits::default())?.upright();
-                let (width, height) = codec::probe(&path, &Limits::default())?.upright();
-                p.source = Some(Source { path, width, height, shown: [0.0, 0.0, width as f64, height as f64] });
-                p.sha256 = journal::sha256(p.name.as_bytes());
+        if pairs.is_empty() {
+            let what = match all {
+                0 => "no pictures in there".to_string(),
+                _ => format!("none of the {all} in it has a namesake in {}", one.display()),
+            };
+            let hint = "folders of the same shape, whose pictures differ at most in their extensions; or two pictures";
+            return Err(Error::usage(two.display(), what, hint));
+        }
+        let notice = match all - pairs.len() {
+            0 => String::new(),
+            1 => format!("1 picture in {} has no namesake in {} and is left out.", two.display(), one.display()),
+            n => format!("{n} pictures in {} have no namesake in {} and are left out.", two.display(), one.display()),
+        };
+        let pictures = each(pairs, &|(a, b, name): (PathBuf, PathBuf, String)| {
+            let mut p = Picture { sha256: journal::sha256(name.as_bytes()), name, path: b, ..Picture::default() };
+            let size = |path: &Path| codec::probe(path, &Limits::default()).map(|h| h.upright());
+            match (size(&a), size(&p.path)) {
+                (Ok((width, height)), Ok(own)) => {
+                    (p.width, p.height) = own;
+                    p.source = Some(Source { path: a, width, height, shown: [0.0, 0.0, width as f64, height as f64] });
+                }
+                // Among many, a damaged one is shown as such.
+                (Err(_), _) | (_, Err(_)) if folders => {}
+                (Err(e), _) | (_, Err(e)) => return Err(e),
             }
             Ok(p)
         })?;
-        let pictures: Vec<Picture> = compared.into_iter().filter(|p| p.source.is_some()).collect();
-        if pictures.is_empty() {
-            return Err(Error::usage(two.display(), format!("no picture in it has a namesake in {}", one.display()), "two files"));
-        }
         let queue = Queue { flagged: (0..pictures.len()).collect(), ..Queue::default() };
         Ok(Self {
             root,
             pictures,
             queue,
             compare: true,
-            notice: String::new(),
+            notice,
             next: String::new(),
             verdicts: Mutex::new(Verdicts::in_memory()),
             _lock: None,

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::Picture;
-use super::report::Suggestion;
 use crate::batch::journal::sha256;
+use crate::inspect::Verdict;
 
 /// How many pictures that passed are shown all the same.
 pub const SAMPLE: usize = 20;
@@ -27,7 +27,7 @@ impl Queue {
         let mut queue = Self::default();
         for (i, p) in pictures.iter().enumerate() {
             match &p.report {
-                Some(r) if r.verdict == Suggestion::Pass => queue.rest.push(i),
+                Some(r) if r.verdict == Verdict::Pass => queue.rest.push(i),
                 _ => queue.flagged.push(i),
             }
         }
@@ -48,25 +48,20 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::Report;
     use super::*;
+    use crate::inspect::Report;
 
-    fn picture(name: &str, found: Option<(Suggestion, f64)>) -> Picture {
-        let report = found.map(|(verdict, score)| Report {
-            input: name.into(),
-            source: None,
-            verdict,
-            score,
-            detectors: Default::default(),
-            not_applicable: Vec::new(),
-            findings: Vec::new(),
+    fn picture(name: &str, found: Option<(Verdict, f64)>) -> Picture {
+        let report = found.map(|(verdict, score)| {
+            let line = r#"{"event":"report","input":"","source":null,"verdict":"pass","score":0,"detectors":{},"not_applicable":[],"findings":[],"table":""}"#;
+            Report { verdict, score, ..serde_json::from_str(line).unwrap() }
         });
         Picture { name: name.into(), sha256: sha256(name.as_bytes()), report, ..Picture::default() }
     }
 
     #[test]
     fn worst_first_then_a_lot_then_the_rest() {
-        use Suggestion::{Pass, Reject, Review};
+        use Verdict::{Pass, Reject, Review};
         let mut all = vec![
             picture("new", None),
             picture("b", Some((Review, 0.9))),

@@ -1,58 +1,12 @@
 //! What inspection found, from `OUT/.lastmile/report.jsonl`: one `report` object a line, the last line for a picture counts.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-
-use serde::{Deserialize, Serialize};
 
 use crate::batch::journal::STATE;
 use crate::error::{Error, Result};
-
-/// What inspection suggests; a person decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Suggestion {
-    Pass,
-    Review,
-    Reject,
-}
-
-/// One suspected defect.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Finding {
-    pub detector: String,
-    /// 0..1, 1 worst.
-    #[serde(default)]
-    pub severity: f64,
-    /// Left, top, width, height in pixels of the result.
-    #[serde(rename = "box")]
-    pub area: [f64; 4],
-    /// `source`, `upscale`, `grade` or `unknown`.
-    #[serde(default)]
-    pub origin: String,
-    /// A sentence for a person.
-    #[serde(default)]
-    pub note: String,
-}
-
-/// What inspection says about one picture.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Report {
-    /// The picture inspected, as it was named then.
-    pub input: String,
-    #[serde(default)]
-    pub source: Option<String>,
-    pub verdict: Suggestion,
-    /// 0..1, 1 worst.
-    #[serde(default)]
-    pub score: f64,
-    #[serde(default)]
-    pub detectors: BTreeMap<String, f64>,
-    #[serde(default)]
-    pub not_applicable: Vec<String>,
-    #[serde(default)]
-    pub findings: Vec<Finding>,
-}
+use crate::inspect::Report;
+use crate::inspect::log::FILE;
 
 /// All reports of a folder, found by the path of their picture.
 #[derive(Debug, Default)]
@@ -67,7 +21,7 @@ impl Reports {
     /// An `input` is looked for as it stands, below `root`, and below the folders above it, because inspection may have been
     /// started elsewhere; only pictures inside `root` count. Damaged lines are passed over.
     pub fn load(root: &Path) -> Result<Self> {
-        let path = root.join(STATE).join("report.jsonl");
+        let path = root.join(STATE).join(FILE);
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
@@ -104,6 +58,7 @@ fn place(root: &Path, input: &Path) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inspect::{Rect, Verdict};
 
     #[test]
     fn the_last_line_of_a_picture_counts() {
@@ -115,20 +70,27 @@ mod tests {
             std::fs::write(dir.path().join(file), b"").unwrap();
         }
         let absolute = serde_json::to_string(&root.join("y.png")).unwrap();
-        let text = format!(
-            "{{\"event\":\"report\",\"input\":\"final/a/x.png\",\"verdict\":\"pass\",\"score\":0.1}}\n\
-             {{\"event\":\"report\",\"input\":\"a/x.png\",\"verdict\":\"review\",\"score\":0.7,\"findings\":[{{\"detector\":\"halo\",\
-             \"severity\":0.7,\"box\":[1,2,3,4],\"origin\":\"upscale\",\"note\":\"n\"}}],\"table\":\"t\"}}\n\
-             {{\"event\":\"report\",\"input\":{absolute},\"verdict\":\"reject\",\"score\":1}}\n\
-             {{\"event\":\"report\",\"input\":\"../outside.png\",\"verdict\":\"reject\",\"score\":1}}\n\
-             {{\"event\":\"end\",\"done\":3}}\n{{\"event\":\"report\",\"inp"
-        );
+        let line = |input: &str, verdict: &str, findings: &str| {
+            format!(
+                "{{\"event\":\"report\",\"input\":{input},\"source\":null,\"verdict\":\"{verdict}\",\"score\":0.7,\"detectors\":{{}},\
+                 \"not_applicable\":[],\"findings\":[{findings}],\"table\":\"t\"}}\n"
+            )
+        };
+        let finding = r#"{"detector":"halo","severity":0.7,"box":[1,2,3,4],"origin":"upscale","note":"n"}"#;
+        let text = [
+            line("\"final/a/x.png\"", "pass", ""),
+            line("\"a/x.png\"", "review", finding),
+            line(&absolute, "reject", ""),
+            line("\"../outside.png\"", "reject", ""),
+            "{\"event\":\"end\",\"done\":3}\n{\"event\":\"report\",\"inp".into(),
+        ]
+        .concat();
         std::fs::write(root.join(STATE).join("report.jsonl"), text).unwrap();
         let mut reports = Reports::load(&root).unwrap();
         let real = root.canonicalize().unwrap();
         let x = reports.take(&real.join("a/x.png")).unwrap();
-        assert_eq!((x.verdict, x.score, x.findings[0].area), (Suggestion::Review, 0.7, [1.0, 2.0, 3.0, 4.0]));
-        assert_eq!(reports.take(&real.join("y.png")).unwrap().verdict, Suggestion::Reject);
+        assert_eq!((x.verdict, x.score, x.findings[0].rect), (Verdict::Review, 0.7, Rect { x: 1, y: 2, w: 3, h: 4 }));
+        assert_eq!(reports.take(&real.join("y.png")).unwrap().verdict, Verdict::Reject);
         assert!(reports.known.is_empty(), "a picture outside the folder is nobody's business: {reports:?}");
         assert!(Reports::load(dir.path()).unwrap().known.is_empty());
     }

@@ -95,6 +95,8 @@ pub struct Networks {
     pub named: bool,
     /// The faithful networks that ship with the program: further passes, alpha channels, `--faithful`.
     pub faithful: Vec<Model>,
+    /// A faithful network that makes no results, only what they are compared with.
+    pub reference: Option<Model>,
 }
 
 struct Loaded {
@@ -112,8 +114,10 @@ struct Started {
 pub struct Engine {
     /// Nothing to run without networks.
     backend: Option<Box<dyn Backend>>,
-    /// The main network first, then the faithful family.
+    /// The main network first, then the faithful family, then the reference.
     loaded: Vec<Loaded>,
+    /// How many of them may make results.
+    makers: usize,
     named: bool,
     /// Whether the main network is one of the faithful family.
     family: bool,
@@ -149,20 +153,25 @@ impl Engine {
     /// # Errors
     /// [`Error::Usage`] if exact tiles are asked of a network that has none.
     pub fn new(backend: Box<dyn Backend>, networks: Networks, options: Options) -> Result<Self> {
-        let Networks { main, named, faithful } = networks;
+        let Networks { main, named, faithful, reference } = networks;
         let family = main.as_ref().is_some_and(|m| faithful.iter().any(|f| f.sha256 == m.sha256));
         let others = faithful.into_iter().filter(|f| f.manifest.kind == Kind::Faithful);
-        let all: Vec<Model> = match main {
+        let mut all: Vec<Model> = match main {
             None => Vec::new(),
             Some(main) => {
                 let sha = main.sha256.clone();
                 std::iter::once(main).chain(others.filter(|o| o.sha256 != sha)).collect()
             }
         };
+        let makers = all.len();
+        if makers > 0 {
+            all.extend(reference.filter(|r| all.iter().all(|m| m.sha256 != r.sha256)));
+        }
         let load = |m: Model| Loaded { model: Arc::new(m), network: OnceLock::new(), bytes_per_px: OnceLock::new() };
         let engine = Self {
             backend: Some(backend),
             loaded: all.into_iter().map(load).collect(),
+            makers,
             named,
             family,
             options,
@@ -188,6 +197,7 @@ impl Engine {
         Self {
             backend: None,
             loaded: Vec::new(),
+            makers: 0,
             named: false,
             family: false,
             options,
@@ -289,7 +299,7 @@ impl Engine {
     /// [`Error::Limit`] if four passes do not reach the factor.
     pub fn passes(&self, factor: f64) -> Result<Vec<usize>> {
         let scale = |i: usize| self.loaded[i].model.manifest.scale as usize;
-        let all = 0..self.loaded.len();
+        let all = 0..self.makers;
         if all.is_empty() || factor <= STRETCH {
             return Ok(Vec::new());
         }
@@ -312,10 +322,20 @@ impl Engine {
     /// Passes of faithful networks alone that reach `factor`, for alpha channels and blending; none if there are no such
     /// networks.
     pub fn faithful_passes(&self, factor: f64) -> Vec<usize> {
-        let faithful: Vec<usize> = (0..self.loaded.len()).filter(|&i| i > 0 || self.family).collect();
+        self.cheapest(factor, (0..self.makers).filter(|&i| i > 0 || self.family).collect())
+    }
+
+    /// Passes of faithful networks that reach `factor`, for something to compare a result with: the cheapest ones, without
+    /// those of the hashes `made_by`, which would agree with their own mistakes; none if there are no such networks.
+    pub fn reference_passes(&self, factor: f64, made_by: &[&str]) -> Vec<usize> {
+        let other = |i: &usize| !made_by.contains(&self.loaded[*i].model.sha256.as_str());
+        self.cheapest(factor, (0..self.loaded.len()).filter(|&i| i > 0 || self.family).filter(other).collect())
+    }
+
+    fn cheapest(&self, factor: f64, of: Vec<usize>) -> Vec<usize> {
         let step = |&i: &usize| Step { scale: self.loaded[i].model.manifest.scale as usize, cost: self.cost(i), first: false };
-        let steps: Vec<Step> = faithful.iter().map(step).collect();
-        chain(factor, &steps).unwrap_or_default().into_iter().map(|s| faithful[s]).collect()
+        let steps: Vec<Step> = of.iter().map(step).collect();
+        chain(factor, &steps).unwrap_or_default().into_iter().map(|s| of[s]).collect()
     }
 
     /// Work of enlarging a picture of `pixels` by `factor`, in pixels of one pass of the main network.
@@ -496,7 +516,8 @@ pub(crate) mod tests {
         }
 
         fn opener(&self, model: Arc<Model>, _device: Device) -> Box<dyn Open> {
-            let fake = Fake { scale: model.manifest.scale as usize, ..self.fake.clone() };
+            let invents = if model.manifest.kind == Kind::Perceptual { 0.1 } else { 0.0 };
+            let fake = Fake { scale: model.manifest.scale as usize, invents, ..self.fake.clone() };
             Box::new(Fakes { fake, safe_heals: false })
         }
     }
@@ -522,7 +543,7 @@ pub(crate) mod tests {
     }
 
     pub fn engine(main: Model, named: bool, backend: FakeBackend) -> Engine {
-        Engine::new(Box::new(backend), Networks { main: Some(main), named, faithful: family() }, options(2)).unwrap()
+        Engine::new(Box::new(backend), Networks { main: Some(main), named, faithful: family(), reference: None }, options(2)).unwrap()
     }
 
     fn ids(engine: &Engine, factor: f64) -> Vec<String> {
@@ -554,6 +575,29 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn nothing_is_compared_with_what_made_it() {
+        let reference = model("quick4", 4, Kind::Faithful, 200);
+        let open = |main: Model| {
+            let networks = Networks { main: Some(main), named: true, faithful: family(), reference: Some(reference.clone()) };
+            Engine::new(Box::new(FakeBackend::default()), networks, options(2)).unwrap()
+        };
+        let with = |e: &Engine, factor: f64, made_by: &[&str]| -> Vec<String> {
+            e.reference_passes(factor, made_by).into_iter().map(|i| e.model(i).manifest.id.clone()).collect()
+        };
+        let e = open(model("gan", 4, Kind::Perceptual, 4000));
+        assert_eq!(with(&e, 4.0, &[]), ["quick4"]);
+        assert_eq!(with(&e, 4.0, &[&reference.sha256]), ["faithful4"]);
+        assert_eq!(ids(&e, 16.0), ["gan", "faithful4"], "the reference makes nothing");
+        assert_eq!(e.faithful_passes(4.0).len(), 1);
+        assert_eq!(e.model(e.faithful_passes(4.0)[0]).manifest.id, "faithful4");
+        // Named, it makes results like any other.
+        let e = open(reference.clone());
+        assert_eq!((ids(&e, 4.0), with(&e, 4.0, &[&reference.sha256])), (vec!["quick4".into()], vec!["faithful4".into()]));
+        let two = family().remove(1).sha256;
+        assert_eq!(with(&open(family().remove(0)), 2.0, &[&two]), ["quick4"]);
+    }
+
+    #[test]
     fn work_counts_every_pass() {
         let e = engine(family().remove(0), false, FakeBackend::default());
         assert_eq!(e.work(100.0, 4.0), 100.0);
@@ -564,9 +608,13 @@ pub(crate) mod tests {
     #[test]
     fn the_key_of_results_holds_all_that_decides_pixels() {
         let key = |o: Options| {
-            Engine::new(Box::new(FakeBackend::default()), Networks { main: Some(family().remove(0)), named: false, faithful: family() }, o)
-                .unwrap()
-                .identity()
+            Engine::new(
+                Box::new(FakeBackend::default()),
+                Networks { main: Some(family().remove(0)), faithful: family(), ..Networks::default() },
+                o,
+            )
+            .unwrap()
+            .identity()
         };
         let plain = key(options(2));
         assert!(plain.contains("faithful4000") && plain.contains("faithful2000"));
@@ -608,7 +656,7 @@ pub(crate) mod tests {
         let mut deep = model("deep", 4, Kind::Perceptual, 9);
         deep.manifest.halo = Halo::Blend(32);
         deep.manifest.halo_reason = "it looks at the whole picture".into();
-        let networks = Networks { main: Some(deep), named: true, faithful: vec![] };
+        let networks = Networks { main: Some(deep), named: true, ..Networks::default() };
         let o = Options { tile_mode: TileMode::Exact, ..options(1) };
         let e = Engine::new(Box::new(FakeBackend::default()), networks, o).unwrap_err();
         assert!(e.to_string().contains("whole picture") && e.exit() == crate::Exit::Usage, "{e}");

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::upscale::catalogue::{EMBEDDED, Embedded};
+use crate::upscale::catalogue::{EMBEDDED, Embedded, REFERENCE};
 use crate::upscale::graph::{self, Rewrites};
 use crate::upscale::network::Spec;
 use crate::upscale::tile::Rule;
@@ -339,10 +339,15 @@ impl Model {
         Model::of_embedded(first)
     }
 
-    /// The embedded faithful models: they may take part in any run.
+    /// The embedded faithful models that make results: they may take part in any run.
     pub fn faithful_family() -> Result<Vec<Model>> {
-        let all = EMBEDDED.iter().map(Model::of_embedded);
+        let all = EMBEDDED.iter().filter(|e| e.id != REFERENCE).map(Model::of_embedded);
         all.filter(|m| m.as_ref().map_or(true, |m| m.manifest.kind == Kind::Faithful)).collect()
+    }
+
+    /// The embedded model that results are compared with, see [`REFERENCE`].
+    pub fn reference() -> Result<Option<Model>> {
+        Model::embedded(REFERENCE).transpose()
     }
 
     /// The embedded model of that id.

@@ -269,6 +269,8 @@ pub(crate) mod tests {
         pub nan: bool,
         pub constant: bool,
         pub fail: bool,
+        /// What it invents: a pattern this strong, on pictures darkened as much.
+        pub invents: f32,
         pub runs: Arc<AtomicUsize>,
     }
 
@@ -294,6 +296,7 @@ pub(crate) mod tests {
                             if inside { t.row(c, py as usize)[px as usize] } else { 0.0 }
                         };
                         let v = 0.6 * get(0, 0) + 0.1 * (get(-1, 0) + get(1, 0) + get(0, -1) + get(0, 1));
+                        let v = v * (1.0 - self.invents) + if (x / 2 + y).is_multiple_of(2) { self.invents } else { 0.0 };
                         out.row_mut(c, y)[x] = if self.constant { 0.0 } else { v };
                     }
                 }

@@ -2,42 +2,18 @@
 // Any failed check ends it with an error; what was measured is printed as one JSON object.
 
 import assert from "node:assert/strict";
-import { createRequire } from "node:module";
-import { readFile } from "node:fs/promises";
-import { chromium } from "playwright-core";
+import { accessible, firstPaint, open, settled, text, times } from "./chromium.mjs";
 
 const [url, folder, executablePath] = process.argv.slice(2);
-const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const browser = await chromium.launch({
-  executablePath,
-  args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-});
+const { page, shot, close } = await open(executablePath, folder);
 const measured = {};
-
-async function page(options = {}) {
-  const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, colorScheme: "dark", ...options });
-  const p = await context.newPage();
-  p.on("pageerror", (e) => { throw e; });
-  p.on("console", (m) => { if (m.type() === "error") throw new Error(`console: ${m.text()}`); });
-  return p;
-}
-const settled = (p) => p.waitForFunction(() => document.body.dataset.ready && document.getElementById("canvas").dataset.settled === "true");
-const text = (p, id) => p.locator(id).innerText();
-const shot = (p, name) => p.screenshot({ path: `${folder}/${name}.png` });
-async function accessible(p, where) {
-  // The page's own policy forbids inline scripts; the check comes in through the debugger.
-  await p.evaluate(axe);
-  const found = await p.evaluate(() => window.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }));
-  const told = found.violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.target).join(" ")}`);
-  assert.deepEqual(told, [], where);
-}
 
 try {
   const p = await page();
   const start = performance.now();
   await p.goto(url);
   await p.waitForFunction(() => document.body.dataset.ready);
-  measured.firstPaintMs = Math.round(await p.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0].startTime));
+  measured.firstPaintMs = await firstPaint(p);
   await settled(p);
   measured.firstPictureMs = Math.round(performance.now() - start);
   assert.match(await text(p, "#position"), /^1 \/ /);
@@ -90,22 +66,18 @@ try {
   assert.equal(await p.locator("#note").inputValue(), "hand again, finger");
 
   // Fifty pictures by keyboard alone.
-  const times = [];
   const names = [];
   for (let i = 0; i < 50; i++) {
     names.push(await text(p, "#name"));
     const key = "ARF"[i % 3];
-    const before = performance.now();
     await p.keyboard.press(key);
     await settled(p);
-    times.push(performance.now() - before);
     if (i === 4) await shot(p, "7-under-way");
     // A person needs a moment, which the next picture uses.
     await p.waitForTimeout(60);
   }
   assert.equal(new Set(names).size, 50, "fifty different pictures");
-  times.sort((a, b) => a - b);
-  measured.nextMs = { median: Math.round(times[25]), worst: Math.round(times[49]) };
+  measured.nextMs = await times(p);
   assert.match(await text(p, "#left"), /^50 of /);
 
   // Undo goes back to the picture and takes only its verdict.
@@ -116,10 +88,15 @@ try {
   await p.keyboard.press("a");
   await p.waitForTimeout(300);
 
-  // Reload keeps the state.
+  // Reload keeps the state, and what can be undone.
   await p.reload();
   await settled(p);
   assert.match(await text(p, "#left"), /^50 of /);
+  await p.keyboard.press("u");
+  assert.equal(await text(p, "#name"), names[49]);
+  assert.match(await text(p, "#left"), /^49 of /);
+  await p.keyboard.press("a");
+  await p.waitForTimeout(300);
   await p.keyboard.press("c");
   await p.waitForSelector(".grid img");
   await p.waitForTimeout(600);
@@ -150,5 +127,5 @@ try {
   await accessible(narrow, "narrow");
   console.log(JSON.stringify(measured));
 } finally {
-  await browser.close();
+  await close();
 }

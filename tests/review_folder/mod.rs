@@ -100,7 +100,7 @@ pub fn ranked(n: usize, flagged: usize, width: u32, height: u32) -> Vec<Made> {
         let score = 0.99 - i as f64 / n as f64 * 0.9;
         let (w, h) = (f64::from(width), f64::from(height));
         let finding = |detector: &str, severity: f64, x: f64, y: f64, note: &str| {
-            json!({ "detector": detector, "severity": severity, "box": [(x * w).round(), (y * h).round(), (0.14 * w).round(), (0.12 * h).round()],
+            json!({ "detector": detector, "severity": severity, "box": ([x * w, y * h, 0.14 * w, 0.12 * h].map(|v| v.round() as u64)),
                 "origin": "upscale", "note": note })
         };
         let mut findings = Vec::new();

@@ -57,6 +57,25 @@ fn clouds(x: f32, y: f32, seed: u32) -> f32 {
     (0..5).map(|o| noise(x * f32::powi(2.03, o), y * f32::powi(2.03, o), seed + o as u32) * f32::powi(0.5, o + 1)).sum::<f32>() * 1.03
 }
 
+/// A mark for the demo's brand: a ring round a star, light, on nothing. RGBA, `side` pixels square.
+pub fn logo(side: usize) -> Band {
+    let mut band = Band::new(0, side, side, 4);
+    let middle = side as f32 / 2.0;
+    for y in 0..side {
+        for x in 0..side {
+            let (u, v) = ((x as f32 + 0.5) / middle - 1.0, (y as f32 + 0.5) / middle - 1.0);
+            let r = u.hypot(v);
+            let ring = 1.0 - step(0.0, 0.05, (r - 0.85).abs() - 0.06);
+            let star = 1.0 - step(0.0, 0.06, r - 0.34 - 0.26 * (4.0 * v.atan2(u)).cos());
+            for c in 0..3 {
+                band.row_mut(c, y)[x] = 0.97;
+            }
+            band.row_mut(3, y)[x] = ring.max(star);
+        }
+    }
+    band
+}
+
 /// The picture of a style and a seed.
 pub fn render(style: usize, seed: u32) -> Band {
     let (w, h) = SIZE;

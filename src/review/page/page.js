@@ -40,6 +40,7 @@ const server = {
   async save(ids, said) {
     const answer = await fetch("api/verdict", {
       method: "POST",
+      priority: "high",
       headers: { "Content-Type": "application/json", "X-Lastmile-Token": this.token },
       body: JSON.stringify({ ids, ...said }),
     });
@@ -77,7 +78,7 @@ let at = 0; // position in it
 let shown = null; // id on the stage
 let since = 0; // when it came there
 let pace = []; // seconds per verdict in this sitting
-let undo = JSON.parse(sessionStorage.getItem("undo") ?? "[]");
+let undo = [];
 let sheetOpen = false;
 
 // Saving: in order, one at a time, kept until it worked.
@@ -112,9 +113,17 @@ function scene(p) {
   if (p.source) sides.push({ id: "source", label: data.compare ? "A" : "Source, enlarged" });
   sides.push({ id: "result", label: data.compare ? "B" : "Result" });
   if (p.repair) sides.push({ id: "repair", label: "Repair" });
-  return Object.assign(Object.create(p), { sides, boxes: (p.report?.findings ?? []).map((f) => f.box) });
+  return Object.assign(Object.create(p), { sides, boxes: places(p).map((f) => f.box), flagged: p.report?.findings.length ?? 0 });
 }
-const firstBox = (p) => (p.report?.findings.length ? 0 : -1);
+
+/** What is looked at closely: the findings, then lettering, which is compared with the source whatever was found. */
+function places(p) {
+  const letters = p.source ? p.report?.text_like ?? [] : [];
+  return [...(p.report?.findings ?? []), ...letters.map((box) => ({ box, letters: true }))];
+}
+const called = (place) => (place.letters ? "Lettering" : title(place.detector));
+const told = (place) => (place.letters ? "Looks like text: compare it with the source." : place.note);
+const firstBox = (p) => (places(p).length ? 0 : -1);
 
 /** Puts the picture at a position of the order on the stage. */
 function open(position, box) {
@@ -138,11 +147,18 @@ function open(position, box) {
     $("empty").hidden = false;
   } else {
     view.show(scene(p), box ?? firstBox(p));
-    const next = pictures[order[at + 1]];
-    if (next?.width) view.prefetch(scene(next), firstBox(next));
+    view.prefetch(coming().map((next) => ({ picture: scene(next), box: firstBox(next) })));
   }
   about(p);
   sessionStorage.setItem("shown", p.sha256);
+}
+
+/** The pictures that a verdict or N leads to, the likelier first. */
+function coming() {
+  const open = (id) => !decided(pictures[id]) && id !== shown;
+  const after = order.slice(at + 1);
+  const list = [after.find(open), after[0], after.filter(open)[1], order.slice(0, at).find(open)];
+  return [...new Set(list)].filter((id) => id !== undefined && pictures[id].width).slice(0, 3).map((id) => pictures[id]);
 }
 
 function empty() {
@@ -178,14 +194,19 @@ function about(p) {
   $("state").replaceChildren(...chips.map(([kind, text]) => make("span", { className: `chip ${kind}`, textContent: text })));
 
   const findings = p.report?.findings ?? [];
+  const letters = places(p).slice(findings.length);
   $("findings").parentElement.hidden = data.compare;
   $("no-findings").hidden = findings.length > 0;
   $("no-findings").textContent = p.report ? "Nothing was flagged." : "Not inspected.";
-  $("findings").replaceChildren(...findings.map((f, i) => make("li", {}, make("button", { type: "button", onclick: () => goFinding(i) },
+  const item = (f, i) => make("li", {}, make("button", { type: "button", className: "place", onclick: () => goFinding(i) },
     make("span", { className: "number", textContent: i + 1 }),
-    make("span", { className: "what" }, title(f.detector), make("span", { textContent: f.severity.toFixed(2), title: "severity, 0 to 1" })),
-    f.note && make("span", { className: "note", textContent: f.note }),
-    f.origin === "source" && make("span", { className: "origin", textContent: "Already in the source: render it again, upscaling did not cause it." })))));
+    make("span", { className: "what" }, called(f),
+      f.letters ? make("span", { textContent: `${f.box[2]} × ${f.box[3]}`, title: "pixels" }) : make("span", { textContent: f.severity.toFixed(2), title: "severity, 0 to 1" })),
+    !f.letters && f.note && make("span", { className: "note", textContent: f.note.replace(/; already in the source:.*$/, "") }),
+    f.origin === "source" && make("span", { className: "origin", textContent: "Already in the source: render it again, upscaling did not cause it." })));
+  $("findings").replaceChildren(...findings.map(item));
+  $("letters").replaceChildren(...letters.map((f, i) => item(f, findings.length + i)));
+  $("letters").parentElement.hidden = letters.length === 0;
   const scores = Object.entries(p.report?.detectors ?? {}).sort((a, b) => b[1] - a[1]);
   $("scores-box").hidden = scores.length === 0;
   $("scores").tBodies[0].replaceChildren(...scores.map(([d, s]) => make("tr", {},
@@ -197,7 +218,8 @@ function about(p) {
   $("fix-text").textContent = p.repair ? "Take repair" : "Repair";
   marks();
   bar();
-  const what = findings.length ? `${plural(findings.length, "finding")}. First: ${title(findings[0].detector)}. ${findings[0].note}` : $("no-findings").textContent;
+  const also = letters.length ? ` ${plural(letters.length, "place")} with lettering.` : "";
+  const what = (findings.length ? `${plural(findings.length, "finding")}. First: ${title(findings[0].detector)}. ${findings[0].note}` : $("no-findings").textContent) + also;
   const decided = p.entry.decision ? `${DECISIONS[p.entry.decision][1]}.` : "";
   $("canvas").setAttribute("aria-label", `${p.source ? "Source and result" : "Result"} of ${p.name}`);
   say(`${p.name}, ${at + 1} of ${order.length}. ${data.compare ? "" : what} ${decided}`);
@@ -206,7 +228,7 @@ function about(p) {
 /** Which finding and which buttons are on. */
 function marks() {
   const p = current();
-  document.querySelectorAll("#findings button").forEach((b, i) => b.setAttribute("aria-current", i === view.box && !view.fitted));
+  document.querySelectorAll("button.place").forEach((b, i) => b.setAttribute("aria-current", i === view.box && !view.fitted));
   for (const [id, decision] of [["approve", "approved"], ["reject", "rejected"], ["fix", "repair"]]) {
     $(id).setAttribute("aria-pressed", p?.entry.decision === decision);
     $(id).disabled = !p;
@@ -218,6 +240,7 @@ function marks() {
     b.disabled = (view.picture?.sides.length ?? 0) < 2;
   });
   $("undo").disabled = undo.length === 0;
+  $("tools").dataset.undo = undo.length > 0;
 }
 
 const decided = (p) => Boolean(p.entry.decision);
@@ -276,13 +299,27 @@ function decide(decision) {
 
 function remember(before, id) {
   undo = [...undo, { before, id }].slice(-500);
-  sessionStorage.setItem("undo", JSON.stringify(undo));
+  keepUndo();
+}
+
+// Across reloads pictures are known by their content: numbers may mean others then, and other reviews keep theirs in the same place.
+function keepUndo() {
+  const sha = (id) => pictures[id].sha256;
+  const steps = undo.map((u) => ({ id: sha(u.id), before: u.before.map(([id, d]) => [sha(id), d]) }));
+  sessionStorage.setItem(`undo ${data.title}`, JSON.stringify(steps));
+}
+
+function readUndo() {
+  const ids = new Map(pictures.map((p) => [p.sha256, p.id]));
+  const steps = JSON.parse(sessionStorage.getItem(`undo ${data.title}`) ?? "[]");
+  const known = steps.filter((u) => ids.has(u.id) && u.before.every(([sha]) => ids.has(sha)));
+  undo = known.map((u) => ({ id: ids.get(u.id), before: u.before.map(([sha, d]) => [ids.get(sha), d]) }));
 }
 
 function takeBack() {
   const last = undo.pop();
   if (!last) return;
-  sessionStorage.setItem("undo", JSON.stringify(undo));
+  keepUndo();
   const groups = new Map();
   for (const [id, decision] of last.before) {
     pictures[id].entry.decision = decision;
@@ -305,11 +342,11 @@ function flash(text, ms = 900) {
 }
 
 function goFinding(i) {
-  if (!current()?.report?.findings[i]) return;
+  const f = current() && places(current())[i];
+  if (!f) return;
   view.go(i);
   marks();
-  const f = current().report.findings[i];
-  say(`Finding ${i + 1}: ${title(f.detector)}. ${f.note}`);
+  say(`${f.letters ? "" : `Finding ${i + 1}: `}${called(f)}. ${told(f)}`);
 }
 
 function nextHeat() {
@@ -381,8 +418,17 @@ function sheet() {
     section("Not inspected", "Nothing is known about these.", data.queue.flagged.filter((id) => !inspected(id)), true);
     section("Drawn by lot", "Passed inspection; looked at all the same.", data.queue.sample);
     section("Passed", "A glance at each is what is left.", data.queue.rest, true);
+    const lettered = data.queue.rest.filter((id) => visible.has(id) && pictures[id].source && pictures[id].report?.text_like?.length);
+    if (lettered.length) {
+      parts.push(make("h2", { textContent: "Lettering in them " }, make("span", { className: "quiet", textContent: lettered.length })),
+        make("p", { className: "lead", textContent: "At 100 %, source and result: a wrong letter passes every other check." }),
+        make("ul", { className: "pairs" }, ...lettered.flatMap((id) => pictures[id].report.text_like.slice(0, 3).map((box, i) => pair(pictures[id], box, i)))));
+    }
   }
   if (!visible.size) parts.push(make("p", { className: "summary", textContent: "No picture is like that." }));
+  // All cells have the shape that most pictures have, so that rows and columns line up.
+  const shapes = order.map((id) => pictures[id].width / pictures[id].height || 1).sort((a, b) => a - b);
+  $("sheet").style.setProperty("--cell", Math.max(0.66, Math.min(1.9, shapes[shapes.length >> 1] ?? 1.5)));
   $("sheet").replaceChildren(...parts);
 }
 
@@ -390,21 +436,55 @@ function card(id) {
   const p = pictures[id];
   const d = p.entry.decision;
   const status = d ? DECISIONS[d][1] : p.entry.opened ? "undecided" : "not reviewed";
-  const right = !d && !p.entry.opened && !data.compare ? "not reviewed" : d && !p.entry.opened ? "not opened" : p.report ? p.report.score.toFixed(2) : "";
-  const ratio = Math.max(0.45, Math.min(3, p.width ? p.width / p.height : 1));
+  const worst = p.report?.findings[0];
+  const found = worst ? `${title(worst.detector)} ${worst.severity.toFixed(2)}` : "";
+  const unseen = data.compare || p.entry.opened ? "" : d ? "not opened" : "not reviewed";
+  const below = [found, unseen].filter(Boolean).join(" · ");
   const frame = make("span", { className: "frame" },
     make("img", { loading: "lazy", decoding: "async", alt: "", src: store.thumb(p) }),
     d && make("span", { className: `mark ${d}`, textContent: DECISIONS[d][0], "aria-hidden": "true" }));
-  frame.style.aspectRatio = ratio;
   const button = make("button", { type: "button", title: p.name, onclick: () => open(order.indexOf(id)) },
     frame,
     make("span", { className: "caption" },
-      make("span", { textContent: file(p.name) }), make("span", { textContent: right || "\u00a0" }), d && make("b", { className: "sr", textContent: status })));
+      make("span", { textContent: file(p.name) }), make("span", { textContent: below || "\u00a0" }), d && make("b", { className: "sr", textContent: status })));
   if (id === shown) button.setAttribute("aria-current", "true");
-  const item = make("li", {}, button);
-  item.style.flex = `${ratio} 1 ${Math.round(ratio * 150)}px`;
-  return item;
+  return make("li", {}, button);
 }
+
+/** Source and result of one place, side by side at 100 %; drawn when it comes into sight. */
+function pair(p, box, i) {
+  const side = (id, label) => make("span", { className: "frame" }, make("canvas", { width: 1, height: 1, className: id }), make("span", { className: "tag", textContent: label }));
+  const button = make("button", { type: "button", title: p.name, onclick: () => open(order.indexOf(p.id), (p.report.findings.length ?? 0) + i) },
+    make("span", { className: "two" }, side("source", "Source"), side("result", "Result")),
+    make("span", { className: "caption", textContent: file(p.name) }));
+  button.draw = () => {
+    for (const canvas of button.querySelectorAll("canvas")) {
+      const room = canvas.getBoundingClientRect();
+      const ratio = devicePixelRatio || 1;
+      [canvas.width, canvas.height] = [room.width * ratio, room.height * ratio];
+      const along = (at, size, all, span) => Math.round(Math.max(0, Math.min(all - span, at + size / 2 - span / 2)));
+      const [w, h] = [Math.min(canvas.width, p.width), Math.min(canvas.height, p.height)];
+      const [x, y] = [along(box[0], box[2], p.width, w), along(box[1], box[3], p.height, h)];
+      const g = canvas.getContext("2d");
+      // Coarse ones first, so that the exact ones end on top.
+      (async () => {
+        for (const piece of store.pieces(p, canvas.className, [x, y, w, h], 1)) {
+          const image = await pixels(piece.url).catch(() => null);
+          if (image) g.drawImage(image, piece.x - x, piece.y - y, piece.w, piece.h);
+          image?.close?.();
+        }
+      })();
+    }
+  };
+  seen.observe(button);
+  return make("li", {}, button);
+}
+const seen = new IntersectionObserver((entries) => {
+  for (const e of entries.filter((e) => e.isIntersecting)) {
+    seen.unobserve(e.target);
+    e.target.draw();
+  }
+}, { rootMargin: "200px" });
 
 function approveAll(ids) {
   remember(ids.map((id) => [id, pictures[id].entry.decision]), ids[0]);
@@ -535,6 +615,7 @@ function moved() {
 async function start() {
   data = await store.list();
   pictures = data.pictures;
+  readUndo();
   $("title").textContent = data.title;
   document.title = `${data.title}: ${data.compare ? "compare" : "review"}`;
   const detectors = [...new Set(pictures.flatMap((p) => (p.report?.findings ?? []).map((f) => f.detector)))].sort();

@@ -2,48 +2,57 @@
 // The picture: one canvas, one to three panes that show the same spot of source, result and repair.
 // Positions are in pixels of the result; zoom is screen pixels per pixel of the result, so 1 is 100 % on any screen.
 
+/** Decoded pixels. An image element is decoded when it is first drawn, which the eye would have to wait for. */
+async function pixels(url, options) {
+  if (location.protocol === "file:") {
+    const image = new Image();
+    image.src = url;
+    await image.decode();
+    return image;
+  }
+  const answer = await fetch(url, options);
+  if (!answer.ok) throw new Error(await answer.text());
+  return createImageBitmap(await answer.blob());
+}
+
 /** Images by address: loaded once, the last used kept, what nobody waits for any more is called off. */
 class Tiles {
   constructor(changed) {
     this.changed = changed;
     this.kept = new Map();
-    this.pending = 0;
   }
 
-  /** The image, if it is there; otherwise it is asked for. */
-  get(url) {
+  /** The image, if it is there; otherwise it is asked for, behind others if it is not needed `now`. */
+  get(url, now = true) {
     let tile = this.kept.get(url);
     if (!tile) {
-      tile = this.load(url);
+      tile = this.load(url, now);
     } else {
       this.kept.delete(url);
       this.kept.set(url, tile);
     }
-    return tile.ready ? tile.image : null;
+    return tile.image;
   }
 
-  has(url) { return this.kept.get(url)?.ready ?? false; }
   failed(url) { return this.kept.get(url)?.failed ?? false; }
 
-  load(url) {
-    const tile = { image: new Image(), ready: false, failed: false };
+  load(url, now) {
+    const stop = new AbortController();
+    const tile = { image: null, failed: false, over: false, stop };
     this.kept.set(url, tile);
-    this.pending++;
-    const end = (ok) => {
-      if (tile.over) return;
+    const end = (image) => {
+      if (tile.over) return image?.close?.();
       tile.over = true;
-      tile.ready = ok;
-      tile.failed = !ok;
-      this.pending--;
+      tile.image = image;
+      tile.failed = !image;
       this.changed();
     };
-    tile.image.onload = () => end(true);
-    tile.image.onerror = () => end(false);
-    tile.image.decoding = "async";
-    tile.image.src = url;
-    while (this.kept.size > 700) {
+    pixels(url, { signal: stop.signal, priority: now ? "high" : "low" }).then(end, () => end(null));
+    // 512 x 512 pixels each: a quarter of a gigabyte.
+    while (this.kept.size > 256) {
       const [oldest, t] = this.kept.entries().next().value;
       if (!t.over) break;
+      t.image?.close?.();
       this.kept.delete(oldest);
     }
     return tile;
@@ -54,9 +63,7 @@ class Tiles {
     for (const [url, tile] of this.kept) {
       if (tile.over || wanted.has(url)) continue;
       tile.over = true;
-      tile.image.onload = tile.image.onerror = null;
-      tile.image.src = "data:,";
-      this.pending--;
+      tile.stop.abort();
       this.kept.delete(url);
     }
   }
@@ -84,7 +91,10 @@ class View {
     this.resize();
   }
 
-  /** Shows a picture: { key, width, height, sides: [{ id, label }], boxes: [[x, y, w, h]] }, at a box or whole. */
+  /**
+   * Shows a picture: { width, height, sides: [{ id, label }], boxes: [[x, y, w, h]], flagged }, at a box or whole. The first
+   * `flagged` boxes are findings, the others places to compare.
+   */
   show(picture, box) {
     this.picture = picture;
     this.heat = null;
@@ -264,12 +274,13 @@ class View {
     return heat && pane.side.id !== "source" ? list.concat(this.pieces(picture, `heat-${heat}`, [x, y, w, h], at.zoom)) : list;
   }
 
-  /** Asks for what picture `next` will need, opened at its box, once nothing else is waited for. */
-  prefetch(next, box) {
-    this.idle = () => {
-      const aim = this.aim(next, box);
-      for (const pane of this.panes(next, 0)) for (const p of this.covering(next, pane, aim, null)) this.tiles.get(p.url);
-    };
+  /** Asks for what these pictures will need, each opened at its box, the first ones first, once nothing else is waited for. */
+  prefetch(coming) {
+    const urls = () => coming.flatMap(({ picture, box }) => {
+      const aim = this.aim(picture, box);
+      return this.panes(picture, 0).flatMap((pane) => this.covering(picture, pane, aim, null).map((p) => p.url));
+    });
+    this.idle = () => urls().forEach((url) => this.tiles.get(url, false));
     this.draw();
   }
 
@@ -341,11 +352,13 @@ class View {
         path.lineTo(cx, cy);
         path.lineTo(cx, cy + dy * arm);
       }
+      const found = i < this.picture.flagged;
+      g.setLineDash(found ? [] : [3 * r, 3 * r]);
       g.lineWidth = (current ? 4 : 3) * r;
       g.strokeStyle = "rgb(0 0 0 / .55)";
       g.stroke(path);
       g.lineWidth = (current ? 2 : 1) * r;
-      g.strokeStyle = current ? "#ffc247" : "#ffffff";
+      g.strokeStyle = !current ? "#ffffff" : found ? "#ffc247" : "#8cc4ff";
       g.stroke(path);
     });
   }
