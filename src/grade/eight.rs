@@ -258,7 +258,7 @@ fn along(cube: &Lut3d, axis: usize, v: f32) -> f32 {
 
 fn place(cube: &Lut3d, axis: usize, v: f32) -> u32 {
     let p = along(cube, axis, v).round() as u32;
-    (p >> FRACTION) * cube.size().pow(axis as u32) as u32 * ONE | p & (ONE - 1)
+    ((p >> FRACTION) * cube.size().pow(axis as u32) as u32 * ONE) | (p & (ONE - 1))
 }
 
 /// The places of all codes as multiples of one number, if they are.
@@ -308,7 +308,7 @@ fn look_up<T: Copy>(table: &[T; 256], bytes: &[u8; N], out: &mut [T; N]) {
 fn stepped(step: u32, stride: u32, bytes: &[u8; N], places: &mut [u32; N]) {
     for (v, o) in bytes.iter().zip(places) {
         let p = (u32::from(*v) * step + 2048) >> 12;
-        *o = (p >> FRACTION) * stride * ONE | p & (ONE - 1);
+        *o = ((p >> FRACTION) * stride * ONE) | (p & (ONE - 1));
     }
 }
 
@@ -319,7 +319,7 @@ fn placed(min: f32, scale: f32, last: u32, stride: u32, values: &[f32; N], place
     for (v, o) in values.iter().zip(places) {
         // Adding 2^23 leaves the nearest whole number in the low bits.
         let p = (((v - min) * scale).max(0.0).min(most) + 8_388_608.0).to_bits() & 0x7f_ffff;
-        *o = (p >> FRACTION) * stride * ONE | p & (ONE - 1);
+        *o = ((p >> FRACTION) * stride * ONE) | (p & (ONE - 1));
     }
 }
 
