@@ -388,6 +388,14 @@ pub fn run(recipe: &Recipe, paths: &Paths, work: &Work, once: &Once, globals: &G
         groups.notes.iter().for_each(|note| say(format_args!("note: {note}")));
     }
     let cube = once.export_cube.as_ref().map(|file| Ok::<_, Error>((file, maker.cube(&planned)?))).transpose()?;
+    if let Some((file, text)) = &cube
+        && !work.overwrite
+        && !once.dry_run
+        && std::fs::read(file).is_ok_and(|there| there != text.as_bytes())
+    {
+        let hint = "another name, or --overwrite";
+        return Err(Error::usage(file.display(), "--export-cube: exists already, with other contents", hint).into());
+    }
     if let Some(n) = once.proof {
         kits::proof(&mut planned, usize::from(n));
     }

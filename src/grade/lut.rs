@@ -36,6 +36,13 @@ impl Lut {
     /// # Errors
     /// As [`Lut::read`].
     pub fn read_with_bytes(path: &Path) -> Result<(Self, Vec<u8>)> {
+        /// What other programs call their tables.
+        const OTHERS: [&str; 9] = ["3dl", "csp", "spi1d", "spi3d", "spimtx", "clf", "ctf", "look", "vlt"];
+        let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+        if OTHERS.contains(&extension.as_str()) {
+            let what = format!("is a .{extension} file, and only .cube files are read");
+            return Err(Error::usage(path.display(), what, "a .cube file: export it again, or convert it with ociobakelut"));
+        }
         // The largest cube there may be, written with plenty of digits.
         const MOST_BYTES: u64 = 1 << 30;
         let size = std::fs::metadata(path).map_err(|e| unreadable(path, &e))?.len();

@@ -77,7 +77,10 @@ fn numbers<const N: usize>(at: &At<'_>, n: usize, text: &str) -> Result<[f32; N]
     let mut out = [0.0; N];
     let mut count = 0;
     for word in text.split_whitespace() {
-        let value = word.parse::<f32>().map_err(|_| at.line(n, format!("`{}` is not a number", shown(word)), "numbers like 0.25"))?;
+        // Some programs put commas between the numbers, and some, in some countries, into them, which can mean either.
+        let bare = word.strip_suffix(',').unwrap_or(word);
+        let hint = if bare.contains(',') { "a point in numbers, not a comma: 0.25" } else { "numbers like 0.25" };
+        let value = bare.parse::<f32>().map_err(|_| at.line(n, format!("`{}` is not a number", shown(word)), hint))?;
         if !value.is_finite() {
             return Err(at.line(n, format!("`{}` is not a finite number", shown(word)), "export the LUT again"));
         }

@@ -100,6 +100,42 @@ fn what_is_wrong_is_said() {
     assert!(refused("# nothing\n").contains("no LUT_1D_SIZE or LUT_3D_SIZE"));
 }
 
+/// What programs make of the same table; all of it was compared with OpenColorIO 2.6, which refuses the mark in front of
+/// numbers, comments behind them, and reads the other two.
+#[test]
+fn dialects_are_the_same_table() {
+    let rows = ["0.1 0.2 0.3", "1 0 0", "0 1 0", "1 1 0", "0 0 1", "1 0 1", "0 1 1", "0.9 0.8 0.7"];
+    let plain = "LUT_3D_SIZE 2\n".to_owned() + &rows.join("\n");
+    let want = parse("a", &plain).unwrap().cube;
+    let numbers = |f: &dyn Fn(&str) -> String| "LUT_3D_SIZE 2\n".to_owned() + &rows.map(f).join("\n");
+    for other in [
+        plain.replace('\n', "\r\n"),
+        format!("\u{feff}{plain}"),
+        format!("# a\nTITLE \"He said \"no\" # really\"\n{plain}\n\n  \n"),
+        format!("TITLE without quotes 33\n{plain}"),
+        plain.to_lowercase(),
+        format!("domain_min 0 0 0\ndomain_max 1 1 1\n{plain}"),
+        format!("{plain}\n").replace("1 0 0\n", "1 0 0\n# between\n\n"),
+        numbers(&|r| format!("\t{}", r.replace(' ', "\t"))),
+        numbers(&|r| format!("{r} # behind")),
+        numbers(&|r| r.replace(' ', ", ")),
+        numbers(&|r| r.split(' ').map(|v| format!("{:e} ", v.parse::<f32>().unwrap())).collect()),
+        numbers(&|r| r.split(' ').map(|v| format!("+{v} ")).collect()),
+    ] {
+        assert_eq!(parse("b", &other).unwrap().cube, want, "{other}");
+    }
+    assert!(refused(&plain.replace("0.1", "0,1")).contains("a point in numbers, not a comma"));
+    assert!(refused(&plain.replace('\n', "\r")).contains("line 1"));
+    let said = Lut::read(std::path::Path::new("Cargo.toml")).unwrap_err().to_string();
+    assert!(said.contains("line 1"), "{said}");
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a.3dl", "b.CSP", "c.spi1d"] {
+        std::fs::write(folder.path().join(name), "0 64 128\n").unwrap();
+        let said = Lut::read(&folder.path().join(name)).unwrap_err().to_string();
+        assert!(said.contains("only .cube files are read") && said.contains("ociobakelut"), "{said}");
+    }
+}
+
 #[test]
 fn what_is_written_reads_back() {
     let cube = Lut3d::from_fn(5, |[r, g, b]| [g, b * 0.5 - 0.25, r * 1.5]).unwrap();
