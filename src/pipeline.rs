@@ -31,7 +31,7 @@ use crate::image::{Image, Samples};
 use crate::inspect::calibration;
 use crate::inspect::repair::{Patches, Repair};
 use crate::resample::{Crop, Filter, Light, Resize, Scaler};
-use crate::spool::{Depth, Spool, SpoolWriter};
+use crate::spool::{Depth, Spool, SpoolWriter, Temporary};
 use crate::upscale::engine::{Engine, PassRecord};
 use crate::upscale::lock::ColourLock;
 use crate::upscale::pass::Pass;
@@ -251,7 +251,8 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
         Format::check(source, &whole, target.width, target.height)?;
     }
     let fits = settings.max_kb.is_none_or(|kb| bytes.len() as u64 <= u64::from(kb) * 1000);
-    if fits && extra.is_empty() && unchanged(&header, &target, settings) {
+    let still = !limits.first_frame || !codec::is_animation(&bytes);
+    if fits && still && extra.is_empty() && unchanged(&header, &target, settings) {
         std::fs::write(output, &bytes).map_err(|e| Error::io(output, e))?;
         let note = format!("it has {}x{} px already: copied as it is", target.width, target.height);
         let plan = Plan { reduction: 1.0, ..Plan::default() };
@@ -311,10 +312,10 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
         Look::Mend => None,
         Look::Once | Look::Beside(_) => Some(finishing.open(&outputs, None)?),
     };
-    let parked = Parked(output.with_extension("look"));
+    let parked = Temporary::new(output.with_extension("look"));
     let mut rows = match look {
         Look::Once => None,
-        Look::Mend | Look::Beside(_) => Some(SpoolWriter::create(&parked.0, target.width, image.channels.count(), Depth::F32)?),
+        Look::Mend | Look::Beside(_) => Some(SpoolWriter::create(parked.path(), target.width, image.channels.count(), Depth::F32)?),
     };
     let part = if matches!(look, Look::Mend) { 0.9 } else { 1.0 };
     let mut made = |band: Band| {
@@ -434,15 +435,6 @@ fn outside(band: &Band) -> u64 {
     let planes = [band.plane(0), band.plane(1), band.plane(2)];
     let out = |v: f32| !(-HALF..=1.0 + HALF).contains(&v);
     (0..planes[0].len()).filter(|&i| planes.iter().any(|p| out(p[i]))).count() as u64
-}
-
-/// A file of rows that is gone when the job is; if the program is killed before, it is swept with the other temp files.
-struct Parked(PathBuf);
-
-impl Drop for Parked {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
 }
 
 /// The second look: kept rows, mended and written.

@@ -11,6 +11,34 @@ use std::path::{Path, PathBuf};
 use crate::band::Band;
 use crate::error::{Error, Result};
 
+/// A file that is gone when this is dropped. If the program is killed before, it is swept with the other temp files of its run.
+#[derive(Debug)]
+pub struct Temporary(PathBuf);
+
+impl Temporary {
+    pub fn new(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Gives the file another name, under which it stays.
+    ///
+    /// # Errors
+    /// [`Error::Io`], the file being gone then.
+    pub fn rename(self, to: &Path) -> Result<()> {
+        std::fs::rename(&self.0, to).map_err(|e| Error::io(to, e))
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
 /// How a value is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
@@ -190,6 +218,19 @@ mod tests {
             assert_eq!(SpoolWriter::size(7, 10, 3, depth), std::fs::metadata(&path).unwrap().len());
             assert!(Spool::open(&path, 11, 3, depth).is_err(), "another shape is refused");
         }
+    }
+
+    #[test]
+    fn a_temporary_file_goes_unless_it_is_renamed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        std::fs::write(&a, "1").unwrap();
+        drop(Temporary::new(a.clone()));
+        assert!(!a.exists());
+        std::fs::write(&a, "2").unwrap();
+        Temporary::new(a.clone()).rename(&b).unwrap();
+        assert!(!a.exists() && b.exists());
+        drop(Temporary::new(a));
     }
 
     #[test]

@@ -162,6 +162,12 @@ fn animations_are_refused_or_give_their_first_frame() {
         let image = read(&dir.join(format!("out/animated.{ext}")));
         let header = codec::probe(&file, &Limits::default()).unwrap();
         assert_eq!((image.width, image.height), (header.width * 2, header.height * 2), "{name}");
+        // Also where nothing else is to be done: it must not be copied with all its frames.
+        if ext != "gif" {
+            done(dir, &format!("{name} -o same --model none --scale 1 --frames first"));
+            let bytes = std::fs::read(dir.join(format!("same/animated.{ext}"))).unwrap();
+            assert!(codec::decode(Path::new("a"), &bytes, &Limits::default()).is_ok(), "{name}");
+        }
         // The frame is a picture, not an empty canvas.
         let colour = image.colour(0, image.height);
         let (low, high) = colour.data.iter().fold((1f32, 0f32), |(l, h), v| (l.min(*v), h.max(*v)));
@@ -358,7 +364,23 @@ fn with_a_kept_master_another_quality_or_look_needs_no_network() {
         assert_eq!(output.status.code(), Some(0), "{args}: {out}{err}");
         err
     };
+    let disk = |args: &str| {
+        let output = program::lastmile(dir.path(), &home)
+            .args(format!("plan upscale a.png -o kept --format jpeg {args} --json -").split(' '))
+            .output()
+            .unwrap();
+        let (out, err) = program::text(&output);
+        let plan = out.lines().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok()).find(|v| v["event"] == "plan");
+        plan.unwrap_or_else(|| panic!("{out}{err}"))["disk_bytes"].as_u64().unwrap()
+    };
+    let (picture, deep) = (16 * 48 * 40 * 3, 4 * 16 * 48 * 40 * 3);
+    let plain = disk("--quality 90");
+    assert!(plain < picture, "{plain}");
+    assert_eq!(disk("--quality 90 --keep-master"), plain + deep, "the master counts");
+    assert_eq!(disk("--quality 90 --repair auto"), plain + deep, "what waits to be mended counts");
+    assert_eq!(disk("--quality 90 --max-kb 20"), plain + 2 * picture, "what waits for its quality counts");
     let said = run("upscale a.png -o kept --format jpeg --keep-master");
+    assert_eq!(disk("--quality 80 --keep-master"), plain, "a master that is there takes nothing more");
     assert!(said.contains("Masters") && said.contains(".lastmile/masters"), "{said}");
     let masters = dir.path().join("kept/.lastmile/masters");
     let files: Vec<PathBuf> = std::fs::read_dir(&masters).unwrap().map(|e| e.unwrap().path()).collect();

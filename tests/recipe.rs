@@ -64,6 +64,16 @@ fn quality_beside_a_format_without_one_is_told_with_its_line() {
     program::fails(&mut lastmile(d, "run pster in -o a"), 2, &["no recipe of that name", "`poster`"]);
     program::fails(&mut lastmile(d, "run web in -o a"), 2, &["`web.recipe.toml`, which is a file here"]);
     assert!(!d.join("a").exists(), "nothing was written");
+    // What it names is looked for as well, by a check and by a run, and told with its line.
+    for (line, words) in [
+        ("[look]\nlook = \"warm-flim\"", ["web.recipe.toml:2: look.look", "warm-flim", "warm-film"]),
+        ("[kit]\nfile = \"none.brand.toml\"", ["web.recipe.toml:2: kit.file", "there is no file", "none.brand.toml"]),
+        ("[upscale]\nmodel = \"lastmile-strt-x4\"", ["lastmile-strt-x4", "no model of that name", "`lastmile-start-x4`"]),
+    ] {
+        std::fs::write(d.join("web.recipe.toml"), line).unwrap();
+        program::fails(&mut lastmile(d, "recipe check web.recipe.toml"), 2, &words);
+        program::fails(&mut lastmile(d, "run web.recipe.toml in -o a"), 2, &words);
+    }
 }
 
 #[test]

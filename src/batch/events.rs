@@ -276,3 +276,23 @@ fn write_list(path: &Path, list: &[Listed]) -> Result<()> {
     }
     Ok(())
 }
+
+/// A duration for people.
+pub fn seconds(s: f64) -> String {
+    match s {
+        s if s < 9.95 => format!("{s:.1} s"),
+        s if s < 90.0 => format!("{s:.0} s"),
+        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::seconds;
+
+    #[test]
+    fn durations_for_people() {
+        assert_eq!([0.44, 59.6, 89.0, 240.0, 7200.0].map(seconds), ["0.4 s", "60 s", "89 s", "4 min", "2.0 h"]);
+    }
+}

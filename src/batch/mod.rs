@@ -240,6 +240,39 @@ impl Batch {
         self.skipped.len()
     }
 
+    /// The settings of an item, everything that its format leaves out filled in.
+    ///
+    /// # Errors
+    /// A mask that cannot be read.
+    pub fn settings(&self, item: &Item) -> Result<Settings> {
+        Ok(triage::settings(&self.options, item)?.0)
+    }
+
+    /// The jobs among [`Batch::leads`] that need no network, because what it made of their source was kept.
+    pub fn mastered(&self) -> HashSet<usize> {
+        if !self.planned.root.join(STATE).join(MASTERS).is_dir() {
+            return HashSet::new();
+        }
+        let kept = |item: &Item| -> Result<bool> {
+            let (settings, _) = triage::settings(&self.options, item)?;
+            let name = journal::beside(&self.planned.root, &item.source)?;
+            Ok(self.master(&name, &journal::sha256_file(&item.source)?, &settings)?.is_kept())
+        };
+        // What cannot be read fails when its turn comes.
+        self.leads().filter(|item| kept(item).unwrap_or(false)).map(|item| item.job).collect()
+    }
+
+    /// Where what the networks make of a source is kept, and what it depends on.
+    fn master(&self, source_name: &str, source_sha256: &str, settings: &Settings) -> Result<Master> {
+        let enlarging = settings.enlarging().map_err(|e| Error::Internal(format!("settings: {e}")))?;
+        Ok(Master {
+            // One for each source, so that those of settings that were tried and dropped do not pile up.
+            path: self.planned.root.join(STATE).join(MASTERS).join(journal::sha256(source_name.as_bytes())),
+            key: journal::key(source_sha256, &journal::sha256(&enlarging), &self.options.model),
+            keep: self.options.keep_master,
+        })
+    }
+
     /// Works on everything that is left. `estimate` tells the bytes of memory that a source (its file's bytes are given) will
     /// take while it is worked on. Setting `stop` ends the run soon, leaving only whole files.
     ///
@@ -421,13 +454,7 @@ impl Run<'_> {
         let (settings, hashes): (Vec<Settings>, Vec<String>) = wanted.into_iter().unzip();
         let progress = |share: f64| self.listener.progress(item, share);
         let source_name = journal::beside(&self.batch.planned.root, &item.source)?;
-        let enlarging = settings[0].enlarging().map_err(|e| Error::Internal(format!("settings: {e}")))?;
-        let master = Master {
-            // One for each source, so that those of settings that were tried and dropped do not pile up.
-            path: self.batch.planned.root.join(STATE).join(MASTERS).join(journal::sha256(source_name.as_bytes())),
-            key: journal::key(&source_sha256, &journal::sha256(&enlarging), &options.model),
-            keep: options.keep_master,
-        };
+        let master = self.batch.master(&source_name, &source_sha256, &settings[0])?;
         let others = temps.iter().zip(&settings).skip(1);
         let extra = others.map(|(temp, settings)| Extra { output: temp.clone(), settings: settings.clone() }).collect();
         let (first, limits) = (&settings[0], options.limits);

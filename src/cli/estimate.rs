@@ -1,9 +1,8 @@
 //! What a job will take: time, memory, disk and money, told before it begins.
 //!
-//! Time comes from real runs on this machine where there were any ([`Pace`]), else from `lastmile models bench`, else from one
-//! small tile.
+//! What there is to do is read from headers here; how long that takes says [`super::forecast`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::Mutex;
@@ -11,17 +10,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::progress::{bytes, files, seconds};
-use crate::batch::Summary;
+use super::rehearsal::Rehearsal;
 use crate::batch::plan::Item;
 use crate::codec::{self, Encoding, Format, Header, Limits};
 use crate::pipeline;
 use crate::recipe::Price;
-use crate::upscale::bench::{NO_NETWORK, Pace, Rates};
-use crate::upscale::catalogue::{self, Listed};
-use crate::upscale::device::{Device, Precision};
+use crate::spool::{Depth, SpoolWriter};
+use crate::upscale::bench::Rates;
 use crate::upscale::engine::Engine;
-use crate::upscale::home::Home;
-use crate::upscale::model::Origin;
 use crate::upscale::size::Target;
 
 /// How much there is to do.
@@ -29,8 +25,14 @@ use crate::upscale::size::Target;
 pub struct Effort {
     /// Of the sources.
     pub megapixels: f64,
-    /// Pixels through the main network.
+    /// Pixels through the main network, faithful ones for comparing counted in by what they cost.
     pub work: f64,
+    /// Sources that are worked on.
+    pub sources: usize,
+    /// Pixels of the results that are made from masters, and those that leave one behind.
+    pub mastered: f64,
+    /// Bytes of the masters that are kept.
+    pub masters: u64,
     /// Pixels of the results, by format and bits per sample.
     pub output: BTreeMap<(&'static str, u8), f64>,
     /// By job, for progress.
@@ -46,6 +48,26 @@ pub struct Effort {
     pub factor: f64,
     /// Bytes beside the tiles that each picture takes, the largest first; as many as are worked on at once.
     pub memory: Vec<u64>,
+    /// The same of disk for as long as it is worked on.
+    pub spool: Vec<u64>,
+    /// Pixels of every source and result, and the place of its job in the list, for choosing one to try.
+    sizes: Vec<(f64, f64, usize)>,
+}
+
+/// How pictures are worked on, and what is done with them beside enlarging.
+#[derive(Debug, Clone, Default)]
+pub struct Beside {
+    /// Pictures at once.
+    pub jobs: usize,
+    /// Jobs whose rows were kept.
+    pub mastered: HashSet<usize>,
+    /// Rows are kept.
+    pub keep_master: bool,
+    /// Results are inspected; and wait in a file for being mended.
+    pub inspected: bool,
+    pub mends: bool,
+    /// Results wait in a file for the quality that fits a size.
+    pub max_kb: bool,
 }
 
 /// What one header tells.
@@ -67,7 +89,7 @@ impl Effort {
         encoding: &Encoding,
         engine: &Engine,
         target: &(dyn Fn(&Header) -> crate::Result<Target> + Sync),
-        jobs: usize,
+        beside: &Beside,
         patience: Duration,
     ) -> Self {
         let clock = Instant::now();
@@ -106,31 +128,52 @@ impl Effort {
         for (n, found) in looked {
             seen[n] = true;
             match found {
-                Ok(l) => sum.add(items[n], &l, encoding, engine),
+                Ok(l) => sum.add(n, items[n], &l, encoding, engine, beside),
                 Err(e) => {
                     sum.weights.insert(items[n].job, 0.0);
                     sum.unreadable.push((items[n].job, e.to_string()));
                 }
             }
         }
-        sum.memory.sort_unstable_by(|a, b| b.cmp(a));
-        sum.memory.truncate(jobs);
+        for largest in [&mut sum.memory, &mut sum.spool] {
+            largest.sort_unstable_by(|a, b| b.cmp(a));
+            largest.truncate(beside.jobs);
+        }
         sum.unseen = seen.iter().filter(|s| !**s).count();
         let known = (items.len() - sum.unseen).max(1) as f64;
         let share = sum.unseen as f64 / known;
         let each = sum.weights.values().sum::<f64>() / known;
         sum.megapixels *= 1.0 + share;
         sum.work *= 1.0 + share;
+        sum.sources += sum.unseen;
+        sum.mastered *= 1.0 + share;
+        sum.masters = (sum.masters as f64 * (1.0 + share)) as u64;
         sum.output.values_mut().for_each(|v| *v *= 1.0 + share);
         sum.weights.extend(items.iter().zip(&seen).filter(|(_, s)| !**s).map(|(i, _)| (i.job, each)));
         sum
     }
 
-    fn add(&mut self, item: &Item, l: &Looked, encoding: &Encoding, engine: &Engine) {
+    fn add(&mut self, n: usize, item: &Item, l: &Looked, encoding: &Encoding, engine: &Engine, beside: &Beside) {
         let (w, h) = l.header.upright();
         let pixels = (w * h) as f64;
-        let work = engine.work(pixels, l.target.factor());
         let output = (l.target.width * l.target.height) as f64;
+        let rows = |depth| SpoolWriter::size(l.target.width, l.target.height, l.header.channels.count(), depth);
+        let networks = engine.passes(l.target.factor()).is_ok_and(|p| !p.is_empty());
+        let mastered = networks && beside.mastered.contains(&item.job);
+        let mut work = if mastered { 0.0 } else { engine.work(pixels, l.target.factor()) };
+        if beside.inspected && networks {
+            work += comparing(engine, pixels, l.target.factor());
+        }
+        if mastered {
+            self.mastered += output;
+        } else if beside.keep_master && networks {
+            self.mastered += output;
+            self.masters += rows(Depth::F32);
+        }
+        self.sources += 1;
+        self.sizes.push((pixels, output, n));
+        let waiting = if beside.mends && networks { rows(Depth::F32) } else { 0 };
+        self.spool.push(waiting + if beside.max_kb { rows(Depth::U16) } else { 0 });
         let deep = encoding.bits == 16 || (encoding.bits == 0 && l.header.bits > 8);
         let bits = if deep && item.format.supports_16_bit() { 16 } else { 8 };
         self.megapixels += pixels / 1e6;
@@ -152,28 +195,73 @@ impl Effort {
     }
 
     /// The container that most results are in.
-    fn format(&self) -> &'static str {
+    pub fn format(&self) -> &'static str {
         self.output.iter().max_by(|a, b| a.1.total_cmp(b.1)).map_or("PNG", |((f, _), _)| f)
     }
 
-    /// How long writing takes, seconds.
-    fn writing(&self, cores: usize) -> f64 {
-        self.output.iter().map(|((format, bits), pixels)| pixels / written_per_s(format, *bits)).sum::<f64>() / cores.max(1) as f64
+    /// Everything but the networks, in seconds of `cores` cores.
+    pub fn rest(&self, rehearsal: Option<&Rehearsal>, beside: &Beside, cores: usize) -> f64 {
+        /// Seconds of a core per file: hashes, journal, names.
+        const FILE: f64 = 0.0004;
+        /// Per million pixels: rows written to disk or read from it.
+        const ROWS: f64 = 0.012;
+        let results = self.pixels() / 1e6;
+        let guess = || Rehearsal {
+            reading: 1e6 / READ_PER_S,
+            finishing: self.output.iter().map(|((f, bits), px)| px / written_per_s(f, *bits)).sum::<f64>() / results.max(1e-9),
+            inspecting: if beside.inspected { 0.2 } else { 0.0 },
+        };
+        let Rehearsal { reading, finishing, inspecting } = rehearsal.copied().unwrap_or_else(guess);
+        let rows = ROWS * (self.mastered / 1e6 + if beside.mends { results } else { 0.0 });
+        // A picture is read, graded and written by one thread.
+        let threads = cores.min(self.sources).max(1) as f64;
+        (reading * self.megapixels + finishing * results + rows + FILE * self.sources as f64) / threads
+            + inspecting * results / cores.max(1) as f64
     }
 
-    /// Bytes of all masters, if they are kept: three channels of 4 bytes.
-    pub fn masters(&self) -> u64 {
-        12 * self.pixels() as u64
+    /// The place in the list of the source that best stands for all, and how much it is enlarged.
+    pub fn typical(&self) -> Option<(usize, f64)> {
+        /// Reading a larger one takes longer than a guess is worth.
+        const AT_MOST: f64 = 12e6;
+        let mut sizes: Vec<_> = self.sizes.iter().filter(|s| s.0 <= AT_MOST).collect();
+        sizes.sort_by(|a, b| a.0.total_cmp(&b.0));
+        // Half of the pixels are in smaller ones.
+        let half = sizes.iter().map(|s| s.0).sum::<f64>() / 2.0;
+        let mut sum = 0.0;
+        let (pixels, result, n) = **sizes.iter().find(|s| {
+            sum += s.0;
+            sum >= half
+        })?;
+        Some((n, (result / pixels).sqrt()))
     }
 
-    /// Bytes the results will take.
+    /// Bytes of disk that are taken: results, masters, and what waits while pictures are worked on.
     pub fn disk(&self, rates: &Rates) -> u64 {
-        self.output
-            .iter()
-            .map(|((format, bits), pixels)| pixels * rates.bytes_per_px(format, *bits).unwrap_or(bytes_per_px(format, *bits)))
-            .sum::<f64>() as u64
+        let of = |((format, bits), pixels): (&(&str, u8), &f64)| {
+            pixels * rates.bytes_per_px(format, *bits).unwrap_or(bytes_per_px(format, *bits))
+        };
+        self.output.iter().map(of).sum::<f64>() as u64 + self.masters + self.spool.iter().sum::<u64>()
     }
 }
+
+/// Work of the faithful enlargement that a result is compared with, in pixels of the main network; none if it made the result.
+fn comparing(engine: &Engine, pixels: f64, factor: f64) -> f64 {
+    let passes = if factor > 1.0 { engine.faithful_passes(factor) } else { Vec::new() };
+    let made = engine.passes(factor).unwrap_or_default();
+    if passes.iter().any(|p| made.contains(p)) {
+        return 0.0;
+    }
+    let cost = |i: usize| engine.model(i).bytes.len() as f64;
+    let (mut size, mut sum) = (pixels, 0.0);
+    for i in passes {
+        sum += size * cost(i) / cost(0).max(1.0);
+        size *= f64::from(engine.model(i).manifest.scale).powi(2);
+    }
+    sum
+}
+
+/// Source pixels a core decodes per second.
+const READ_PER_S: f64 = 80e6;
 
 /// Result pixels a core encodes per second; typical of pictures on a processor of 2020.
 fn written_per_s(format: &str, bits: u8) -> f64 {
@@ -195,120 +283,6 @@ fn bytes_per_px(format: &str, bits: u8) -> f64 {
         ("WebP", _) => 0.4,
         (_, 8) => 3.0,
         _ => 6.0,
-    }
-}
-
-/// What a job runs on.
-#[derive(Debug, Clone)]
-pub struct Where {
-    pub device: Device,
-    pub precision: Precision,
-    pub cores: usize,
-}
-
-/// The name under which a job's pace is kept.
-fn network(engine: &Engine, effort: &Effort) -> String {
-    match engine.main() {
-        Some(main) if effort.work > 0.0 => main.sha256.clone(),
-        _ => NO_NETWORK.into(),
-    }
-}
-
-/// Predicted seconds; `fallback` tells pixels of work per second where nothing was measured before.
-pub fn predict(
-    effort: &Effort,
-    engine: &Engine,
-    on: &Where,
-    rates: &Rates,
-    fallback: &dyn Fn() -> crate::Result<f64>,
-) -> crate::Result<f64> {
-    /// Share of the bare speed that whole jobs reach.
-    const EFFICIENCY: f64 = 0.92;
-    let network = network(engine, effort);
-    let writing = effort.writing(on.cores);
-    if let Some(s) = pace(effort, engine, on, rates) {
-        let units = if network == NO_NETWORK { effort.pixels() } else { effort.work };
-        return Ok(units / 1e6 * s);
-    }
-    if network == NO_NETWORK {
-        return Ok(writing);
-    }
-    let measured =
-        engine.main().and_then(|m| rates.get(&m.sha256, on.device, on.precision)).filter(|r| r.workers == on.device.streams(on.cores));
-    let rate = match measured {
-        Some(r) => r.mpix_per_s * 1e6,
-        None => fallback()?,
-    };
-    Ok(effort.work / (rate * EFFICIENCY) + writing)
-}
-
-/// Whether a prediction comes from runs on this machine.
-pub fn measured(effort: &Effort, engine: &Engine, on: &Where, rates: &Rates) -> bool {
-    pace(effort, engine, on, rates).is_some()
-}
-
-fn pace(effort: &Effort, engine: &Engine, on: &Where, rates: &Rates) -> Option<f64> {
-    let network = network(engine, effort);
-    rates.pace(&network, &on.device.to_string(), &on.precision.to_string(), on.cores, effort.format())
-}
-
-/// What a run that went well says about this machine; `None` if it was too short or cut off.
-pub fn learned(effort: &Effort, engine: &Engine, on: &Where, summary: &Summary) -> Option<Pace> {
-    let whole = !summary.interrupted && summary.fatal.is_none() && summary.failed == effort.unreadable.len() && effort.unseen == 0;
-    if !whole || summary.seconds < 2.0 || effort.pixels() < 1.0 {
-        return None;
-    }
-    let network = network(engine, effort);
-    let units = if network == NO_NETWORK { effort.pixels() } else { effort.work };
-    let mut kinds = effort.output.keys();
-    // Results of one kind alone tell how large such files are.
-    let kind = match (kinds.next(), kinds.next()) {
-        (Some((format, bits)), None) => Some(((*format).to_owned(), *bits)),
-        _ => None,
-    };
-    Some(Pace {
-        network,
-        device: on.device.to_string(),
-        precision: on.precision.to_string(),
-        cores: on.cores,
-        format: effort.format().into(),
-        bits: kind.map_or(0, |k| k.1),
-        seconds: summary.seconds,
-        mpix: units / 1e6,
-        result_mpix: summary.pixels as f64 / 1e6,
-        result_bytes: summary.bytes as f64,
-    })
-}
-
-/// A faster network of the same kind and factor and the time it would take, for a job that takes longer than half an hour.
-pub fn faster(engine: &Engine, on: &Where, rates: &Rates, home: &Home, predicted: f64) -> Option<String> {
-    const LONG: f64 = 1800.0;
-    let main = engine.main().filter(|_| predicted > LONG)?;
-    let rate = |sha256: &str| rates.get(sha256, on.device, on.precision).map(|r| r.mpix_per_s);
-    let own = rate(&main.sha256);
-    let all = catalogue::list(home).into_iter().filter_map(|l| {
-        let weight = weight(&l);
-        let m = l.manifest.ok()?;
-        let alike = m.scale == main.manifest.scale && m.kind == main.manifest.kind && m.sha256 != main.sha256;
-        let seconds = match (own, rate(&m.sha256)) {
-            (Some(own), Some(other)) => predicted * own / other,
-            // At the same resolution the work is that of the weights.
-            _ => predicted * weight? as f64 / main.bytes.len().max(1) as f64,
-        };
-        alike.then_some((seconds, l.id))
-    });
-    let (best, id) = all.min_by(|a, b| a.0.total_cmp(&b.0)).filter(|(t, _)| *t < 0.7 * predicted)?;
-    Some(format!("--model {id} would take about {}", seconds(best)))
-}
-
-/// Bytes of a listed network's file.
-fn weight(listed: &Listed) -> Option<u64> {
-    match &listed.origin {
-        Origin::Registered(manifest) => {
-            let file = manifest.with_file_name(&listed.manifest.as_ref().ok()?.file);
-            std::fs::metadata(file).ok().map(|m| m.len())
-        }
-        _ => catalogue::EMBEDDED.iter().find(|e| e.id == listed.id).map(|e| e.onnx.len() as u64),
     }
 }
 

@@ -10,11 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::estimate::{self, Effort, Table, Where};
+use super::estimate::{Beside, Effort, Table};
 use super::flags::{Once, Paths, Work};
+use super::forecast::{self, Basis, Where};
 use super::grade_device;
 use super::inspecting::Inspecting;
 use super::progress::{self, Progress};
+use super::rehearsal::{self, Rehearsal};
 use super::{Globals, say};
 use crate::batch::events::{Event, Listener, Start};
 use crate::batch::journal::STATE;
@@ -25,9 +27,9 @@ use crate::brand::{Brand, Finish, Kit, Reference};
 use crate::codec::{self, Encoding, Format, Header, Limits};
 use crate::color::ColourSpace;
 use crate::error::{Error, Exit};
-use crate::grade::Grading;
 use crate::grade::device::GradeDevice;
 use crate::grade::grading::Source;
+use crate::grade::{Grading, Look};
 use crate::inspect::Verdict;
 use crate::inspect::repair::Repair;
 use crate::pipeline::inspection::Care;
@@ -69,15 +71,62 @@ pub fn settings(recipe: &Recipe, globals: &Globals) -> crate::Result<Settings> {
         convert_to: o.convert_to.as_deref().map(|to| space(recipe, to)).transpose()?,
         metadata: o.policy(),
         epoch: globals.epoch,
-        grading: Grading::new(&recipe.look.sources.iter().map(Source::open).collect::<crate::Result<Vec<_>>>()?, recipe.look.strength)?,
+        grading: Grading::new(
+            &recipe.look.sources.iter().map(|s| look(recipe, s)).collect::<crate::Result<Vec<_>>>()?,
+            recipe.look.strength,
+        )?,
         matching: match recipe.look.references.as_slice() {
             [] => None,
-            files => Some(Matching { to: Reference::open(files)?, strength: recipe.look.strength }),
+            files => Some(Matching { to: found(recipe, "look.match", Reference::open(files))?, strength: recipe.look.strength }),
         },
         finish: None,
         repair: Repair::Off,
         protect: None,
     })
+}
+
+fn look(recipe: &Recipe, source: &Source) -> crate::Result<Look> {
+    let key = match source {
+        Source::Look(_) => "look.look",
+        Source::Lut(_) => "look.lut",
+        Source::Cdl(_) => "look.cdl",
+    };
+    found(recipe, key, source.open())
+}
+
+/// Says where something was asked for that is not there. What is wrong inside a file is told with that file's own lines.
+fn found<T>(recipe: &Recipe, key: &str, opened: crate::Result<T>) -> crate::Result<T> {
+    opened.map_err(|e| match e {
+        Error::Usage { subject, what, hint } if subject == "look" => Error::usage(recipe.subject(key), what, hint),
+        Error::Io { path, source } if source.kind() == std::io::ErrorKind::NotFound => Error::usage(
+            recipe.subject(key),
+            format!("there is no file {}", path.display()),
+            "the path of one; a recipe's paths count from its folder",
+        ),
+        e => e,
+    })
+}
+
+/// Whether everything that a recipe names can be found and used: looks, LUTs, profiles, kit and network.
+///
+/// # Errors
+/// What cannot.
+pub fn check(recipe: &Recipe, globals: &Globals) -> crate::Result<()> {
+    settings(recipe, globals)?;
+    if let Some(file) = &recipe.kit {
+        Brand::open(found(recipe, "kit.file", Kit::read(file))?)?;
+    }
+    match recipe.upscale.model.as_deref() {
+        // A file is only looked into when it is used: that may need a runtime.
+        Some(spec) if spec != "none" && !Path::new(spec).is_file() => {
+            let home = Home::new(&globals.home);
+            if catalogue::list(&home).iter().any(|l| l.id == spec) {
+                return Ok(());
+            }
+            catalogue::resolve(spec, &home, &mut |manifest, bytes| super::models::open(globals, manifest, bytes)).map(|_| ())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn space(recipe: &Recipe, wanted: &str) -> crate::Result<ColourSpace> {
@@ -181,7 +230,7 @@ impl<'a> Maker<'a> {
         }
         let mut this = Self::again(settings, recipe, work, dry_run, globals)?;
         if let Some(file) = &recipe.kit {
-            let brand = Arc::new(Brand::open(Kit::read(file)?)?);
+            let brand = Arc::new(Brand::open(found(recipe, "kit.file", Kit::read(file))?)?);
             this.variants = brand
                 .kit()
                 .exports
@@ -283,8 +332,34 @@ impl<'a> Maker<'a> {
     }
 
     /// How much a batch has to do.
-    fn effort(&self, todo: &[&Item], patience: Duration) -> Effort {
-        Effort::of(todo, &self.limits, &self.settings.encoding, &self.engine, &|h: &Header| self.target(h), self.jobs, patience)
+    fn effort(&self, todo: &[&Item], beside: &Beside, patience: Duration) -> Effort {
+        let target = |h: &Header| self.target(h);
+        Effort::of(todo, &self.limits, &self.settings.encoding, &self.engine, &target, beside, patience)
+    }
+
+    /// What is done beside enlarging.
+    fn beside(&self, batch: &Batch) -> Beside {
+        let care = self.care();
+        Beside {
+            jobs: self.jobs,
+            mastered: batch.mastered(),
+            keep_master: self.work.keep_master,
+            mends: care.as_ref().is_some_and(|c| c.repair != Repair::Off),
+            inspected: care.is_some(),
+            max_kb: self.settings.max_kb.is_some() && self.settings.encoding.is_lossy(),
+        }
+    }
+
+    /// Tries one picture of a batch; none if that cannot be done, which the run will tell more about.
+    fn rehearse(&self, batch: &Batch, leads: &[&Item], effort: &Effort) -> Option<Rehearsal> {
+        let (n, factor) = effort.typical()?;
+        let source = &leads.get(n)?.source;
+        let of_it = batch.todo().filter(|i| i.source == *source);
+        let settings: Vec<Settings> = of_it.map(|i| batch.settings(i)).collect::<crate::Result<_>>().ok()?;
+        let own = self.engine.main().is_none_or(|m| m.manifest.kind == Kind::Faithful);
+        let inspected = self.care().map(|c| (c.tier, !own));
+        let part = rehearsal::Part { source, settings: &settings, factor, inspected, limits: self.limits };
+        rehearsal::rehearse(&part).ok()
     }
 
     fn on(&self, device: Device) -> Where {
@@ -420,7 +495,8 @@ pub fn run(recipe: &Recipe, paths: &Paths, work: &Work, once: &Once, globals: &G
 
     let todo: Vec<&Item> = batch.todo().collect();
     let leads: Vec<&Item> = batch.leads().collect();
-    let mut effort = maker.effort(&leads, Duration::from_secs(if once.dry_run { 60 } else { 1 }));
+    let beside = maker.beside(&batch);
+    let mut effort = maker.effort(&leads, &beside, Duration::from_secs(if once.dry_run { 60 } else { 1 }));
     // The other files of a source are made along with its first.
     for item in &todo {
         effort.weights.entry(item.job).or_insert(0.0);
@@ -433,6 +509,9 @@ pub fn run(recipe: &Recipe, paths: &Paths, work: &Work, once: &Once, globals: &G
         }
         Rates::default()
     });
+    // What is done in a moment needs no rehearsal.
+    let worth = once.dry_run || effort.megapixels > 0.2 || effort.pixels() > 20e6;
+    let rehearsal = if worth { maker.rehearse(&batch, &leads, &effort) } else { None };
     let mut start = maker.start(&batch);
     start.megapixels = (!todo.is_empty()).then_some(effort.megapixels);
     let mut on = maker.on(Device::Cpu);
@@ -442,7 +521,8 @@ pub fn run(recipe: &Recipe, paths: &Paths, work: &Work, once: &Once, globals: &G
             Ok(choice) => {
                 on.device = choice.device;
                 start.device = choice.device.to_string();
-                start.seconds = Some(estimate::predict(&effort, &maker.engine, &on, &rates, &|| maker.engine.rate())?);
+                let basis = Basis { effort: &effort, beside: &beside, engine: &maker.engine, on: &on, rates: &rates, rehearsal };
+                start.seconds = Some(basis.predict(&|| maker.engine.rate())?);
                 if globals.verbosity > 0 {
                     say(format_args!("device: {}", choice.reason));
                 }
@@ -456,8 +536,10 @@ pub fn run(recipe: &Recipe, paths: &Paths, work: &Work, once: &Once, globals: &G
             Err(e) => return Err(e.into()),
         }
     } else if effort.pixels() > 0.0 {
-        start.seconds = Some(estimate::predict(&effort, &maker.engine, &on, &rates, &|| Ok(1.0))?);
+        let basis = Basis { effort: &effort, beside: &beside, engine: &maker.engine, on: &on, rates: &rates, rehearsal };
+        start.seconds = Some(basis.predict(&|| Ok(1.0))?);
     }
+    let basis = Basis { effort: &effort, beside: &beside, engine: &maker.engine, on: &on, rates: &rates, rehearsal };
     let opening = progress::opening(&start, maker.cores);
     let table = Table {
         effort: &effort,
@@ -466,14 +548,14 @@ pub fn run(recipe: &Recipe, paths: &Paths, work: &Work, once: &Once, globals: &G
         renamed: todo.iter().filter(|i| i.renamed).count(),
         tile,
         seconds: start.seconds,
-        measured: estimate::measured(&effort, &maker.engine, &on, &rates),
+        measured: basis.measured(),
         tiles_bytes: if effort.work > 0.0 { maker.engine.tiles_bytes() } else { 0 },
         memory: maker.options().memory,
-        disk: effort.disk(&rates) + if work.keep_master { effort.masters() } else { 0 },
+        disk: effort.disk(&rates),
         free: machine::free_disk(batch.root()),
         price: &recipe.price,
     };
-    let faster = start.seconds.and_then(|s| estimate::faster(&maker.engine, &on, &rates, &home, s));
+    let faster = start.seconds.and_then(|s| forecast::faster(&maker.engine, &on, &rates, &home, s));
     if once.dry_run {
         preview(&batch, &start, &table, &opening, globals)?;
         if let Some(faster) = faster {
@@ -500,7 +582,7 @@ pub fn run(recipe: &Recipe, paths: &Paths, work: &Work, once: &Once, globals: &G
     let listener = Progress::new(globals, effort.weights.clone())?;
     let stop = stop_on_signals()?;
     let summary = maker.make(batch, start, &listener, &stop)?;
-    if let Some(pace) = estimate::learned(&effort, &maker.engine, &on, &summary) {
+    if let Some(pace) = basis.learned(&summary) {
         // That the next estimate is a guess again is no reason to call this run a failure.
         let _ = Rates::of_run(pace).save(&home);
     }

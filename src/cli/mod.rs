@@ -15,6 +15,7 @@ pub mod demo;
 pub mod doctor;
 mod estimate;
 mod flags;
+mod forecast;
 pub mod grade;
 mod grade_device;
 mod groups;
@@ -30,6 +31,7 @@ pub mod plan;
 mod progress;
 pub mod pull;
 pub mod recipe;
+mod rehearsal;
 pub mod review;
 pub mod run;
 #[cfg(feature = "onnx")]

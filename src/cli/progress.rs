@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{Globals, say};
+pub use crate::batch::events::seconds;
 use crate::batch::events::{Event, FileEvent, Listener, Start, Status, told};
 use crate::batch::plan::Item;
 use crate::batch::{HOLD, Summary};
@@ -298,16 +299,6 @@ pub fn bytes(n: u64) -> String {
     }
 }
 
-/// A duration for people.
-pub fn seconds(s: f64) -> String {
-    match s {
-        s if s < 9.95 => format!("{s:.1} s"),
-        s if s < 90.0 => format!("{s:.0} s"),
-        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
-        s => format!("{:.1} h", s / 3600.0),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -315,7 +306,6 @@ mod tests {
     #[test]
     fn numbers_for_people() {
         assert_eq!([bytes(12), bytes(34_500), bytes(3_456_000), bytes(7_000_000_000)], ["12 B", "34 kB", "3.5 MB", "7.0 GB"]);
-        assert_eq!([seconds(0.44), seconds(59.6), seconds(240.0), seconds(7200.0)], ["0.4 s", "60 s", "4 min", "2.0 h"]);
     }
 
     #[test]

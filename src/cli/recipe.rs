@@ -125,7 +125,7 @@ fn check(recipes: &[String], globals: &Globals) -> anyhow::Result<Exit> {
     let mut exit = Exit::Done;
     let mut lines = Vec::new();
     for spec in recipes {
-        let found = Recipe::open(spec);
+        let found = Recipe::open(spec).and_then(|recipe| super::job::check(&recipe, globals).map(|()| recipe));
         let message = found.as_ref().err().map(ToString::to_string);
         match &found {
             Ok(recipe) if !json_only(globals) => {

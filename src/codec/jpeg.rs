@@ -3,11 +3,10 @@
 //! The pixel decoder is given a copy of the main picture without application segments, in its strict mode, so that neither
 //! metadata can disturb it nor data that ends early come out as a grey area.
 //!
-//! Known limit: a progressive picture that stops early but is followed by an end mark is not told apart from one that is whole.
-//!
 //! Over 500 lines because one format is one file: reading and writing share the segment layouts.
 
 mod entropy;
+mod progressive;
 #[cfg(feature = "turbojpeg")]
 mod turbo;
 
@@ -225,16 +224,18 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
     limits.check(path, width as u64, height as u64)?;
     let unended = w.end.is_none();
     let intact = || entropy::intact(&w.segments);
-    if unended && intact() != Some(true) {
+    let coarse = progressive::coarse(&w.segments);
+    // Every MCU takes at least a bit, so a header that promises more than that is lying: refuse before taking memory.
+    let mcus = width.div_ceil(8 * f.sampling.0) * height.div_ceil(8 * f.sampling.1);
+    let lying = mcus > w.scan.saturating_mul(8);
+    if unended && (lying || coarse || intact() != Some(true)) {
         return Err(Error::input(
             path,
             "the JPEG data ends before its end mark: the file is cut off and part of the picture is missing",
             AGAIN,
         ));
     }
-    // Every MCU takes at least a bit, so a header that promises more than that is lying: refuse before taking memory.
-    let mcus = width.div_ceil(8 * f.sampling.0) * height.div_ceil(8 * f.sampling.1);
-    if mcus > w.scan.saturating_mul(8) {
+    if lying {
         return Err(Error::input(
             path,
             format!("its {} bytes of picture data cannot hold {width}x{height} pixels: the file is cut off or damaged", w.scan),
@@ -244,6 +245,9 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
     let (metadata, mut notes) = metadata_of(&w, bytes);
     if unended {
         notes.push("its end mark is missing; the picture itself is complete".into());
+    }
+    if coarse {
+        notes.push("its last progressive scans are missing: it is coarser than it was made; copy it again if you can".into());
     }
 
     let (channels, input) = match f.colour {
@@ -801,6 +805,59 @@ mod tests {
             let half = [&whole[..(start + whole.len()) / 2], b"\xff\xd9"].concat();
             let e = read(&half).map(|i| i.notes).unwrap_err().to_string();
             assert!(e.contains("ends too early") || e.contains("damaged") || e.contains("cannot hold"), "{what}: {e}");
+        }
+    }
+
+    /// The same as a progressive JPEG of a quieter picture.
+    fn progressive_file(width: u16, height: u16, grey: bool, half: bool, restart: u16) -> Vec<u8> {
+        let n = if grey { 1 } else { 3 };
+        let pixels: Vec<u8> = (0..usize::from(width) * usize::from(height) * n)
+            .map(|i| ((i as f32 * 0.37).sin() * 70.0 + (i as f32 * 0.011).cos() * 50.0 + 128.0) as u8)
+            .collect();
+        let mut out = Vec::new();
+        let mut e = jpeg_encoder::Encoder::new(&mut out, 90);
+        e.set_sampling_factor(if half { SamplingFactor::F_2_2 } else { SamplingFactor::F_1_1 });
+        e.set_progressive(true);
+        e.set_restart_interval(restart);
+        e.encode(&pixels, width, height, if grey { jpeg_encoder::ColorType::Luma } else { jpeg_encoder::ColorType::Rgb }).unwrap();
+        out
+    }
+
+    #[test]
+    fn progressive_data_that_ends_early_is_told_as_well() {
+        // The last two by libjpeg-turbo, with successive approximation.
+        let files = [
+            ("444", progressive_file(37, 29, false, false, 0)),
+            ("grey", progressive_file(64, 48, true, false, 0)),
+            ("420", progressive_file(50, 70, false, true, 0)),
+            ("420 with restarts", progressive_file(41, 33, false, true, 2)),
+            ("420, refined", include_bytes!("../../tests/fixtures/progressive-420.jpg").to_vec()),
+            ("444, refined, with restarts", include_bytes!("../../tests/fixtures/progressive-restarts.jpg").to_vec()),
+        ];
+        for (what, whole) in files {
+            let scans: Vec<usize> = whole.windows(2).enumerate().filter(|(_, w)| *w == [0xff, SOS]).map(|(i, _)| i).collect();
+            let image = read(&whole).unwrap();
+            assert!(image.notes.is_empty(), "{what}: {:?}", image.notes);
+            assert_eq!(entropy::intact(&walk(&whole, false).segments), Some(true), "{what}");
+            let unended = read(&whole[..whole.len() - 2]).unwrap();
+            assert_eq!(unended.samples, image.samples, "{what}");
+            assert!(unended.notes.join(" ").contains("end mark is missing"), "{what}: {:?}", unended.notes);
+            // Within the data of any scan, also of the last. Tables may stand before the next scan's header.
+            let marker = |w: &[u8]| w[0] == 0xff && [DHT, DRI, SOS, EOI].contains(&w[1]);
+            let end = |scan: usize| scan + 2 + whole[scan + 2..].windows(2).position(marker).unwrap();
+            for &scan in &scans {
+                for keep in (scan + 14..end(scan).saturating_sub(6)).step_by(5) {
+                    let cut = &whole[..keep];
+                    assert!(read(cut).is_err(), "{what}: {keep} of {}", whole.len());
+                    let e = read(&[cut, b"\xff\xd9"].concat()).map(|i| i.notes).unwrap_err().to_string();
+                    assert!(e.contains("ends too early") || e.contains("damaged") || e.contains("cannot hold"), "{what}: {e}");
+                }
+            }
+            // Between scans: a coarser picture, if it says that it ends there.
+            let from = end(scans[scans.len() - 2]);
+            assert!(read(&whole[..from]).is_err(), "{what}");
+            let coarse = read(&[&whole[..from], b"\xff\xd9"].concat()).unwrap();
+            assert!(coarse.notes.join(" ").contains("last progressive scans are missing"), "{what}: {:?}", coarse.notes);
         }
     }
 

@@ -37,7 +37,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use c2pa::{Claim, sidecar};
 pub use changes::{Changes, Event, Keep, Policy, SOURCE_TYPES, SourceType, Strip};
-pub use format::Format;
+pub use format::{Format, is_animation};
 pub use generation::{Generation, generation, generation_in};
 pub use metadata::{International, Metadata, Text, losses};
 pub use stealth::{Hidden, hidden_text};

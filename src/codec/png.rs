@@ -131,6 +131,12 @@ pub(super) fn header(path: &Path, bytes: &[u8]) -> Result<Header> {
     })
 }
 
+/// Whether it has several frames.
+pub(super) fn is_animation(bytes: &[u8]) -> bool {
+    let frames = |data: &[u8]| data.get(..4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_be_bytes);
+    chunks(bytes, |_| true).take_while(|c| &c.kind != b"IDAT").any(|c| &c.kind == b"acTL" && frames(c.data) > 1)
+}
+
 /// Decodes pixels and metadata; the orientation is not applied.
 pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image> {
     let h = ihdr(path, bytes)?;

@@ -244,7 +244,7 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
         DecodingResult::U8(v) => Samples::U8(chunky(path, v, planes)?),
         DecodingResult::U16(v) => Samples::U16(chunky(path, v, planes)?),
         DecodingResult::U32(v) => {
-            notes.push("its 32-bit integers were rounded to 16 bits".into());
+            notes.push("its 32-bit integers were cut to 16 bits".into());
             Samples::U16(chunky(path, v.into_iter().map(|v| (v >> 16) as u16).collect(), planes)?)
         }
         DecodingResult::F16(v) => Samples::F32(chunky(path, v.into_iter().map(f32::from).collect(), planes)?),
@@ -279,7 +279,10 @@ fn finish_pixels(path: &Path, image: &mut Image, dir: &Directory, p: &Page, stor
         5 => {
             let ink: Vec<u8> = match &image.samples {
                 Samples::U8(v) => v.chunks_exact(stored).flat_map(|px| px[..4].iter().copied()).collect(),
-                Samples::U16(v) => v.chunks_exact(stored).flat_map(|px| [0, 1, 2, 3].map(|c| (px[c] >> 8) as u8)).collect(),
+                Samples::U16(v) => {
+                    image.notes.push("its 16-bit CMYK was converted at 8 bits".into());
+                    v.chunks_exact(stored).flat_map(|px| [0, 1, 2, 3].map(|c| ((u32::from(px[c]) * 255 + 32_767) / 65_535) as u8)).collect()
+                }
                 Samples::F32(_) => return Err(Error::input(path, "its CMYK pixels are floating point, which is not supported", PLAIN)),
             };
             let (rgb, note) = cmyk::to_srgb(path, &ink, image.metadata.icc.as_deref())?;
@@ -297,8 +300,11 @@ fn finish_pixels(path: &Path, image: &mut Image, dir: &Directory, p: &Page, stor
         },
         _ => {}
     }
+    let more = p.samples.max(stored).saturating_sub(n);
+    if more > 0 {
+        image.notes.push(format!("{more} samples per pixel beside colour and alpha are not carried"));
+    }
     if stored > n {
-        image.notes.push(format!("{} samples per pixel beside colour and alpha are not carried", stored - n));
         match &mut image.samples {
             Samples::U8(v) => keep_first(v, stored, n),
             Samples::U16(v) => keep_first(v, stored, n),

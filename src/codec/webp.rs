@@ -105,6 +105,11 @@ fn info(bytes: &[u8]) -> Info {
     i
 }
 
+/// Whether it has several frames.
+pub(super) fn is_animation(bytes: &[u8]) -> bool {
+    info(bytes).animated
+}
+
 /// Reads the header.
 pub(super) fn header(path: &Path, bytes: &[u8]) -> Result<Header> {
     let i = info(bytes);

@@ -1,6 +1,6 @@
 //! Writing the finished rows, once or, to stay within a size, as often as that takes.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::ROWS;
@@ -8,7 +8,7 @@ use crate::band::Band;
 use crate::codec::{self, Encoding, Metadata};
 use crate::error::{Error, Result};
 use crate::image::Channels;
-use crate::spool::{Depth, SpoolWriter};
+use crate::spool::{Depth, SpoolWriter, Temporary};
 use crate::upscale::size::Target;
 
 /// Where the finished rows go: into the file, or, if it has a size to stay within, into a spool from which the file is written
@@ -24,7 +24,7 @@ pub(super) struct Goal<'a> {
 
 enum To {
     File(Box<dyn codec::Encoder>),
-    Spool { rows: SpoolWriter, path: PathBuf, max_kb: u32 },
+    Spool { rows: SpoolWriter, file: Temporary, max_kb: u32 },
 }
 
 impl<'a> Goal<'a> {
@@ -40,8 +40,8 @@ impl<'a> Goal<'a> {
         let to = match max_kb.filter(|_| encoding.is_lossy()) {
             None => To::File(codec::encoder(output, &encoding, size.0, size.1, channels, &metadata)?),
             Some(max_kb) => {
-                let path = output.with_extension("spool");
-                To::Spool { rows: SpoolWriter::create(&path, size.0, channels.count(), Depth::U16)?, path, max_kb }
+                let file = Temporary::new(output.with_extension("spool"));
+                To::Spool { rows: SpoolWriter::create(file.path(), size.0, channels.count(), Depth::U16)?, file, max_kb }
             }
         };
         Ok(Self { output, encoding, size, channels, metadata, to })
@@ -63,9 +63,9 @@ impl<'a> Goal<'a> {
     /// Completes the file; its size in bytes.
     pub(super) fn finish(self, stop: &AtomicBool, notes: &mut Vec<String>) -> Result<u64> {
         let Self { output, encoding, size: (w, h), channels, metadata, to } = self;
-        let (rows, path, max_kb) = match to {
+        let (rows, file, max_kb) = match to {
             To::File(encoder) => return encoder.finish(),
-            To::Spool { rows, path, max_kb } => (rows, path, max_kb),
+            To::Spool { rows, file, max_kb } => (rows, file, max_kb),
         };
         let mut rows = rows.finish()?;
         let best = encoding.quality;
@@ -83,10 +83,8 @@ impl<'a> Goal<'a> {
             }
             encoder.finish()
         };
-        let found = largest_quality(best, u64::from(max_kb) * 1000, &mut at);
-        // What is left if the job is killed here is swept with the other temp files.
-        let _ = std::fs::remove_file(&path);
-        let (quality, bytes) = found?;
+        let (quality, bytes) = largest_quality(best, u64::from(max_kb) * 1000, &mut at)?;
+        drop(file);
         if quality < best {
             notes.push(format!("quality {quality} instead of {best} to stay within {max_kb} kB"));
         }

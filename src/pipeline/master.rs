@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Plan, ROWS};
 use crate::band::{Band, Sink};
 use crate::error::{Error, Result};
-use crate::spool::{Depth, Spool, SpoolWriter};
+use crate::spool::{Depth, Spool, SpoolWriter, Temporary};
 
 /// Where a picture's master is or shall be.
 #[derive(Debug, Clone)]
@@ -46,6 +46,12 @@ impl Master {
         name.into()
     }
 
+    /// Whether there is one of this key, of whatever shape.
+    pub fn is_kept(&self) -> bool {
+        let card = std::fs::read(self.file(".json")).ok().and_then(|bytes| serde_json::from_slice::<Card>(&bytes).ok());
+        card.is_some_and(|card| card.key == self.key) && self.file(".rows").is_file()
+    }
+
     /// The master, if there is one of this key and shape.
     pub(super) fn find(&self, shape: Shape) -> Option<Kept> {
         let card: Card = serde_json::from_slice(&std::fs::read(self.file(".json")).ok()?).ok()?;
@@ -58,11 +64,11 @@ impl Master {
 
     /// Begins one in `temp`, which is in the same file system.
     pub(super) fn begin(&self, temp: &Path, shape: Shape, plan: &Plan, notes: &[String]) -> Result<Keeping<'_>> {
-        let temp = temp.with_extension("master");
-        let rows = Some(SpoolWriter::create(&temp, shape.0, shape.2, Depth::F32)?);
+        let temp = Temporary::new(temp.with_extension("master"));
+        let rows = SpoolWriter::create(temp.path(), shape.0, shape.2, Depth::F32)?;
         let (key, plan, notes) = (self.key.clone(), plan.clone(), notes.to_vec());
         let card = Card { key, width: shape.0, height: shape.1, channels: shape.2, plan, notes };
-        Ok(Keeping { master: self, temp, rows, card })
+        Ok(Keeping { master: self, rows, temp, card })
     }
 }
 
@@ -91,40 +97,35 @@ impl Kept {
 /// A master in the making; dropped before its end it leaves nothing.
 pub(super) struct Keeping<'a> {
     master: &'a Master,
-    temp: PathBuf,
-    rows: Option<SpoolWriter>,
+    // Closed before the file goes.
+    rows: SpoolWriter,
+    temp: Temporary,
     card: Card,
 }
 
 impl Keeping<'_> {
     pub(super) fn write(&mut self, band: &Band) -> Result<()> {
-        self.rows.as_mut().map_or(Ok(()), |rows| rows.write(band))
+        self.rows.write(band)
     }
 
     /// Puts it in its place. What stood there before, made in another way, is gone.
-    pub(super) fn finish(mut self) -> Result<()> {
-        let Some(rows) = self.rows.take() else { return Ok(()) };
+    pub(super) fn finish(self) -> Result<()> {
+        let Self { master, rows, temp, card: told } = self;
         // A whole card must never stand beside rows that a power cut left empty.
         rows.finish()?.sync()?;
-        if let Some(dir) = self.master.path.parent() {
+        if let Some(dir) = master.path.parent() {
             std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
         }
-        let (rows, card) = (self.master.file(".rows"), self.master.file(".json"));
+        let (rows, card) = (master.file(".rows"), master.file(".json"));
         match std::fs::remove_file(&card) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io(&card, e)),
             _ => {}
         }
-        std::fs::rename(&self.temp, &rows).map_err(|e| Error::io(&rows, e))?;
-        let json = serde_json::to_vec(&self.card).map_err(|e| Error::Internal(format!("master: {e}")))?;
-        let temp = self.temp.with_extension("card");
-        std::fs::write(&temp, json).map_err(|e| Error::io(&temp, e))?;
-        std::fs::rename(&temp, &card).map_err(|e| Error::io(&card, e))
-    }
-}
-
-impl Drop for Keeping<'_> {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.temp);
+        let json = serde_json::to_vec(&told).map_err(|e| Error::Internal(format!("master: {e}")))?;
+        let beside = Temporary::new(temp.path().with_extension("card"));
+        temp.rename(&rows)?;
+        std::fs::write(beside.path(), json).map_err(|e| Error::io(beside.path(), e))?;
+        beside.rename(&card)
     }
 }
 
@@ -162,6 +163,7 @@ mod tests {
         assert_eq!(data.concat(), band.data);
         assert!(master(dir.path(), "other").find((5, 70, 3)).is_none(), "another source, size or network");
         assert!(m.find((5, 69, 3)).is_none());
+        assert!(m.is_kept() && !master(dir.path(), "other").is_kept());
         let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(left, ["masters"], "no temp files");
         // A file that was cut short is no master.

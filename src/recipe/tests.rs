@@ -37,7 +37,7 @@ fn mistakes_have_line_key_expectation_and_the_nearest_name() {
     refused("[upscal]\nscale = 4\n", &[":1: upscal: unknown key", "`upscale`"]);
     refused("[upscale]\nquality = 4\n", &[":2: upscale.quality: unknown key", "it below [output]"]);
     refused("scale = 4\n", &[":1: scale: unknown key", "it below [upscale]"]);
-    refused("[upscale]\nscale = \"big\"\n", &[":2: upscale.scale: expected a factor is a number", "found the text \"big\""]);
+    refused("[upscale]\nscale = \"big\"\n", &[":2: upscale.scale: expected a factor as a number", "found the text \"big\""]);
     refused("[upscale]\ncolour_lock = \"on\"\n", &["expected true or false, found the text \"on\""]);
     refused("[upscale]\nfaithful = 2\n", &["expected a number from 0 to 1, found the whole number 2"]);
     refused("[output]\nquality = 92.5\n", &["expected a whole number from 1 to 100, found the number 92.5"]);

@@ -29,8 +29,8 @@ pub fn scale(text: &str) -> Result<Size, String> {
     let bare = text.trim_start_matches(['x', 'X']).trim_end_matches(['x', 'X']);
     match bare.parse::<f64>() {
         Ok(f) if f.is_finite() && f > 0.0 && f <= 256.0 => Ok(Size::Scale(f)),
-        Ok(_) => Err("a factor lies above 0 and at most at 256, for example 4 or 2.5".into()),
-        Err(_) => Err("a factor is a number, for example 4 or 2.5".into()),
+        Ok(_) => Err("a factor above 0 and at most 256, for example 4 or 2.5".into()),
+        Err(_) => Err("a factor as a number, for example 4 or 2.5".into()),
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::tile::Tiler;
 use super::verdicts::{Decision, Entry, replace};
 use super::{Picture, Review};
+use crate::batch::events::seconds;
 use crate::error::{Error, Result};
 
 /// One line a picture: names, verdicts and numbers, RFC 4180, UTF-8.
@@ -70,7 +71,7 @@ pub fn write(review: &Review, folder: &Path, progress: &dyn Fn(usize)) -> Result
         tally(Some(Decision::Rejected)),
         tally(Some(Decision::Repair)),
         tally(None),
-        time(total)
+        seconds(total)
     );
     let page = format!(
         "<!doctype html>\n<html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\n\
@@ -126,15 +127,6 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// Seconds as a person says them.
-fn time(seconds: f64) -> String {
-    match seconds {
-        s if s < 90.0 => format!("{s:.0} s"),
-        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
-        s => format!("{:.1} h", s / 3600.0),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,6 +138,5 @@ mod tests {
         assert_eq!(cell("=SUM(A1)"), "'=SUM(A1)");
         assert_eq!(cell("@x,y"), "\"'@x,y\"");
         assert_eq!(escaped("<b a=\"1\">&"), "&lt;b a=&quot;1&quot;&gt;&amp;");
-        assert_eq!((time(89.0), time(600.0), time(7200.0)), ("89 s".into(), "10 min".into(), "2.0 h".into()));
     }
 }

@@ -40,7 +40,7 @@ pub struct Rate {
     pub runtime: String,
 }
 
-/// How long whole jobs took here: reading, network and writing together. Sums over runs, the latest counting most.
+/// How long jobs took here beside what was foreseen without them. Sums over runs, the latest counting most.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pace {
     /// SHA-256 of the main network's file, or [`NO_NETWORK`].
@@ -55,9 +55,10 @@ pub struct Pace {
     pub format: String,
     /// Bits per sample of the results, 0 if they were not all of one format and depth.
     pub bits: u8,
+    /// With a network, what it took: the whole less what all the rest was foreseen to take. Without one, the whole.
     pub seconds: f64,
-    /// Millions of pixels of work of the main network; of results, if there was none.
-    pub mpix: f64,
+    /// With a network, millions of pixels of its work; without one, the seconds that were foreseen.
+    pub units: f64,
     /// Millions of pixels of the results, and their files' bytes.
     pub result_mpix: f64,
     pub result_bytes: f64,
@@ -91,7 +92,8 @@ pub const NO_NETWORK: &str = "none";
 pub struct Rates {
     #[serde(default)]
     rates: Vec<Rate>,
-    #[serde(default)]
+    /// Earlier versions kept other sums under another name.
+    #[serde(default, rename = "runs")]
     paces: Vec<Pace>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     grading: Vec<GradeSpeed>,
@@ -186,24 +188,18 @@ impl Rates {
             Some(old) => {
                 let share = (REMEMBERED / old.seconds.max(1e-9)).min(1.0);
                 old.seconds = old.seconds * share + pace.seconds;
-                old.mpix = old.mpix * share + pace.mpix;
+                old.units = old.units * share + pace.units;
                 old.result_mpix = old.result_mpix * share + pace.result_mpix;
                 old.result_bytes = old.result_bytes * share + pace.result_bytes;
             }
         }
     }
 
-    /// Seconds that whole jobs took per million pixels ([`Pace::mpix`]), if there were any. Where a network ran, jobs that wrote
-    /// other containers stand in for missing ones: the network is most of the time.
-    pub fn pace(&self, network: &str, device: &str, precision: &str, cores: usize, format: &str) -> Option<f64> {
+    /// Seconds that jobs took per unit ([`Pace::units`]), whatever they wrote; `None` if there were none.
+    pub fn pace(&self, network: &str, device: &str, precision: &str, cores: usize) -> Option<f64> {
         let of = |p: &&Pace| p.network == network && p.device == device && p.precision == precision && p.cores == cores;
-        let sum = |fits: &dyn Fn(&&Pace) -> bool| {
-            let fitting = self.paces.iter().filter(of).filter(fits);
-            let (seconds, mpix) = fitting.fold((0.0, 0.0), |(s, m), p| (s + p.seconds, m + p.mpix));
-            (mpix > 0.0).then(|| seconds / mpix)
-        };
-        let any = || if network == NO_NETWORK { None } else { sum(&|_| true) };
-        sum(&|p| p.format == format).or_else(any)
+        let (seconds, units) = self.paces.iter().filter(of).fold((0.0, 0.0), |(s, u), p| (s + p.seconds, u + p.units));
+        (units > 0.0).then(|| seconds / units)
     }
 
     /// Bytes per pixel of result files in this container and depth, as measured on what was made here.
@@ -361,7 +357,7 @@ mod tests {
     fn runs_teach_how_long_jobs_take() {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::new(dir.path());
-        let pace = |network: &str, format: &str, seconds, mpix| Pace {
+        let pace = |network: &str, format: &str, seconds, units| Pace {
             network: network.into(),
             device: "cpu".into(),
             precision: "auto".into(),
@@ -369,24 +365,23 @@ mod tests {
             format: format.into(),
             bits: 8,
             seconds,
-            mpix,
-            result_mpix: mpix * 16.0,
-            result_bytes: mpix * 32e6,
+            units,
+            result_mpix: units * 16.0,
+            result_bytes: units * 32e6,
         };
         let save = |p: Pace| Rates { paces: vec![p], ..Rates::default() }.save(&home).unwrap();
         save(pace("a", "PNG", 10.0, 2.0));
         save(pace(NO_NETWORK, "PNG", 1.0, 50.0));
         let all = Rates::load(&home).unwrap();
-        assert_eq!(all.pace("a", "cpu", "auto", 2, "PNG"), Some(5.0));
-        assert_eq!(all.pace("a", "cpu", "auto", 2, "JPEG"), Some(5.0), "the network is most of it");
-        assert_eq!(all.pace(NO_NETWORK, "cpu", "auto", 2, "JPEG"), None, "without one the container is");
-        assert_eq!(all.pace("a", "cpu", "auto", 4, "PNG"), None);
-        assert_eq!(all.pace("a", "cuda", "auto", 2, "PNG"), None);
+        assert_eq!(all.pace("a", "cpu", "auto", 2), Some(5.0));
+        assert_eq!(all.pace(NO_NETWORK, "cpu", "auto", 2), Some(0.02));
+        assert_eq!(all.pace("a", "cpu", "auto", 4), None);
+        assert_eq!(all.pace("a", "cuda", "auto", 2), None);
         assert_eq!((all.bytes_per_px("PNG", 8), all.bytes_per_px("PNG", 16)), (Some(2.0), None));
         // A long history weighs ten minutes.
         save(pace("b", "PNG", 6000.0, 6000.0));
         save(pace("b", "PNG", 600.0, 200.0));
-        let s = Rates::load(&home).unwrap().pace("b", "cpu", "auto", 2, "PNG").unwrap();
+        let s = Rates::load(&home).unwrap().pace("b", "cpu", "auto", 2).unwrap();
         assert!((s - 1200.0 / 800.0).abs() < 1e-9, "{s}");
     }
 

@@ -1,11 +1,12 @@
-//! Whether the entropy-coded data of a sequential JPEG (ITU-T T.81, annex F) holds every block, by reading its codes and nothing
-//! more. The pixel decoder fills what is missing with grey and does not say so.
+//! Whether the entropy-coded data of a Huffman-coded JPEG (ITU-T T.81, annexes F and G) holds every block, by reading its codes and
+//! nothing more. The pixel decoder fills what is missing with grey and does not say so.
 
+use super::progressive::{self, Band};
 use super::{DHT, DRI, SOF0, SOS, Segment, is_frame};
 
 /// A canonical Huffman code (T.81, F.2.2.3).
 #[derive(Clone)]
-struct Table {
+pub(super) struct Table {
     /// By the next [`SHORT`] bits: length and value of the code that they begin with; length 0 for longer codes.
     short: Vec<(u8, u8)>,
     /// By length: one past the last code of that length, aligned to 16 bits; 0 where there is none.
@@ -43,7 +44,7 @@ impl Table {
 }
 
 /// Bits of one scan up to the next marker.
-struct Bits<'a> {
+pub(super) struct Bits<'a> {
     data: &'a [u8],
     at: usize,
     /// The next bits, aligned to the top; zeros behind them.
@@ -85,7 +86,7 @@ impl Bits<'_> {
 
     /// The next code's value; none if the data ends or there is no such code.
     #[inline]
-    fn symbol(&mut self, table: &Table) -> Option<u8> {
+    pub(super) fn symbol(&mut self, table: &Table) -> Option<u8> {
         self.fill();
         let (len, value) = table.short[(self.held >> (64 - SHORT)) as usize];
         if len > 0 {
@@ -99,8 +100,18 @@ impl Bits<'_> {
         table.values.get(usize::try_from(index).ok()?).copied()
     }
 
+    /// The next `n` bits, 16 at most.
     #[inline]
-    fn skip(&mut self, n: u32) -> Option<()> {
+    pub(super) fn take(&mut self, n: u32) -> Option<u32> {
+        self.fill();
+        let value = if n == 0 { 0 } else { (self.held >> (64 - n)) as u32 };
+        self.skip(n)?;
+        Some(value)
+    }
+
+    /// Passes over `n` bits that follow a code, 16 at most.
+    #[inline]
+    pub(super) fn skip(&mut self, n: u32) -> Option<()> {
         self.count = self.count.checked_sub(n)?;
         self.held <<= n;
         Some(())
@@ -128,20 +139,37 @@ struct Part {
     across: usize,
     down: usize,
     seen: bool,
+    /// Blocks in a row, whole units; and, in a progressive file, of each block which coefficients are not 0 so far.
+    pitch: usize,
+    blocks: Vec<u64>,
 }
 
-/// Whether every block of every component is there; `None` for files that are not sequential, and for headers that make no
-/// sense (the decoder will say why).
+/// A component of a scan: its place in the frame and its tables for DC and AC.
+type Chosen = (usize, usize, usize);
+
+/// Whether every block of every scan is there, and a scan of every component; `None` for headers that make no sense (the decoder
+/// will say why).
 pub(super) fn intact(segments: &[Segment<'_>]) -> Option<bool> {
-    let sof = segments.iter().find(|s| is_frame(s.marker)).filter(|s| s.marker <= SOF0 + 1)?;
+    let sof = segments.iter().find(|s| is_frame(s.marker)).filter(|s| s.marker <= SOF0 + 2)?;
+    let progressive = sof.marker == SOF0 + 2;
     let &[_, h1, h0, w1, w0, n] = sof.data.first_chunk::<6>()?;
     let (width, height) = (usize::from(w1) << 8 | usize::from(w0), usize::from(h1) << 8 | usize::from(h0));
-    let of = |c: &[u8]| Part { id: c[0], across: usize::from(c[1] >> 4), down: usize::from(c[1] & 15), seen: false };
+    let of = |c: &[u8]| {
+        let (across, down) = (usize::from(c[1] >> 4), usize::from(c[1] & 15));
+        Part { id: c[0], across, down, seen: false, pitch: 0, blocks: Vec::new() }
+    };
     let mut parts: Vec<Part> = sof.data[6..].chunks_exact(3).take(usize::from(n)).map(of).collect();
     if parts.is_empty() || parts.iter().any(|p| !(1..=4).contains(&p.across) || !(1..=4).contains(&p.down)) {
         return None;
     }
     let (most_across, most_down) = (parts.iter().map(|p| p.across).max()?, parts.iter().map(|p| p.down).max()?);
+    let (units_across, units_down) = (width.div_ceil(8 * most_across), height.div_ceil(8 * most_down));
+    for p in parts.iter_mut().filter(|_| progressive) {
+        p.pitch = units_across * p.across;
+        let blocks = p.pitch * units_down * p.down;
+        p.blocks.try_reserve_exact(blocks).ok()?;
+        p.blocks.resize(blocks, 0);
+    }
     let mut tables: [[Option<Table>; 4]; 2] = Default::default();
     let mut interval = 0usize;
     for s in segments {
@@ -158,7 +186,7 @@ pub(super) fn intact(segments: &[Segment<'_>]) -> Option<bool> {
             }
             SOS => {
                 let n = usize::from(*s.data.first()?);
-                let chosen: Option<Vec<(usize, usize, usize)>> = s
+                let chosen: Option<Vec<Chosen>> = s
                     .data
                     .get(1..1 + 2 * n)?
                     .chunks_exact(2)
@@ -168,11 +196,63 @@ pub(super) fn intact(segments: &[Segment<'_>]) -> Option<bool> {
                     })
                     .collect();
                 let chosen = chosen?;
+                if progressive {
+                    let scan = s.whole.get(head_len(s) + s.data.len()..)?;
+                    let mut bits = Bits { data: scan, at: 0, held: 0, count: 0 };
+                    let band = Band::of(s)?;
+                    let units = (units_across, units_down);
+                    let size = |i: usize| {
+                        let p: &Part = &parts[i];
+                        (side(width, p.across, most_across), side(height, p.down, most_down))
+                    };
+                    // Which block comes next: of a scan of one component those that its own size needs (A.2.2), else whole units (A.2.3).
+                    let places: Box<dyn Iterator<Item = (usize, usize, usize, bool)>> = match chosen[..] {
+                        [] => return None,
+                        [(i, ..)] => {
+                            let (across, down) = size(i);
+                            Box::new((0..across * down).map(move |n| (0, n % across, n / across, true)))
+                        }
+                        _ => {
+                            let shapes: Vec<(usize, usize)> = chosen.iter().map(|&(i, ..)| (parts[i].across, parts[i].down)).collect();
+                            Box::new((0..units.0 * units.1).flat_map(move |unit| {
+                                let (ux, uy) = (unit % units.0, unit / units.0);
+                                let of = |(c, (a, d)): (usize, (usize, usize))| {
+                                    (0..a * d).map(move |n| (c, ux * a + n % a, uy * d + n / a, c == 0 && n == 0))
+                                };
+                                shapes.clone().into_iter().enumerate().flat_map(of).collect::<Vec<_>>()
+                            }))
+                        }
+                    };
+                    let (mut unit, mut run) = (0usize, 0u32);
+                    for (c, x, y, first) in places {
+                        if first {
+                            if interval > 0 && unit > 0 && unit.is_multiple_of(interval) {
+                                run = 0;
+                                if bits.restart().is_none() {
+                                    return Some(false);
+                                }
+                            }
+                            unit += 1;
+                        }
+                        let (i, dc, ac) = chosen[c];
+                        let known = {
+                            let p = &mut parts[i];
+                            p.blocks.get_mut(y * p.pitch + x)?
+                        };
+                        let table = |class: usize, n: usize| tables[class].get(n).and_then(Option::as_ref);
+                        match progressive::block(&mut bits, &band, (table(0, dc), table(1, ac)), known, &mut run) {
+                            progressive::Read::Whole => {}
+                            progressive::Read::Ended => return Some(false),
+                            progressive::Read::Senseless => return None,
+                        }
+                    }
+                    chosen.iter().filter(|_| band.from == 0).for_each(|&(i, ..)| parts[i].seen = true);
+                    continue;
+                }
                 // A scan of one component has only the blocks that its own size needs (A.2.2), others whole units (A.2.3).
                 let (units, blocks): (usize, Vec<(usize, usize)>) = match chosen[..] {
                     [] => return None,
                     [(i, dc, ac)] => {
-                        let side = |size: usize, own: usize, most: usize| (size * own).div_ceil(most).div_ceil(8);
                         let p = &parts[i];
                         (side(width, p.across, most_across) * side(height, p.down, most_down), vec![(dc, ac)])
                     }
@@ -199,6 +279,11 @@ pub(super) fn intact(segments: &[Segment<'_>]) -> Option<bool> {
         }
     }
     Some(parts.iter().all(|p| p.seen))
+}
+
+/// Blocks that a component of a picture `size` pixels long has, if its factor is `own` of `most`.
+fn side(size: usize, own: usize, most: usize) -> usize {
+    (size * own).div_ceil(most).div_ceil(8)
 }
 
 /// Bytes before a segment's data: 0xff (once or more), marker and length.
