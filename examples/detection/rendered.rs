@@ -102,9 +102,9 @@ fn painter(style: &str, r: &mut Random) -> Box<dyn Fn(f32, f32) -> Rgb> {
                 let (row, v) = ((y / line).floor(), (y / line).fract());
                 let column = (x - left) / (0.5 * line);
                 let glyph = (column.floor() as usize * 31 + row as usize * 57) % 97;
-                let (u, words) = (column.fract(), glyph % 6 != 0 && column > 0.0 && column < 18.0 + 3.0 * own[0]);
-                let stroke = (u < 0.25 && glyph % 2 == 0)
-                    || (v > 0.45 && v < 0.55 && glyph % 3 == 0)
+                let (u, words) = (column.fract(), !glyph.is_multiple_of(6) && column > 0.0 && column < 18.0 + 3.0 * own[0]);
+                let stroke = (u < 0.25 && glyph.is_multiple_of(2))
+                    || (v > 0.45 && v < 0.55 && glyph.is_multiple_of(3))
                     || ((u - v + 0.2).abs() < 0.14 && glyph % 5 > 1);
                 mix(c, ink, under(0.0, f32::from(u8::from(words && stroke && (0.2..0.8).contains(&v)))))
             })
@@ -198,7 +198,7 @@ fn painter(style: &str, r: &mut Random) -> Box<dyn Fn(f32, f32) -> Rgb> {
             Box::new(move |x, y| {
                 let (dx, dy) = (x - 0.3 - 0.4 * own[1], y - 0.3 - 0.4 * own[2]);
                 let ring = (dx.hypot(dy) * (6.0 + 20.0 * own[3])).floor();
-                let odd = ((dy.atan2(dx) / 6.2832 * n).floor() + ring) as i32 & 1;
+                let odd = ((dy.atan2(dx) / std::f32::consts::TAU * n).floor() + ring) as i32 & 1;
                 if odd == 0 { a } else { mix(b, c, y) }
             })
         }

@@ -86,7 +86,7 @@ pub fn rehearse(part: &Part<'_>) -> Result<Rehearsal> {
         let source = Picture::of(&codec::decode(&small, &fs::read(&small).map_err(|e| io(&small, e))?, &part.limits)?);
         let size = (result.width, result.height);
         let faithful = if compared {
-            Some(inspection::faithful(&Engine::resample_only(), &source, size, &AtomicBool::new(false))?.picture)
+            Some(inspection::faithful(&Engine::resample_only(), &source, size, &[], &AtomicBool::new(false))?.picture)
         } else {
             None
         };

@@ -3,6 +3,8 @@
 //! What a look does to each channel alone at its beginning is a table of 256 values; what lies between is worked out in floating
 //! point, a few hundred pixels at a time; a colour cube at the end is looked up in integers. Results are within one code of
 //! the formulas in floating point, and nearly always equal.
+//!
+//! Over 500 lines because the tests that hold each way against the formulas stand beside the ways.
 
 use bytemuck::cast_ref;
 use multiversion::multiversion;
