@@ -17,25 +17,52 @@ def split(folder):
     return [f for f in files if f not in set(val)], val
 
 
-def load_hr(path, scale):
+# Sizes that a picture is trained at, and how often. A network that has seen only one pixel density does well on
+# held-out pictures of that density and poorly on small, dense ones.
+SIZES = ((1.0, 0.12), (0.75, 0.33), (0.5, 0.3), (0.375, 0.25))
+# How they are reduced: each leaves its own sharpness, as the many ways in which pictures come about do.
+REDUCE = (Image.LANCZOS, Image.BICUBIC, Image.HAMMING, Image.BOX)
+
+
+def load_hr(path, scale, size=0.75, how=Image.LANCZOS):
     im = Image.open(path).convert('RGB')
-    # Shrinking a little removes the sources' JPEG noise and softness; otherwise the network learns them.
-    w, h = im.size[0] * 3 // 4, im.size[1] * 3 // 4
-    im = im.resize((w, h), Image.LANCZOS)
+    # Shrinking removes the sources' JPEG noise and softness; otherwise the network learns them.
+    w, h = int(im.size[0] * size), int(im.size[1] * size)
+    im = im.resize((w, h), how)
     return im.crop((0, 0, w - w % scale, h - h % scale))
+
+
+def detail(hr, lr, patch):
+    """For each patch position (y, x) of the LR picture: mean absolute error of bicubic there, in levels."""
+    s = hr.width // lr.width
+    e = np.abs(np.asarray(hr, np.float32) - np.asarray(lr.resize(hr.size, Image.BICUBIC), np.float32)).mean(2)
+    e = e.reshape(lr.height, s, lr.width, s).mean((1, 3))
+    c = np.pad(e.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    return (c[patch:, patch:] - c[:-patch, patch:] - c[patch:, :-patch] + c[:-patch, :-patch]) / patch ** 2
 
 
 class Pairs:
     def __init__(self, files, scale, patch, seed):
         self.s, self.p, self.rng = scale, patch, random.Random(seed)
         self.np_rng = np.random.default_rng(seed)
-        self.images = []
-        for f in files:
-            hr = load_hr(f, scale)
-            if min(hr.size) < (patch + 16) * scale:
-                continue
-            lr = hr.resize((hr.width // scale, hr.height // scale), Image.BICUBIC)
-            self.images.append((np.asarray(hr), np.asarray(lr)))
+        self.sets = [[] for _ in SIZES]
+        for i, f in enumerate(files):
+            for k, ((size, _), images) in enumerate(zip(SIZES, self.sets)):
+                hr = load_hr(f, scale, size, REDUCE[(i + k) % len(REDUCE)])
+                if min(hr.size) < (patch + 20) * scale:
+                    continue
+                lr = hr.resize((hr.width // scale, hr.height // scale), Image.BICUBIC)
+                images.append((np.asarray(hr), np.asarray(lr), detail(hr, lr, patch)))
+        self.odds = [share if images else 0 for (_, share), images in zip(SIZES, self.sets)]
+
+    def place(self):
+        """A picture and a patch position in it. Of two places the one with more to restore is taken: flat
+        patches teach nothing."""
+        r, p, m = self.rng, self.p, 8  # m: margin, so that kernels and JPEG blocks see a context
+        hr, lr, detail = r.choice(r.choices(self.sets, self.odds)[0])
+        at = [(r.randrange(m, lr.shape[0] - p - m), r.randrange(m, lr.shape[1] - p - m)) for _ in range(2)]
+        y, x = max(at, key=lambda a: detail[a])
+        return hr, lr, y, x
 
     def degrade(self, hr):
         """LR of an HR crop by a random kernel, a slight blur, light noise and JPEG, each only sometimes."""
@@ -57,12 +84,10 @@ class Pairs:
 
     def batch(self, n, clean=0.5):
         """n patches, the first part clean: uint8 arrays (n, p, p, 3) and (n, s*p, s*p, 3)."""
-        s, p, r, m = self.s, self.p, self.rng, 8  # m: margin, so that kernels and JPEG blocks see a context
+        s, p, r, m = self.s, self.p, self.rng, 8
         xs, ys = [], []
         for i in range(n):
-            hr, lr = r.choice(self.images)
-            y = r.randrange(m, lr.shape[0] - p - m)
-            x = r.randrange(m, lr.shape[1] - p - m)
+            hr, lr, y, x = self.place()
             h = hr[y * s:(y + p) * s, x * s:(x + p) * s]
             if i < round(n * clean):
                 l = lr[y:y + p, x:x + p]
@@ -78,16 +103,20 @@ class Pairs:
                 l, h = l[::-1], h[::-1]
             if k & 4:
                 l, h = l.transpose(1, 0, 2), h.transpose(1, 0, 2)
+            if r.random() < 0.2:
+                # Neon and drawings are of colours that photographs hardly have.
+                order = r.sample(range(3), 3)
+                l, h = l[:, :, order], h[:, :, order]
             xs.append(l)
             ys.append(h)
         return np.stack(xs), np.stack(ys)
 
 
-def val_pairs(files, scale, size=384):
+def val_pairs(files, scale, reduce=0.75, size=384):
     """The centre of each held-out picture: (lr, hr, bicubic)."""
     out = []
     for f in files:
-        hr = load_hr(f, scale)
+        hr = load_hr(f, scale, reduce)
         a, b = min(size, hr.width) // scale * scale, min(size, hr.height) // scale * scale
         x, y = (hr.width - a) // 2, (hr.height - b) // 2
         hr = hr.crop((x, y, x + a, y + b))
