@@ -164,7 +164,7 @@ fn animations_are_refused_or_give_their_first_frame() {
         assert_eq!((image.width, image.height), (header.width * 2, header.height * 2), "{name}");
         // Also where nothing else is to be done: it must not be copied with all its frames.
         if ext != "gif" {
-            done(dir, &format!("{name} -o same --model none --scale 1 --frames first"));
+            done(dir, &format!("{name} -o same --scale 1 --frames first"));
             let bytes = std::fs::read(dir.join(format!("same/animated.{ext}"))).unwrap();
             assert!(codec::decode(Path::new("a"), &bytes, &Limits::default()).is_ok(), "{name}");
         }
