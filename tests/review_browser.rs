@@ -3,7 +3,7 @@
 //! Needs Chromium (`LASTMILE_CHROMIUM`, or on the PATH) and Node; what else it needs npm fetches into `target/browser-tools` once.
 //! Without them it says so and passes, except where `REQUIRE_BROWSER=1`.
 //!
-//! The whole trial, 100 pictures with 12 defects: `cargo test --release --test review_browser -- --nocapture`.
+//! The whole trial, 100 pictures with 12 defects: `cargo test --release --test review_browser -- --include-ignored --nocapture`.
 
 // Clippy knows tests by their attribute, not the functions that they share.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
@@ -119,6 +119,7 @@ fn fifty_pictures_by_keyboard() {
 }
 
 #[test]
+#[ignore = "minutes; CONTRIBUTING.md has the command"]
 fn five_hundred_pictures_open_and_move_on() {
     let Some(tools) = tools() else { return };
     let _one = ONE.lock();
@@ -135,6 +136,7 @@ fn tree(dir: &Path) -> BTreeMap<String, String> {
 }
 
 #[test]
+#[ignore = "minutes; CONTRIBUTING.md has the command"]
 fn a_hundred_pictures_from_defect_to_delivery() {
     let Some(tools) = tools() else { return };
     let Some(home) = home() else { return };
