@@ -251,7 +251,8 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
         Format::check(source, &whole, target.width, target.height)?;
     }
     let fits = settings.max_kb.is_none_or(|kb| bytes.len() as u64 <= u64::from(kb) * 1000);
-    let still = !limits.first_frame || !codec::is_animation(&bytes);
+    // One is refused, or gives its first frame.
+    let still = !codec::is_animation(&bytes);
     if fits && still && extra.is_empty() && unchanged(&header, &target, settings) {
         std::fs::write(output, &bytes).map_err(|e| Error::io(output, e))?;
         let note = format!("it has {}x{} px already: copied as it is", target.width, target.height);
@@ -274,8 +275,9 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
     let mut gradings = gradings(&image, settings, &mut notes)?;
     bleed_alpha(&mut image);
     display_encode(&mut image, &mut notes);
-    let alone = extra.is_empty() && hooks.observer.is_none() && master.is_none() && engine.passes(target.factor())?.is_empty();
-    let graded = alone && at_once(&mut image, &gradings, settings, &target, &whole);
+    // A master is of what networks made; here there are none.
+    let alone = extra.is_empty() && hooks.observer.is_none() && engine.passes(target.factor())?.is_empty();
+    let graded = alone && at_once(&mut image, &gradings, settings, &target, &whole, hooks.stop)?;
     if graded {
         gradings.clear();
     }
@@ -408,25 +410,37 @@ pub fn gradings(image: &Image, settings: &Settings, notes: &mut Vec<String>) -> 
 
 /// Grades a picture of 8 bits where it lies, if it goes straight into a file of 8 bits in its own size and colour space: what
 /// would be worked out in floating point is then looked up. Tells whether it did.
-fn at_once(image: &mut Image, gradings: &[Grading], settings: &Settings, target: &Target, whole: &Encoding) -> bool {
-    let [grading] = gradings else { return false };
-    let Some(program) = grading.program() else { return false };
+fn at_once(
+    image: &mut Image,
+    gradings: &[Grading],
+    settings: &Settings,
+    target: &Target,
+    whole: &Encoding,
+    stop: &AtomicBool,
+) -> Result<bool> {
+    let [grading] = gradings else { return Ok(false) };
+    let Some(program) = grading.program() else { return Ok(false) };
     let srgb = || image.metadata.icc.as_deref().is_none_or(|icc| Profile::from_icc(icc).is_ok_and(|p| p.is_srgb()));
     let same = (image.width, image.height) == (target.width, target.height) && !target.crops(image.width, image.height);
     let plain = settings.finish.is_none() && settings.convert_to.is_none() && whole.bits == 8 && image.channels.colours() == 3;
     if !(same && plain && srgb()) {
-        return false;
+        return Ok(false);
     }
     let (width, channels) = (image.width, image.channels.count());
-    let Samples::U8(samples) = &mut image.samples else { return false };
+    let Samples::U8(samples) = &mut image.samples else { return Ok(false) };
     let dithered = settings.dither && !whole.is_lossy();
     let eight = Eight::new(program, dithered);
-    if dithered {
-        eight.run_dithered(samples, channels, width, 0);
-    } else {
-        eight.run(samples, channels);
+    for (n, rows) in samples.chunks_mut(width * channels * ROWS).enumerate() {
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        if dithered {
+            eight.run_dithered(rows, channels, width, n * ROWS);
+        } else {
+            eight.run(rows, channels);
+        }
     }
-    true
+    Ok(true)
 }
 
 /// How many pixels have a colour channel that an encoder would clip by more than half an 8-bit code.

@@ -3,7 +3,7 @@
 //! Needs Chromium (`LASTMILE_CHROMIUM`, or on the PATH) and Node; what else it needs npm fetches into `target/browser-tools` once.
 //! Without them it says so and passes, except where `REQUIRE_BROWSER=1`.
 //!
-//! The whole trial, 100 pictures with 12 defects: `cargo test --release --test review_browser -- --include-ignored --nocapture`.
+//! The whole trial, 100 pictures with 12 defects: `LASTMILE_TRIAL=1 cargo test --release --test review_browser -- --nocapture`.
 
 // Clippy knows tests by their attribute, not the functions that they share.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
@@ -71,6 +71,15 @@ fn tools() -> Option<Tools> {
     }
 }
 
+/// Whether what takes minutes was asked for.
+fn long() -> bool {
+    let asked = std::env::var_os("LASTMILE_TRIAL").is_some();
+    if !asked {
+        println!("skipped: takes minutes; LASTMILE_TRIAL=1 runs it");
+    }
+    asked
+}
+
 /// Ends the program when the test ends, however it ends.
 struct Running(Child);
 
@@ -119,9 +128,8 @@ fn fifty_pictures_by_keyboard() {
 }
 
 #[test]
-#[ignore = "minutes; CONTRIBUTING.md has the command"]
 fn five_hundred_pictures_open_and_move_on() {
-    let Some(tools) = tools() else { return };
+    let Some(tools) = tools().filter(|_| long()) else { return };
     let _one = ONE.lock();
     let dir = tempfile::tempdir().unwrap();
     let out = folder(dir.path(), &ranked(500, 120, 640, 480), 640, 480);
@@ -136,9 +144,8 @@ fn tree(dir: &Path) -> BTreeMap<String, String> {
 }
 
 #[test]
-#[ignore = "minutes; CONTRIBUTING.md has the command"]
 fn a_hundred_pictures_from_defect_to_delivery() {
-    let Some(tools) = tools() else { return };
+    let Some(tools) = tools().filter(|_| long()) else { return };
     let Some(home) = home() else { return };
     let _one = ONE.lock();
     let dir = tempfile::tempdir().unwrap();

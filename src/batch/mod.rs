@@ -256,6 +256,10 @@ impl Batch {
         let kept = |item: &Item| -> Result<bool> {
             let (settings, _) = triage::settings(&self.options, item)?;
             let name = journal::beside(&self.planned.root, &item.source)?;
+            // Sources are large; most have none.
+            if !self.master(&name, "", &settings)?.exists() {
+                return Ok(false);
+            }
             Ok(self.master(&name, &journal::sha256_file(&item.source)?, &settings)?.is_kept())
         };
         // What cannot be read fails when its turn comes.

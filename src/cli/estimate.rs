@@ -244,13 +244,14 @@ impl Effort {
     }
 }
 
-/// Work of the faithful enlargement that a result is compared with, in pixels of the main network; none if it made the result.
+/// Hashes of the networks that enlarge by `factor`.
+pub fn made_by(engine: &Engine, factor: f64) -> Vec<&str> {
+    engine.passes(factor).unwrap_or_default().into_iter().map(|i| engine.model(i).sha256.as_str()).collect()
+}
+
+/// Work of the faithful enlargement that a result is compared with, in pixels of the main network; none if there is none.
 fn comparing(engine: &Engine, pixels: f64, factor: f64) -> f64 {
-    let passes = if factor > 1.0 { engine.faithful_passes(factor) } else { Vec::new() };
-    let made = engine.passes(factor).unwrap_or_default();
-    if passes.iter().any(|p| made.contains(p)) {
-        return 0.0;
-    }
+    let passes = if factor > 1.0 { engine.reference_passes(factor, &made_by(engine, factor)) } else { Vec::new() };
     let cost = |i: usize| engine.model(i).bytes.len() as f64;
     let (mut size, mut sum) = (pixels, 0.0);
     for i in passes {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::estimate::{Beside, Effort, Table};
+use super::estimate::{Beside, Effort, Table, made_by};
 use super::flags::{Once, Paths, Work};
 use super::forecast::{self, Basis, Where};
 use super::grade_device;
@@ -351,14 +351,14 @@ impl<'a> Maker<'a> {
     }
 
     /// Tries one picture of a batch; none if that cannot be done, which the run will tell more about.
-    fn rehearse(&self, batch: &Batch, leads: &[&Item], effort: &Effort) -> Option<Rehearsal> {
+    fn rehearse(&self, batch: &Batch, leads: &[&Item], effort: &Effort, stop: &AtomicBool) -> Option<Rehearsal> {
         let (n, factor) = effort.typical()?;
         let source = &leads.get(n)?.source;
         let of_it = batch.todo().filter(|i| i.source == *source);
         let settings: Vec<Settings> = of_it.map(|i| batch.settings(i)).collect::<crate::Result<_>>().ok()?;
-        let own = self.engine.main().is_none_or(|m| m.manifest.kind == Kind::Faithful);
-        let inspected = self.care().map(|c| (c.tier, !own));
-        let part = rehearsal::Part { source, settings: &settings, factor, inspected, limits: self.limits };
+        let compared = !self.engine.reference_passes(factor, &made_by(&self.engine, factor)).is_empty();
+        let inspected = self.care().map(|c| (c.tier, compared));
+        let part = rehearsal::Part { source, settings: &settings, factor, inspected, limits: self.limits, stop };
         rehearsal::rehearse(&part).ok()
     }
 
@@ -509,9 +509,10 @@ pub fn run(recipe: &Recipe, paths: &Paths, work: &Work, once: &Once, globals: &G
         }
         Rates::default()
     });
-    // What is done in a moment needs no rehearsal.
-    let worth = once.dry_run || effort.megapixels > 0.2 || effort.pixels() > 20e6;
-    let rehearsal = if worth { maker.rehearse(&batch, &leads, &effort) } else { None };
+    // A job of seconds should begin, not be foreseen to the second.
+    let worth = once.dry_run || effort.megapixels > 10.0 || effort.pixels() > 150e6;
+    let stop = stop_on_signals()?;
+    let rehearsal = if worth { maker.rehearse(&batch, &leads, &effort, &stop) } else { None };
     let mut start = maker.start(&batch);
     start.megapixels = (!todo.is_empty()).then_some(effort.megapixels);
     let mut on = maker.on(Device::Cpu);
@@ -580,7 +581,6 @@ pub fn run(recipe: &Recipe, paths: &Paths, work: &Work, once: &Once, globals: &G
     }
     drop((todo, leads));
     let listener = Progress::new(globals, effort.weights.clone())?;
-    let stop = stop_on_signals()?;
     let summary = maker.make(batch, start, &listener, &stop)?;
     if let Some(pace) = basis.learned(&summary) {
         // That the next estimate is a guess again is no reason to call this run a failure.

@@ -39,10 +39,14 @@ pub struct Part<'a> {
     /// If it is inspected, how, and whether a faithful enlargement is made to compare with.
     pub inspected: Option<(Tier, bool)>,
     pub limits: Limits,
+    /// Set when the user wants to stop.
+    pub stop: &'a AtomicBool,
 }
 
 /// Pixels of the result that are made; the middle of a larger one stands for all of it.
 const AT_MOST: f64 = 1e6;
+/// Pixels of a result that a kit is tried on: its logo and cuts need the whole picture.
+const WHOLE_AT_MOST: f64 = 24e6;
 
 /// Tries a part of a job.
 ///
@@ -60,11 +64,14 @@ pub fn rehearse(part: &Part<'_>) -> Result<Rehearsal> {
     // Enlarged without a network: neither the sharpness of a small picture nor its noise is what will be written.
     let whole = mpix(&image) * 1e6 * part.factor * part.factor;
     let branded = part.settings.iter().any(|s| s.finish.is_some());
+    if branded && whole > WHOLE_AT_MOST {
+        return Err(Error::limit(part.source.display(), "too large to be tried whole, as a kit needs it", "the run itself"));
+    }
     let share = if branded { 1.0 } else { (AT_MOST / whole).sqrt().min(1.0) };
     let (small, large) = (folder.0.join("small.png"), folder.0.join("large.png"));
     middle(&image, share, &small)?;
     let plain = Settings { size: Size::Scale(part.factor), ..Settings::default() };
-    make(&small, &large, &[plain], &folder, part.limits)?;
+    make(&small, &large, &[plain], &folder, part)?;
 
     let bytes = fs::read(&large).map_err(|e| io(&large, e))?;
     let clock = Clock::start();
@@ -75,7 +82,7 @@ pub fn rehearse(part: &Part<'_>) -> Result<Rehearsal> {
     // The first time, tables are made and pages are taken.
     for _ in 0..2 {
         let clock = Clock::start();
-        make(&large, &folder.0.join("made"), &settings, &folder, part.limits)?;
+        make(&large, &folder.0.join("made"), &settings, &folder, part)?;
         making = making.min(clock.seconds());
         if making > 0.3 {
             break;
@@ -85,11 +92,8 @@ pub fn rehearse(part: &Part<'_>) -> Result<Rehearsal> {
     if let Some((tier, compared)) = part.inspected {
         let source = Picture::of(&codec::decode(&small, &fs::read(&small).map_err(|e| io(&small, e))?, &part.limits)?);
         let size = (result.width, result.height);
-        let faithful = if compared {
-            Some(inspection::faithful(&Engine::resample_only(), &source, size, &[], &AtomicBool::new(false))?.picture)
-        } else {
-            None
-        };
+        let faithful =
+            if compared { Some(inspection::faithful(&Engine::resample_only(), &source, size, &[], part.stop)?.picture) } else { None };
         let mut scene = Scene::new(Picture::of(&result), source)?;
         scene.faithful = faithful;
         let clock = Clock::start();
@@ -117,13 +121,13 @@ fn alone(settings: &Settings, share: f64) -> Settings {
 }
 
 /// Makes all files of a picture without a network.
-fn make(from: &Path, to: &Path, settings: &[Settings], folder: &Folder, limits: Limits) -> Result<()> {
+fn make(from: &Path, to: &Path, settings: &[Settings], folder: &Folder, part: &Part<'_>) -> Result<()> {
     let Some((first, others)) = settings.split_first() else { return Ok(()) };
     let other = |(i, s): (usize, &Settings)| Extra { output: folder.0.join(format!("made-{i}")), settings: s.clone() };
     let extra = others.iter().enumerate().map(other).collect();
     let bytes = fs::read(from).map_err(|e| Error::io(from, e))?;
-    let job = Job { source: from, bytes, output: to, settings: first, limits, master: None, extra };
-    let hooks = Hooks { stop: &AtomicBool::new(false), progress: &|_| {}, observer: None, waiting: 0 };
+    let job = Job { source: from, bytes, output: to, settings: first, limits: part.limits, master: None, extra };
+    let hooks = Hooks { stop: part.stop, progress: &|_| {}, observer: None, waiting: 0 };
     pipeline::process(job, &Engine::resample_only(), hooks).map(|_| ())
 }
 
@@ -150,8 +154,13 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new() -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("lastmile-rehearsal-{}", std::process::id()));
-        fs::create_dir_all(&path).map_err(|e| Error::io(&path, e))?;
+        // Pictures are private, and a name that can be guessed could lead elsewhere.
+        let name = getrandom::u64().map_err(|e| Error::Internal(format!("random numbers: {e}")))?;
+        let path = std::env::temp_dir().join(format!("lastmile-rehearsal-{name:016x}"));
+        let mut folder = fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
+        folder.create(&path).map_err(|e| Error::io(&path, e))?;
         Ok(Self(path))
     }
 }
@@ -206,7 +215,8 @@ mod tests {
         e.finish().unwrap();
         let jpeg = Encoding { format: Format::Jpeg, bits: 0, ..Encoding::default() };
         let settings = [Settings::default(), Settings { encoding: jpeg, max_kb: Some(9), ..Settings::default() }];
-        let part = |source, settings, inspected| Part { source, settings, factor: 4.0, inspected, limits: Limits::default() };
+        static GO: AtomicBool = AtomicBool::new(false);
+        let part = |source, settings, inspected| Part { source, settings, factor: 4.0, inspected, limits: Limits::default(), stop: &GO };
         let r = rehearse(&part(&source, &settings, Some((Tier::default(), true)))).unwrap();
         assert!(r.reading > 0.0 && r.finishing > 0.0 && r.inspecting > 0.0, "{r:?}");
         assert_eq!(rehearse(&part(&source, &settings, None)).unwrap().inspecting, 0.0);

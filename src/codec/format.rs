@@ -245,11 +245,13 @@ pub(super) fn foreign(bytes: &[u8]) -> (String, &'static str) {
     (what.into(), again)
 }
 
-/// Whether a PNG or WebP file is an animation, by what stands before its pixels.
+/// Whether a PNG, WebP or AVIF file is an animation, by what stands before its pixels.
 pub fn is_animation(bytes: &[u8]) -> bool {
     match Format::sniff(bytes) {
         Some(Format::Png) => super::png::is_animation(bytes),
         Some(Format::WebP) => super::webp::is_animation(bytes),
+        // The major brand of image sequences.
+        Some(Format::Avif) => bytes.get(8..12) == Some(b"avis"),
         _ => false,
     }
 }

@@ -46,6 +46,11 @@ impl Master {
         name.into()
     }
 
+    /// Whether something is kept of the source, with whatever settings it was made.
+    pub fn exists(&self) -> bool {
+        self.file(".json").is_file()
+    }
+
     /// Whether there is one of this key, of whatever shape.
     pub fn is_kept(&self) -> bool {
         let card = std::fs::read(self.file(".json")).ok().and_then(|bytes| serde_json::from_slice::<Card>(&bytes).ok());

@@ -37,8 +37,8 @@ macro_rules! embedded {
 /// Every embedded model; the first one is the default.
 pub static EMBEDDED: &[Embedded] = embedded!["lastmile-faithful-x4", "lastmile-faithful-x2", "lastmile-start-x4"];
 
-/// The embedded model that results are compared with. It has weights of its own, is quick, and the tables of the inspection
-/// were made with it. It makes results only when it is named.
+/// The embedded model that results are compared with, and from which inventions of others are mended. It has weights of its own,
+/// is quick, and the tables of the inspection were made with it. It makes whole results only when it is named.
 pub const REFERENCE: &str = "lastmile-start-x4";
 
 /// Probing results are kept under this name; to be raised when probing finds out more or otherwise.

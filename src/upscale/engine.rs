@@ -332,6 +332,11 @@ impl Engine {
         self.cheapest(factor, (0..self.loaded.len()).filter(|&i| i > 0 || self.family).filter(other).collect())
     }
 
+    /// Whether a network of that hash is one of the faithful ones that ship with the program.
+    pub fn ships(&self, sha256: &str) -> bool {
+        self.loaded.iter().enumerate().any(|(i, l)| (i > 0 || self.family) && l.model.sha256 == sha256)
+    }
+
     fn cheapest(&self, factor: f64, of: Vec<usize>) -> Vec<usize> {
         let step = |&i: &usize| Step { scale: self.loaded[i].model.manifest.scale as usize, cost: self.cost(i), first: false };
         let steps: Vec<Step> = of.iter().map(step).collect();
