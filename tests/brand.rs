@@ -286,6 +286,19 @@ fn exports_logo_and_gate() {
     let d = difference(pixel(&square, core), [208.0 / 255.0, 16.0 / 255.0, 58.0 / 255.0]);
     assert!(d < 1.0, "{d}");
 
+    // A drawing is drawn at the size that is needed, in its own colour.
+    let drawn = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 2 1\"><rect x=\".1\" y=\".1\" width=\"1.8\" height=\".8\" rx=\".3\" fill=\"#d0103a\"/></svg>";
+    std::fs::write(dir.path().join("logo.svg"), drawn).unwrap();
+    let kit = std::fs::read_to_string(dir.path().join("acme.brand.toml")).unwrap();
+    std::fs::write(dir.path().join("drawn.brand.toml"), kit.replace("logo.png", "logo.svg")).unwrap();
+    runs(lastmile(dir.path()).args(["brand", "in/g0/0.png", "-o", "drawn", "--kit", "drawn.brand.toml", "-q"]));
+    let full = read(&dir.path().join("drawn/full/0.png"));
+    for (x, y) in [(240 - 16 - 32, 160 - 16 - 16), (240 - 16 - 50, 160 - 16 - 16), (240 - 16 - 32, 160 - 16 - 24)] {
+        assert_eq!(pixel(&full, y * 240 + x).map(|v| (v * 255.0).round() as u8), [208, 16, 58], "{x} {y}");
+    }
+    std::fs::write(dir.path().join("logo.svg"), drawn.replace("</svg>", "<text>Acme</text></svg>")).unwrap();
+    fails(lastmile(dir.path()).args(["brand", "check", "drawn.brand.toml"]), 3, &["logo.svg", "<text>", "into paths"]);
+
     // A gate that nothing passes holds everything and says so; run again, nothing is made again and the word is kept.
     let kit = std::fs::read_to_string(dir.path().join("acme.brand.toml")).unwrap();
     std::fs::write(dir.path().join("strict.brand.toml"), kit.replace("max_kb = 4000", "score = 99.9\np90 = 0.1")).unwrap();
