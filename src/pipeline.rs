@@ -169,19 +169,19 @@ pub struct Hooks<'a> {
 
 /// Watches source and result go by (inspection hangs in here).
 pub trait Observer: Send {
-    /// The decoded source and how it will be enlarged.
-    fn begin(&mut self, source: &Image, plan: &Plan) -> Result<()>;
+    /// The decoded source, how it will be enlarged, and to which width and height.
+    fn begin(&mut self, source: &Image, plan: &Plan, size: (usize, usize)) -> Result<()>;
     /// The next rows of the result, before grading, dither and encoding.
     fn band(&mut self, band: &Band) -> Result<()>;
-    /// Whether a result of this size is looked at a second time once all of it was seen; asked after [`Observer::begin`].
-    fn look(&self, _size: (usize, usize)) -> Look {
+    /// Whether the result is looked at a second time once all of it was seen; asked after [`Observer::begin`].
+    fn look(&self) -> Look {
         Look::Once
     }
     /// After the last band, if there is a second look: what is laid over the result.
     ///
     /// # Errors
     /// As [`process`].
-    fn mend(&mut self, _engine: &Engine, _stop: &AtomicBool) -> Result<Patches> {
+    fn mend(&mut self) -> Result<Patches> {
         Ok(Patches::default())
     }
 }
@@ -306,9 +306,9 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
     let finishing = Finishing { source, image: &image, target, plan: &plan, gradings: &gradings, seed, limits, files };
     let outputs: Vec<&Path> = std::iter::once(output).chain(extra.iter().map(|e| e.output.as_path())).collect();
     if let Some(o) = hooks.observer.as_deref_mut() {
-        o.begin(&image, &plan)?;
+        o.begin(&image, &plan, (target.width, target.height))?;
     }
-    let look = hooks.observer.as_deref().map_or(Look::Once, |o| o.look((target.width, target.height)));
+    let look = hooks.observer.as_deref().map_or(Look::Once, |o| o.look());
     // A result that will be mended is not written before; one that gets a mended version beside it is.
     let mut first = match look {
         Look::Mend => None,
@@ -354,7 +354,7 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
         k.finish()?;
     }
     if let (Some(rows), Some(o)) = (rows, hooks.observer.as_deref_mut()) {
-        let patches = o.mend(engine, hooks.stop)?;
+        let patches = o.mend()?;
         let mut second = Second { finishing: &finishing, rows: rows.finish()?, patches: &patches, stop: hooks.stop };
         match &look {
             Look::Mend => {

@@ -202,7 +202,7 @@ fn dither_moves_less_than_half_a_code_and_nothing_that_is_on_one() {
 fn graded_at_once_equals_graded_row_by_row() {
     struct Watches;
     impl Observer for Watches {
-        fn begin(&mut self, _: &Image, _: &Plan) -> Result<()> {
+        fn begin(&mut self, _: &Image, _: &Plan, _: (usize, usize)) -> Result<()> {
             Ok(())
         }
         fn band(&mut self, _: &Band) -> Result<()> {
@@ -299,8 +299,8 @@ fn watchers_see_the_plan_and_every_row() {
         rows: usize,
     }
     impl Observer for Watch {
-        fn begin(&mut self, source: &Image, plan: &Plan) -> Result<()> {
-            assert_eq!(source.width, 40);
+        fn begin(&mut self, source: &Image, plan: &Plan, size: (usize, usize)) -> Result<()> {
+            assert_eq!((source.width, size), (40, (120, 90)));
             self.passes = plan.passes.len();
             Ok(())
         }
@@ -320,17 +320,17 @@ fn a_second_look_changes_its_patch_and_nothing_else() {
     use crate::inspect::Rect;
     struct Mender(Look, bool);
     impl Observer for Mender {
-        fn begin(&mut self, _: &Image, _: &Plan) -> Result<()> {
+        fn begin(&mut self, _: &Image, _: &Plan, size: (usize, usize)) -> Result<()> {
+            assert_eq!(size, (160, 480));
             Ok(())
         }
         fn band(&mut self, _: &Band) -> Result<()> {
             Ok(())
         }
-        fn look(&self, size: (usize, usize)) -> Look {
-            assert_eq!(size, (160, 480));
+        fn look(&self) -> Look {
             self.0.clone()
         }
-        fn mend(&mut self, _: &Engine, _: &AtomicBool) -> Result<Patches> {
+        fn mend(&mut self) -> Result<Patches> {
             let at = Rect { x: 30, y: 50, w: 40, h: 300 };
             Ok(if self.1 { Patches::flat(at, 0.25) } else { Patches::default() })
         }
