@@ -244,11 +244,20 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
     let Job { source, bytes, output, settings, limits, master, extra } = job;
 
     // What it shall become is known from the header, so that an impossible size is refused before anything is decoded.
-    let header = codec::header(source, &bytes, &limits)?;
-    let target = target(&header, settings, engine)?;
+    let mut header = codec::header(source, &bytes, &limits)?;
+    let mut target = target(&header, settings, engine)?;
     let whole = encoding(&settings.encoding, &header);
-    if settings.finish.is_none() {
-        Format::check(source, &whole, target.width, target.height)?;
+    let check = |target: &Target| match settings.finish {
+        None => Format::check(source, &whole, target.width, target.height),
+        Some(_) => Ok(()),
+    };
+    check(&target)?;
+    let mut image = codec::decode(source, &bytes, &limits)?;
+    // Files keep their orientation in many places; the pixels as they were read are right.
+    if (image.width, image.height) != header.upright() {
+        (header.width, header.height, header.orientation) = (image.width, image.height, 1);
+        target = self::target(&header, settings, engine)?;
+        check(&target)?;
     }
     let fits = settings.max_kb.is_none_or(|kb| bytes.len() as u64 <= u64::from(kb) * 1000);
     // One is refused, or gives its first frame.
@@ -269,7 +278,6 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
 
     let coloured = settings.grading.is_some() || settings.matching.is_some() || settings.finish.is_some();
     let seed = if coloured { fingerprint(&bytes) } else { 0 };
-    let mut image = codec::decode(source, &bytes, &limits)?;
     drop(bytes);
     let mut notes = std::mem::take(&mut image.notes);
     let mut gradings = gradings(&image, settings, &mut notes)?;

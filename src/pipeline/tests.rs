@@ -92,6 +92,19 @@ fn a_picture_that_is_as_wanted_is_copied_to_the_byte() {
     let (done, _, out) = make(bytes.clone(), &settings(Size::Scale(1.0)), &faithful(), None).unwrap();
     assert_eq!(out, bytes);
     assert!(done.notes[0].contains("copied"), "{:?}", done.notes);
+    // What cannot be read is not delivered because its header could.
+    let cut = bytes[..bytes.len() * 2 / 3].to_vec();
+    assert!(make(cut, &settings(Size::Scale(1.0)), &faithful(), None).is_err());
+}
+
+#[test]
+fn a_limit_that_a_format_cannot_meet_is_told() {
+    let lossless = Encoding { format: Format::Png, bits: 8, ..Encoding::default() };
+    let bytes = png(40, 30, Channels::Rgb, 8, scene);
+    let with = |max_kb| Settings { max_kb: Some(max_kb), encoding: lossless.clone(), ..settings(Size::Scale(2.0)) };
+    assert!(make(bytes.clone(), &with(500), &faithful(), None).is_ok());
+    let refused = make(bytes, &with(1), &faithful(), None).unwrap_err().to_string();
+    assert!(refused.contains("no quality to lower"), "{refused}");
 }
 
 #[test]
