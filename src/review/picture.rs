@@ -173,11 +173,11 @@ impl Shown {
         Ok(out)
     }
 
-    /// A grey map as colour to lay over a picture: the worse, the denser and the redder.
+    /// A grey map as colour to lay over a picture: the worse, the denser and the redder; the picture shows through everywhere.
     pub fn glow(&self) -> Shown {
         let colour = |px: &[u8]| {
             let v = u32::from(px[0]);
-            [255, (180 - v * 160 / 255) as u8, (v * 70 / 255) as u8, (v * 210 / 255) as u8]
+            [255, (180 - v * 160 / 255) as u8, (v * 70 / 255) as u8, (v * v * 140 / (255 * 255)) as u8]
         };
         let data = self.data.chunks_exact(self.channels).flat_map(colour).collect();
         Shown { width: self.width, height: self.height, channels: 4, data, icc: None }

@@ -80,6 +80,7 @@ let since = 0; // when it came there
 let pace = []; // seconds per verdict in this sitting
 let undo = [];
 let sheetOpen = false;
+let [shownMode, shownWhole] = [null, null]; // what the buttons say
 
 // Saving: in order, one at a time, kept until it worked.
 const unsaved = [];
@@ -122,7 +123,9 @@ function places(p) {
   return [...(p.report?.findings ?? []), ...letters.map((box) => ({ box, letters: true }))];
 }
 const called = (place) => (place.letters ? "Lettering" : title(place.detector));
-const told = (place) => (place.letters ? "Looks like text: compare it with the source." : place.note);
+const told = (place) => (place.letters ? "Looks like text: compare it with the source." : sentence(place.note));
+/** As a sentence: a number stays with its unit. */
+const sentence = (note) => (note.charAt(0).toUpperCase() + note.slice(1)).replace(/(\d) (?=[%a-z])/g, "$1\u00a0");
 const firstBox = (p) => (places(p).length ? 0 : -1);
 
 /** Puts the picture at a position of the order on the stage. */
@@ -149,7 +152,7 @@ function open(position, box) {
     view.show(scene(p), box ?? firstBox(p));
     view.prefetch(coming().map((next) => ({ picture: scene(next), box: firstBox(next) })));
   }
-  about(p);
+  describe(p);
   sessionStorage.setItem("shown", p.sha256);
 }
 
@@ -183,8 +186,10 @@ function facts(p) {
 }
 
 /** The column beside the picture. */
-function about(p) {
-  $("name").textContent = p.name;
+function describe(p) {
+  // The folder may end a line; the file's name is what counts.
+  const cut = p.name.lastIndexOf("/") + 1;
+  $("name").replaceChildren(make("span", { className: "quiet", textContent: p.name.slice(0, cut) }), make("wbr"), p.name.slice(cut));
   facts(p);
   const chips = [];
   if (p.entry.decision) chips.push([p.entry.decision, DECISIONS[p.entry.decision][1]]);
@@ -202,7 +207,7 @@ function about(p) {
     make("span", { className: "number", textContent: i + 1 }),
     make("span", { className: "what" }, called(f),
       f.letters ? make("span", { textContent: `${f.box[2]} × ${f.box[3]}`, title: "pixels" }) : make("span", { textContent: f.severity.toFixed(2), title: "severity, 0 to 1" })),
-    !f.letters && f.note && make("span", { className: "note", textContent: f.note.replace(/; already in the source:.*$/, "") }),
+    !f.letters && f.note && make("span", { className: "note", textContent: sentence(f.note.replace(/; already in the source:.*$/, "")) }),
     f.origin === "source" && make("span", { className: "origin", textContent: "Already in the source: render it again, upscaling did not cause it." })));
   $("findings").replaceChildren(...findings.map(item));
   $("letters").replaceChildren(...letters.map((f, i) => item(f, findings.length + i)));
@@ -225,8 +230,15 @@ function about(p) {
   say(`${p.name}, ${at + 1} of ${order.length}. ${data.compare ? "" : what} ${decided}`);
 }
 
+/** The column beside the picture, shown or put away. */
+function about(on = $("about").hidden) {
+  $("about").hidden = !on;
+  say(on ? "" : "Picture alone");
+}
+
 /** Which finding and which buttons are on. */
 function marks() {
+  if (!view) return;
   const p = current();
   document.querySelectorAll("button.place").forEach((b, i) => b.setAttribute("aria-current", i === view.box && !view.fitted));
   for (const [id, decision] of [["approve", "approved"], ["reject", "rejected"], ["fix", "repair"]]) {
@@ -292,7 +304,7 @@ function decide(decision) {
   } else if (earlier >= 0) {
     open(earlier);
   } else {
-    about(p);
+    describe(p);
     openSheet(true);
   }
 }
@@ -363,7 +375,7 @@ function nextHeat() {
 function setMode(mode) {
   view.setMode(mode);
   marks();
-  say(`Compare: ${{ side: "side by side", swipe: "swipe", blink: "blink" }[mode]}`);
+  say(`View: ${{ one: "one at a time", side: "side by side", swipe: "swipe", blink: "blink" }[mode]}`);
 }
 
 // Contact sheet: at the picture one comes from, or `atTop`, where it says what was decided.
@@ -418,7 +430,7 @@ function sheet() {
     section("Flagged", "The worst first.", data.queue.flagged.filter(inspected));
     section("Not inspected", "Nothing is known about these.", data.queue.flagged.filter((id) => !inspected(id)), true);
     section("Drawn by lot", "Passed inspection; looked at all the same.", data.queue.sample);
-    section("Passed", "A glance at each is what is left.", data.queue.rest, true);
+    section("Passed", "A glance at each is what is left; the highest scores first.", data.queue.rest, true);
     const lettered = data.queue.rest.filter((id) => visible.has(id) && pictures[id].source && pictures[id].report?.text_like?.length);
     if (lettered.length) {
       parts.push(make("h2", { textContent: "Lettering in them " }, make("span", { className: "quiet", textContent: lettered.length })),
@@ -560,12 +572,13 @@ async function generators() {
 const keys = {
   a: () => decide("approved"), r: () => decide("rejected"), f: () => decide("repair"), u: takeBack,
   n: () => open(at + 1), p: () => open(at - 1),
-  h: nextHeat, z: () => { view.toggleZoom(); marks(); },
-  v: () => setMode({ side: "swipe", swipe: "blink", blink: "side" }[view.mode]),
+  h: nextHeat, z: () => view.toggleZoom(),
+  v: () => setMode({ side: "swipe", swipe: "blink", blink: "one", one: "side" }[view.mode]),
   b: () => { view.marks = !view.marks; view.draw(); say(view.marks ? "Marks on" : "Marks off"); },
   " ": () => view.swap(),
   c: () => (sheetOpen ? open(Math.max(0, order.indexOf(shown))) : openSheet()),
-  m: () => { if (!sheetOpen) $("note").focus(); },
+  m: () => { about(true); $("note").focus(); },
+  i: () => about(),
   "/": () => toggleFilter(true), "?": () => $("help").showModal(),
   "+": () => view.zoomBy(Math.SQRT2), "=": () => view.zoomBy(Math.SQRT2), "-": () => view.zoomBy(Math.SQRT1_2), "0": () => view.fit(),
   arrowleft: () => view.pan(60, 0), arrowright: () => view.pan(-60, 0), arrowup: () => view.pan(0, 60), arrowdown: () => view.pan(0, -60),
@@ -607,6 +620,10 @@ $("note").addEventListener("input", () => {
 
 /** What moved: the zoom that is shown, and whether a finding is still looked at. */
 function moved() {
+  if (view.mode !== shownMode || view.fitted !== shownWhole) {
+    [shownMode, shownWhole] = [view.mode, view.fitted];
+    marks();
+  }
   const percent = view.zoom * 100;
   const text = view.fitted ? `Fit ${Math.round(percent)} %` : `${percent < 10 ? percent.toFixed(1) : Math.round(percent)} %`;
   if ($("zoom-text").textContent !== text) $("zoom-text").textContent = text;
@@ -622,10 +639,8 @@ async function start() {
   const detectors = [...new Set(pictures.flatMap((p) => (p.report?.findings ?? []).map((f) => f.detector)))].sort();
   $("f-detector").append(...detectors.map((d) => make("option", { value: d, textContent: title(d) })));
   if (data.compare) for (const e of [$("progress"), document.querySelector(".verdict"), ...["detector", "suggestion", "decision"].map((f) => $(`f-${f}`).parentElement)]) e.hidden = true;
-  if (data.notice) {
-    $("notice").replaceChildren(...data.notice.split("`").map((part, i) => (i % 2 ? make("code", { textContent: part }) : part)));
-    $("notice").hidden = false;
-  }
+  $("notices").replaceChildren(...data.notices.map((notice) => make("p", { className: "notice" },
+    ...notice.split("`").map((part, i) => (i % 2 ? make("code", { textContent: part }) : part)))));
   view = new View($("stage"), store.pieces, moved);
   order = [...data.queue.flagged, ...data.queue.sample, ...data.queue.rest];
   // Where one was, else the first without a verdict.
