@@ -311,6 +311,11 @@ impl Review {
         Ok(())
     }
 
+    /// Whether a picture of this name is there.
+    pub fn has(&self, name: &str) -> bool {
+        self.pictures.iter().any(|p| p.name == name)
+    }
+
     /// How many pictures have a verdict, and how many there are.
     pub fn progress(&self) -> (usize, usize) {
         let verdicts = self.verdicts();

@@ -107,6 +107,10 @@ addEventListener("beforeunload", (e) => { if (unsaved.length) e.preventDefault()
 const current = () => (shown === null ? null : pictures[shown]);
 const say = (text) => { $("live").textContent = text; };
 const file = (name) => name.split("/").pop();
+/** A name as people write it: the journal has per cent signs for what is no text. */
+function readable(name) {
+  try { return decodeURIComponent(name); } catch { return name; }
+}
 
 /** What the view needs to know of a picture. */
 function scene(p) {
@@ -165,6 +169,7 @@ function coming() {
 }
 
 function empty() {
+  closeSheet();
   shown = null;
   view.clear();
   $("empty").textContent = "No picture is like that. “Show all” in the filter brings them back.";
@@ -188,8 +193,8 @@ function facts(p) {
 /** The column beside the picture. */
 function describe(p) {
   // The folder may end a line; the file's name is what counts.
-  const cut = p.name.lastIndexOf("/") + 1;
-  $("name").replaceChildren(make("span", { className: "quiet", textContent: p.name.slice(0, cut) }), make("wbr"), p.name.slice(cut));
+  const cut = p.title.lastIndexOf("/") + 1;
+  $("name").replaceChildren(make("span", { className: "quiet", textContent: p.title.slice(0, cut) }), make("wbr"), p.title.slice(cut));
   facts(p);
   const chips = [];
   if (p.entry.decision) chips.push([p.entry.decision, DECISIONS[p.entry.decision][1]]);
@@ -226,8 +231,8 @@ function describe(p) {
   const also = letters.length ? ` ${plural(letters.length, "place")} with lettering.` : "";
   const what = (findings.length ? `${plural(findings.length, "finding")}. First: ${title(findings[0].detector)}. ${findings[0].note}` : $("no-findings").textContent) + also;
   const decided = p.entry.decision ? `${DECISIONS[p.entry.decision][1]}.` : "";
-  $("canvas").setAttribute("aria-label", `${p.source ? "Source and result" : "Result"} of ${p.name}`);
-  say(`${p.name}, ${at + 1} of ${order.length}. ${data.compare ? "" : what} ${decided}`);
+  $("canvas").setAttribute("aria-label", `${p.source ? "Source and result" : "Result"} of ${p.title}`);
+  say(`${p.title}, ${at + 1} of ${order.length}. ${data.compare ? "" : what} ${decided}`);
 }
 
 /** The column beside the picture, shown or put away. */
@@ -291,7 +296,7 @@ function decide(decision) {
   p.entry.seconds += seconds;
   pace = [...pace, seconds].slice(-15);
   save([p.id], { decision, seconds });
-  say(`${DECISIONS[decision][1]}: ${file(p.name)}.`);
+  say(`${DECISIONS[decision][1]}: ${file(p.title)}.`);
   flash(`${DECISIONS[decision].join(" ")}`);
   const rest = (from, to) => order.slice(from, to).findIndex((id) => !decided(pictures[id]));
   const later = rest(at + 1, order.length);
@@ -342,7 +347,7 @@ function takeBack() {
   if (last.before.length > 1) return openSheet();
   if (!order.includes(last.id)) clearFilter();
   open(order.indexOf(last.id));
-  say(`Undone. ${pictures[last.id].name}`);
+  say(`Undone. ${pictures[last.id].title}`);
 }
 
 let flashing;
@@ -407,9 +412,10 @@ function sheet() {
   if (!data.compare) {
     const open = toDo().filter((id) => !decided(pictures[id])).length;
     const undecided = pictures.filter((p) => !decided(p)).length;
-    const words = [`${tally("approved")} approved`, `${tally("rejected")} rejected`, `${tally("repair")} to repair`];
-    if (undecided) words.push(`${undecided} undecided`);
-    parts.push(make("p", { className: "summary" }, `${words.join(", ")}. `, open === 0 ? "All that had to be looked at is decided. " : ""));
+    const counted = [["approved", "approved"], ["rejected", "rejected"], ["repair", "to repair"]].map(([d, words]) =>
+      make("span", { className: d }, make("i", { textContent: DECISIONS[d][0], "aria-hidden": "true" }), ` ${tally(d)} ${words}`, undecided || d !== "repair" ? ", " : ". "));
+    if (undecided) counted.push(make("span", { textContent: `${undecided} undecided. ` }));
+    parts.push(make("p", { className: "summary" }, ...counted, open === 0 ? make("span", { className: "done", textContent: "All that had to be looked at is decided. " }) : ""));
     const next = make("p", { className: "lead" });
     if (window.REVIEW) next.append(make("button", { type: "button", textContent: "Save verdicts.json", onclick: download }), "Send that file back, and it is carried out there.");
     else next.append("Next, in the terminal: ", make("code", { textContent: data.next }));
@@ -438,7 +444,7 @@ function sheet() {
         make("ul", { className: "pairs" }, ...lettered.flatMap((id) => pictures[id].report.text_like.slice(0, 3).map((box, i) => pair(pictures[id], box, i)))));
     }
   }
-  if (!visible.size) parts.push(make("p", { className: "summary", textContent: "No picture is like that." }));
+  if (!visible.size) parts.push(make("p", { className: "summary", textContent: "No picture is like that. “Show all” in the filter brings them back." }));
   // All cells have the shape that most pictures have, so that rows and columns line up.
   const shapes = order.map((id) => pictures[id].width / pictures[id].height || 1).sort((a, b) => a - b);
   $("sheet").style.setProperty("--cell", Math.max(0.66, Math.min(1.9, shapes[shapes.length >> 1] ?? 1.5)));
@@ -456,10 +462,10 @@ function card(id) {
   const frame = make("span", { className: "frame" },
     make("img", { loading: "lazy", decoding: "async", alt: "", src: store.thumb(p) }),
     d && make("span", { className: `mark ${d}`, textContent: DECISIONS[d][0], "aria-hidden": "true" }));
-  const button = make("button", { type: "button", title: p.name, onclick: () => open(order.indexOf(id)) },
+  const button = make("button", { type: "button", title: p.title, onclick: () => open(order.indexOf(id)) },
     frame,
     make("span", { className: "caption" },
-      make("span", { textContent: file(p.name) }), make("span", { textContent: below || "\u00a0" }), d && make("b", { className: "sr", textContent: status })));
+      make("span", { textContent: file(p.title) }), make("span", { textContent: below || "\u00a0" }), d && make("b", { className: "sr", textContent: status })));
   if (id === shown) button.setAttribute("aria-current", "true");
   return make("li", {}, button);
 }
@@ -467,9 +473,9 @@ function card(id) {
 /** Source and result of one place, side by side at 100 %; drawn when it comes into sight. */
 function pair(p, box, i) {
   const side = (id, label) => make("span", { className: "frame" }, make("canvas", { width: 1, height: 1, className: id }), make("span", { className: "tag", textContent: label }));
-  const button = make("button", { type: "button", title: p.name, onclick: () => open(order.indexOf(p.id), (p.report.findings.length ?? 0) + i) },
+  const button = make("button", { type: "button", title: p.title, onclick: () => open(order.indexOf(p.id), (p.report.findings.length ?? 0) + i) },
     make("span", { className: "two" }, side("source", "Source"), side("result", "Result")),
-    make("span", { className: "caption", textContent: file(p.name) }));
+    make("span", { className: "caption", textContent: file(p.title) }));
   button.draw = () => {
     for (const canvas of button.querySelectorAll("canvas")) {
       const room = canvas.getBoundingClientRect();
@@ -521,7 +527,7 @@ function refilter() {
   const want = Object.fromEntries(filters.map((f) => [f, $(`f-${f}`).value]));
   const fits = (id) => {
     const p = pictures[id];
-    return p.name.toLowerCase().includes(want.name.toLowerCase())
+    return p.title.toLowerCase().includes(want.name.toLowerCase())
       && (!want.detector || p.report?.findings.some((f) => f.detector === want.detector))
       && (!want.suggestion || (p.report?.verdict ?? "none") === want.suggestion)
       && (!want.decision || (want.decision === "unopened" ? !p.entry.opened : (p.entry.decision ?? "none") === want.decision))
@@ -633,6 +639,7 @@ function moved() {
 async function start() {
   data = await store.list();
   pictures = data.pictures;
+  for (const p of pictures) p.title = readable(p.name);
   readUndo();
   $("title").textContent = data.title;
   document.title = `${data.title}: ${data.compare ? "compare" : "review"}`;
@@ -642,6 +649,7 @@ async function start() {
   $("notices").replaceChildren(...data.notices.map((notice) => make("p", { className: "notice" },
     ...notice.split("`").map((part, i) => (i % 2 ? make("code", { textContent: part }) : part)))));
   view = new View($("stage"), store.pieces, moved);
+  if (data.compare) view.modes.whole = "side";
   order = [...data.queue.flagged, ...data.queue.sample, ...data.queue.rest];
   // Where one was, else the first without a verdict.
   const was = order.findIndex((id) => pictures[id].sha256 === sessionStorage.getItem("shown"));

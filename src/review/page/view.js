@@ -77,6 +77,7 @@ class View {
     this.canvas = stage.querySelector("canvas");
     this.labels = stage.querySelector("#labels");
     this.divider = stage.querySelector("#divider");
+    this.map = document.getElementById("map");
     this.pieces = pieces;
     this.moved = moved;
     this.modes = { whole: "one", place: "side" };
@@ -109,6 +110,7 @@ class View {
 
   clear() {
     this.picture = null;
+    this.map.hidden = true;
     this.draw();
   }
 
@@ -312,8 +314,51 @@ class View {
       const aim = this.aim(picture, box);
       return this.panes(picture, 0, aim).flatMap((pane) => this.covering(picture, pane, aim, null).filter((p) => !p.coarse).map((p) => p.url));
     });
-    this.idle = () => urls().forEach((url) => this.tiles.get(url, false));
+    const small = () => coming.flatMap(({ picture }) => this.small(picture)).map((p) => p.url);
+    this.idle = () => [...urls(), ...small()].forEach((url) => this.tiles.get(url, false));
     this.draw();
+  }
+
+  /** The images that show the whole result at its smallest. */
+  small(picture) {
+    const all = this.pieces(picture, "result", [0, 0, picture.width, picture.height], 0.001);
+    return all.filter((p) => p.w >= picture.width && p.h >= picture.height).slice(0, 1);
+  }
+
+  /** Where in the picture one is: the whole of it, small, with what the stage shows left bright. */
+  overview() {
+    this.map.hidden = this.fitted;
+    if (this.fitted) return;
+    const { width, height } = this.picture;
+    const room = this.map.parentElement.clientWidth - 2 * parseFloat(getComputedStyle(this.map.parentElement).paddingLeft);
+    const factor = Math.min(room / width, 180 / height) * this.ratio;
+    const [w, h] = [Math.max(1, Math.round(width * factor)), Math.max(1, Math.round(height * factor))];
+    if (this.map.width !== w || this.map.height !== h) {
+      [this.map.width, this.map.height] = [w, h];
+      [this.map.style.width, this.map.style.height] = [`${w / this.ratio}px`, `${h / this.ratio}px`];
+    }
+    const g = this.map.getContext("2d", { alpha: false });
+    g.fillStyle = "#808080";
+    g.fillRect(0, 0, w, h);
+    g.imageSmoothingQuality = "high";
+    for (const piece of this.small(this.picture)) {
+      const image = this.tiles.get(piece.url);
+      if (image) g.drawImage(image, 0, 0, w, h);
+    }
+    const pane = this.panes()[0];
+    const along = (at, span, all) => [Math.max(0, at - span / 2), Math.min(all, at + span / 2)].map((v) => Math.round(v * factor));
+    const [[x0, x1], [y0, y1]] = [along(this.x, pane.w / this.zoom, width), along(this.y, pane.h / this.zoom, height)];
+    g.fillStyle = "rgb(0 0 0 / .5)";
+    for (const r of [[0, 0, w, y0], [0, y1, w, h - y1], [0, y0, x0, y1 - y0], [x1, y0, w - x1, y1 - y0]]) g.fillRect(...r);
+    g.lineWidth = this.ratio;
+    g.strokeStyle = "#fff";
+    g.strokeRect(x0 + 0.5, y0 + 0.5, x1 - x0 - 1, y1 - y0 - 1);
+    const least = 4 * this.ratio;
+    this.picture.boxes.slice(0, this.picture.flagged).forEach(([x, y, bw, bh]) => {
+      const [mw, mh] = [Math.max(least, bw * factor), Math.max(least, bh * factor)];
+      g.strokeStyle = "#ffc247";
+      g.strokeRect((x + bw / 2) * factor - mw / 2, (y + bh / 2) * factor - mh / 2, mw, mh);
+    });
   }
 
   draw() {
@@ -360,6 +405,7 @@ class View {
       if (this.marks) this.brackets(g, ox, oy);
       g.restore();
     }
+    this.overview();
     this.settled = missing === 0;
     this.canvas.dataset.settled = this.settled;
     this.broken = broken > 0;
@@ -445,6 +491,18 @@ class View {
       const lines = e.deltaMode === 1 ? 33 : 1;
       this.zoomBy(2 ** (-e.deltaY * lines * (e.ctrlKey ? 0.01 : 0.0022)), spot(e));
     }, { passive: false });
+    const travel = (e) => {
+      const box = this.map.getBoundingClientRect();
+      this.x = ((e.clientX - box.left) / box.width) * this.picture.width;
+      this.y = ((e.clientY - box.top) / box.height) * this.picture.height;
+      this.clamp();
+      this.draw();
+    };
+    this.map.addEventListener("pointerdown", (e) => {
+      this.map.setPointerCapture(e.pointerId);
+      travel(e);
+    });
+    this.map.addEventListener("pointermove", (e) => { if (this.map.hasPointerCapture(e.pointerId)) travel(e); });
     this.divider.addEventListener("pointerdown", (e) => this.divider.setPointerCapture(e.pointerId));
     this.divider.addEventListener("pointermove", (e) => {
       if (!this.divider.hasPointerCapture(e.pointerId)) return;
