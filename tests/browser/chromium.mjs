@@ -32,7 +32,7 @@ export async function open(executablePath, folder) {
 function stopwatch() {
   window.nextTimes = [];
   addEventListener("keydown", (e) => {
-    if (!"arf".includes(e.key) || e.target.matches("textarea, input")) return;
+    if (!"arf".includes(e.key.toLowerCase()) || e.target.matches("textarea, input")) return;
     const name = document.getElementById("name");
     const before = name.textContent;
     const check = () => {

@@ -261,6 +261,8 @@ function marks() {
 }
 
 const decided = (p) => Boolean(p.entry.decision);
+const close = () => data.queue.sample.slice(0, data.queue.close);
+const drawn = () => data.queue.sample.slice(data.queue.close);
 const toDo = () => [...data.queue.flagged, ...data.queue.sample];
 
 /** Position, progress, time left. */
@@ -303,8 +305,9 @@ function decide(decision) {
   const earlier = rest(0, at);
   if (later >= 0) {
     const next = at + 1 + later;
-    const [flagged, sample] = [data.queue.flagged, data.queue.sample];
-    if (flagged.includes(p.id) && sample.includes(order[next])) flash("The flagged ones are done. Now some that passed, drawn by lot.", 3500);
+    const [was, is] = [p.id, order[next]].map((id) => [data.queue.flagged, close(), drawn()].findIndex((list) => list.includes(id)));
+    if (was === 0 && is === 1) flash("The flagged ones are done. Now those that passed by little.", 3500);
+    else if (was >= 0 && was < is) flash(`${was === 0 ? "The flagged ones are done. " : ""}Now some that passed, drawn by lot.`, 3500);
     open(next);
   } else if (earlier >= 0) {
     open(earlier);
@@ -435,7 +438,8 @@ function sheet() {
   else {
     section("Flagged", "The worst first.", data.queue.flagged.filter(inspected));
     section("Not inspected", "Nothing is known about these.", data.queue.flagged.filter((id) => !inspected(id)), true);
-    section("Drawn by lot", "Passed inspection; looked at all the same.", data.queue.sample);
+    section("Close calls", "Passed by little; the highest scores first.", close());
+    section("Drawn by lot", "Passed inspection; looked at all the same.", drawn());
     section("Passed", "A glance at each is what is left; the highest scores first.", data.queue.rest, true);
     const lettered = data.queue.rest.filter((id) => visible.has(id) && pictures[id].source && pictures[id].report?.text_like?.length);
     if (lettered.length) {
