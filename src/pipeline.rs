@@ -262,7 +262,7 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
     let fits = settings.max_kb.is_none_or(|kb| bytes.len() as u64 <= u64::from(kb) * 1000);
     // One is refused, or gives its first frame.
     let still = !codec::is_animation(&bytes);
-    if fits && still && extra.is_empty() && unchanged(&header, &target, settings) {
+    if fits && still && extra.is_empty() && unchanged(&header, &target, settings) && engine.passes(target.factor())?.is_empty() {
         std::fs::write(output, &bytes).map_err(|e| Error::io(output, e))?;
         let note = format!("it has {}x{} px already: copied as it is", target.width, target.height);
         let plan = Plan { reduction: 1.0, ..Plan::default() };

@@ -37,11 +37,12 @@ use crate::pipeline::{self, Hooks, Job, Matching, Settings};
 use crate::recipe::{Recipe, When, keys};
 use crate::upscale::bench::Rates;
 use crate::upscale::catalogue;
+use crate::upscale::denoise::denoised;
 use crate::upscale::device::{Device, Precision};
 use crate::upscale::engine::{self, Backend, Engine, Networks};
 use crate::upscale::home::Home;
 use crate::upscale::machine;
-use crate::upscale::model::{Kind, Model};
+use crate::upscale::model::{Kind, Manifest, Model};
 use crate::upscale::size::Target;
 
 /// The settings that a recipe comes to.
@@ -148,7 +149,14 @@ fn open(recipe: &Recipe, dry_run: bool, globals: &Globals, memory: u64) -> crate
     let model = recipe.upscale.model.as_deref();
     let main = match model {
         Some("none") => return Ok(Engine::resample_only()),
-        Some(spec) => catalogue::resolve(spec, &home, &mut |manifest, bytes| super::models::open(globals, manifest, bytes))?,
+        Some(spec) => {
+            let mut open = |manifest: &Manifest, bytes: &[u8]| super::models::open(globals, manifest, bytes);
+            let model = catalogue::resolve(spec, &home, &mut open)?;
+            match recipe.upscale.denoise {
+                Some(strength) => denoised(&model, strength, &home, &mut open)?,
+                None => model,
+            }
+        }
         None => Model::embedded_default()?,
     };
     let networks =
@@ -191,7 +199,7 @@ fn backend(_: Device, _: Precision, _: bool, _: &Globals) -> Box<dyn Backend> {
         fn start(&self) -> crate::Result<crate::upscale::device::Choice> {
             Err(Error::runtime("this program was built without it", "--model none, or cargo build --features onnx"))
         }
-        fn opener(&self, _: Arc<Model>, _: Device) -> Box<dyn crate::upscale::network::Open> {
+        fn opener(&self, _: Arc<Model>, _: Device, _: bool) -> Box<dyn crate::upscale::network::Open> {
             unreachable!("start never succeeds")
         }
     }

@@ -25,7 +25,11 @@ pub(super) struct Goal<'a> {
 enum To {
     /// And the most kilobytes that it may take, which nothing can be done about.
     File(Box<dyn codec::Encoder>, Option<u32>),
-    Spool { rows: SpoolWriter, file: Temporary, max_kb: u32 },
+    Spool {
+        rows: SpoolWriter,
+        file: Temporary,
+        max_kb: u32,
+    },
 }
 
 impl<'a> Goal<'a> {
