@@ -103,7 +103,7 @@ fn main() {
         for d in DETECTORS {
             note(&format!("2 {}", d.name), &mut || drop((d.measure)(&scene)));
         }
-        note("2 print preflight", &mut || drop(print::preflight(&scene, None)));
+        note("2 print preflight", &mut || _ = print::synthesised(&scene));
         let scene = compared();
         let about = About { situation: Situation::Source, ..About::default() };
         note("3 the full set with source", &mut || drop(inspect(&scene, &about)));

@@ -169,19 +169,19 @@ pub struct Hooks<'a> {
 
 /// Watches source and result go by (inspection hangs in here).
 pub trait Observer: Send {
-    /// The decoded source and how it will be enlarged.
-    fn begin(&mut self, source: &Image, plan: &Plan) -> Result<()>;
+    /// The decoded source, how it will be enlarged, and to which width and height.
+    fn begin(&mut self, source: &Image, plan: &Plan, size: (usize, usize)) -> Result<()>;
     /// The next rows of the result, before grading, dither and encoding.
     fn band(&mut self, band: &Band) -> Result<()>;
-    /// Whether a result of this size is looked at a second time once all of it was seen; asked after [`Observer::begin`].
-    fn look(&self, _size: (usize, usize)) -> Look {
+    /// Whether the result is looked at a second time once all of it was seen; asked after [`Observer::begin`].
+    fn look(&self) -> Look {
         Look::Once
     }
     /// After the last band, if there is a second look: what is laid over the result.
     ///
     /// # Errors
     /// As [`process`].
-    fn mend(&mut self, _engine: &Engine, _stop: &AtomicBool) -> Result<Patches> {
+    fn mend(&mut self) -> Result<Patches> {
         Ok(Patches::default())
     }
 }
@@ -244,16 +244,25 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
     let Job { source, bytes, output, settings, limits, master, extra } = job;
 
     // What it shall become is known from the header, so that an impossible size is refused before anything is decoded.
-    let header = codec::header(source, &bytes, &limits)?;
-    let target = target(&header, settings, engine)?;
+    let mut header = codec::header(source, &bytes, &limits)?;
+    let mut target = target(&header, settings, engine)?;
     let whole = encoding(&settings.encoding, &header);
-    if settings.finish.is_none() {
-        Format::check(source, &whole, target.width, target.height)?;
+    let check = |target: &Target| match settings.finish {
+        None => Format::check(source, &whole, target.width, target.height),
+        Some(_) => Ok(()),
+    };
+    check(&target)?;
+    let mut image = codec::decode(source, &bytes, &limits)?;
+    // Files keep their orientation in many places; the pixels as they were read are right.
+    if (image.width, image.height) != header.upright() {
+        (header.width, header.height, header.orientation) = (image.width, image.height, 1);
+        target = self::target(&header, settings, engine)?;
+        check(&target)?;
     }
     let fits = settings.max_kb.is_none_or(|kb| bytes.len() as u64 <= u64::from(kb) * 1000);
     // One is refused, or gives its first frame.
     let still = !codec::is_animation(&bytes);
-    if fits && still && extra.is_empty() && unchanged(&header, &target, settings) {
+    if fits && still && extra.is_empty() && unchanged(&header, &target, settings) && engine.passes(target.factor())?.is_empty() {
         std::fs::write(output, &bytes).map_err(|e| Error::io(output, e))?;
         let note = format!("it has {}x{} px already: copied as it is", target.width, target.height);
         let plan = Plan { reduction: 1.0, ..Plan::default() };
@@ -269,7 +278,6 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
 
     let coloured = settings.grading.is_some() || settings.matching.is_some() || settings.finish.is_some();
     let seed = if coloured { fingerprint(&bytes) } else { 0 };
-    let mut image = codec::decode(source, &bytes, &limits)?;
     drop(bytes);
     let mut notes = std::mem::take(&mut image.notes);
     let mut gradings = gradings(&image, settings, &mut notes)?;
@@ -306,9 +314,9 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
     let finishing = Finishing { source, image: &image, target, plan: &plan, gradings: &gradings, seed, limits, files };
     let outputs: Vec<&Path> = std::iter::once(output).chain(extra.iter().map(|e| e.output.as_path())).collect();
     if let Some(o) = hooks.observer.as_deref_mut() {
-        o.begin(&image, &plan)?;
+        o.begin(&image, &plan, (target.width, target.height))?;
     }
-    let look = hooks.observer.as_deref().map_or(Look::Once, |o| o.look((target.width, target.height)));
+    let look = hooks.observer.as_deref().map_or(Look::Once, |o| o.look());
     // A result that will be mended is not written before; one that gets a mended version beside it is.
     let mut first = match look {
         Look::Mend => None,
@@ -354,7 +362,7 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
         k.finish()?;
     }
     if let (Some(rows), Some(o)) = (rows, hooks.observer.as_deref_mut()) {
-        let patches = o.mend(engine, hooks.stop)?;
+        let patches = o.mend()?;
         let mut second = Second { finishing: &finishing, rows: rows.finish()?, patches: &patches, stop: hooks.stop };
         match &look {
             Look::Mend => {

@@ -76,6 +76,8 @@ pub struct Upscale {
     pub fit: Fit,
     /// 0..=1.
     pub faithful: f32,
+    /// 0..=1, for networks that were trained with two strengths.
+    pub denoise: Option<f32>,
     pub colour_lock: bool,
     /// Masks of what always takes the faithful networks: a file, or a folder of the sources' shape. Not a key: a recipe is for
     /// any picture, a mask for one.
@@ -195,7 +197,15 @@ impl Default for Recipe {
     fn default() -> Self {
         Self {
             about: String::new(),
-            upscale: Upscale { model: None, size: Size::Model, fit: Fit::Inside, faithful: 0.0, colour_lock: true, protect: None },
+            upscale: Upscale {
+                model: None,
+                size: Size::Model,
+                fit: Fit::Inside,
+                faithful: 0.0,
+                denoise: None,
+                colour_lock: true,
+                protect: None,
+            },
             inspect: Inspect { when: When::Auto, tier: Tier::Standard, fail_on: None, repair: None },
             look: Look {
                 references: Vec::new(),
@@ -340,10 +350,14 @@ impl Recipe {
     /// [`Error::Usage`] naming the key and where it was given.
     pub fn check(&self) -> Result<()> {
         let wrong = |key: &str, what: &str, flag: &str, line: &str| Err(Error::usage(self.subject(key), what, self.hint(key, flag, line)));
-        let Upscale { size, fit, model, faithful, .. } = &self.upscale;
+        let Upscale { size, fit, model, faithful, denoise, .. } = &self.upscale;
         if *fit != Fit::Inside && !matches!(size, Size::Box { .. } | Size::Print { .. }) {
             let flag = "--size 3840x2160 or --print 24x36in@300 beside it";
             return wrong("upscale.fit", "there is no box to fill", flag, "size = \"3840x2160\" or print = \"24x36in@300\" beside it");
+        }
+        if denoise.is_some() && model.as_deref().is_none_or(|m| m == "none") {
+            let what = "the built-in networks were not trained with two strengths";
+            return wrong("upscale.denoise", what, "--model realesr-general-x4v3 beside it", "model = \"realesr-general-x4v3\" beside it");
         }
         if model.as_deref() == Some("none") {
             if *size == Size::Model {

@@ -271,3 +271,50 @@ fn damaged_checkpoints_never_panic() {
         }
     }
 }
+
+/// A safetensors file whose tensors have other names; those that become nothing are left out, those that become two appear twice.
+fn renamed(file: &Path, names: &dyn Fn(&str) -> Vec<String>) -> Vec<u8> {
+    let bytes = std::fs::read(file).unwrap();
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+    let (mut out, mut data) = (serde_json::Map::new(), Vec::new());
+    for (name, tensor) in header.iter().filter(|(name, _)| *name != "__metadata__") {
+        let at = |i: usize| tensor["data_offsets"][i].as_u64().unwrap() as usize;
+        for other in names(name) {
+            let from = data.len();
+            data.extend_from_slice(&bytes[8 + length + at(0)..8 + length + at(1)]);
+            let mut tensor = tensor.clone();
+            tensor["data_offsets"] = serde_json::json!([from, data.len()]);
+            out.insert(other, tensor);
+        }
+    }
+    let header = serde_json::to_vec(&out).unwrap();
+    [&(header.len() as u64).to_le_bytes()[..], &header, &data].concat()
+}
+
+#[test]
+fn wrappers_around_a_network_are_taken_off() {
+    let file = fixtures().join("rrdb-new-x1.safetensors");
+    let plain = import(&file, &Options::default()).unwrap();
+    let read = |bytes: Vec<u8>| import_from(Box::new(std::io::Cursor::new(bytes)), &Options::default());
+    for prefix in ["module.", "net_g.", "model.", "net.", "params.", "state_dict.", "model.net_g."] {
+        // Beside another network's weights, as trainers save both.
+        let bytes = renamed(&file, &|name| vec![format!("{prefix}{name}"), format!("net_d.{name}")]);
+        assert_eq!(read(bytes).unwrap_or_else(|e| panic!("{prefix}: {e:?}")).model, plain.model, "{prefix}");
+    }
+    // Averaged weights before raw ones, which are not whole here, to be told apart.
+    for ema in ["params_ema.", "params-ema.", "net_g_ema.", "ema."] {
+        let both = |name: &str| [format!("params.{name}"), format!("{ema}{name}")];
+        let bytes = renamed(&file, &|name| both(name).into_iter().skip(usize::from(name.starts_with("conv_last"))).collect());
+        assert_eq!(read(bytes).unwrap().model, plain.model, "{ema}");
+    }
+}
+
+#[test]
+fn a_choice_that_a_network_does_not_have_is_refused() {
+    let file = fixtures().join("rrdb-new-x1.safetensors");
+    let options = Options { range: Some(lastmile::upscale::model::Range::Byte), ..Options::default() };
+    assert!(import(&file, &options).unwrap_err().to_string().contains("has no choice of range"));
+    let options = Options { activation: Some(Activation::Relu), ..Options::default() };
+    assert!(import(&file, &options).unwrap_err().to_string().contains("has no choice of activation"));
+}

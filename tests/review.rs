@@ -154,6 +154,25 @@ fn the_list_is_worst_first_and_verdicts_stay() {
 }
 
 #[test]
+fn a_report_that_lacks_something_is_shown_and_told_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = folder(dir.path(), &ranked(3, 2, 64, 64), 64, 64);
+    let file = out.join(".lastmile/report.jsonl");
+    let line = r#"{"event":"report","input":"product/002.png","findings":[{"detector":"seam","box":[1,2,3,4]}]}"#;
+    std::fs::write(&file, format!("{}{line}\nno report\n", std::fs::read_to_string(&file).unwrap())).unwrap();
+    serving(open(&out), |client| {
+        let list = client.get("api/list").json();
+        let notice = list["notices"][0].as_str().unwrap();
+        for part in ["line 4 has no `detectors`", "line 4 has no `score`", "and "] {
+            assert!(notice.contains(part), "{part}: {notice}");
+        }
+        let card = list["pictures"].as_array().unwrap().iter().find(|p| p["name"] == "product/002.png").unwrap();
+        assert_eq!((&card["report"]["verdict"], &card["report"]["findings"][0]["origin"]), (&json!("review"), &json!("unknown")));
+        assert_eq!(list["queue"]["flagged"].as_array().unwrap().len(), 3);
+    });
+}
+
+#[test]
 fn a_picture_made_again_is_unreviewed_and_says_what_it_was() {
     let dir = tempfile::tempdir().unwrap();
     let out = folder(dir.path(), &ranked(1, 1, 64, 64), 64, 64);

@@ -162,6 +162,29 @@ fn files_that_are_not_ours_stay() {
 }
 
 #[test]
+fn what_was_approved_outlives_its_result() {
+    let dir = tempfile::tempdir().unwrap();
+    made(dir.path());
+    let out = dir.path().join("out");
+    decide(&out, &[("a/one.png", Decision::Approved), ("five.png", Decision::Approved)]);
+    let apply = || {
+        let run = lastmile(dir.path(), &dir.path().join("home")).args(["apply", "out"]).output().unwrap();
+        assert!(run.status.success(), "{}", text(&run).1);
+        text(&run).1
+    };
+    assert!(apply().contains("2 approved"));
+    std::fs::remove_file(out.join("a/one.png")).unwrap();
+    let told = apply();
+    assert!(told.contains("1 approved") && told.contains("1 left there, though their results are gone"), "{told}");
+    assert!(out.join("approved/a/one.png").is_file(), "it may be the last of its kind");
+    // Somebody's word, on the other hand, takes it out.
+    decide(&out, &[("five.png", Decision::Rejected)]);
+    let run = lastmile(dir.path(), &dir.path().join("home")).args(["apply", "out", "--model", "none"]).output().unwrap();
+    assert!(text(&run).1.contains("1 taken out again"), "{}", text(&run).1);
+    assert!(!out.join("approved/five.png").exists() && out.join("approved/a/one.png").is_file());
+}
+
+#[test]
 fn a_folder_that_opens_from_disk() {
     let dir = tempfile::tempdir().unwrap();
     made(dir.path());

@@ -82,7 +82,7 @@ fn worst(model: Model, cases: u32, most: (usize, usize)) -> f32 {
     let Some(backend) = backend() else { return 0.0 };
     let spec = model.manifest.spec();
     let least = spec.rule.minimum;
-    let network = Arc::new(Network::new(spec, backend.opener(Arc::new(model), Device::Cpu)));
+    let network = Arc::new(Network::new(spec, backend.opener(Arc::new(model), Device::Cpu, true)));
     let pool = Arc::new(Pool::new(2).unwrap());
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
     let worst = std::cell::Cell::new(0f32);
@@ -128,7 +128,7 @@ fn community_networks_tile_exactly() {
                 sha256: manifest.sha256.clone(),
                 origin: lastmile::upscale::model::Origin::Embedded,
             };
-            backend.opener(Arc::new(model), Device::Cpu).open(false)
+            backend.opener(Arc::new(model), Device::Cpu, true).open(false)
         };
         let model = lastmile::upscale::catalogue::resolve(path.to_str().unwrap(), &home, &mut open).unwrap();
         let d = worst(model, 3, (150, 100));

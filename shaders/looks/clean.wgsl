@@ -164,7 +164,7 @@ fn lm_look(c: vec3<f32>, at: vec2<f32>) -> vec3<f32> {
     let v162 = v161 - v159;
     let v163 = v160 * v162;
     let v164 = 1.0f - v163;
-    let v165 = 0.18f * v164;
+    let v165 = 0.13f * v164;
     let v166 = v147 * 0.57357645f;
     let v167 = v152 * 0.81915206f;
     let v168 = v166 + v167;

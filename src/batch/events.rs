@@ -125,10 +125,17 @@ pub struct End {
 pub struct Failure {
     pub job: usize,
     pub input: String,
+    /// Percent-encoded, if the path is not UTF-8.
+    pub input_raw: Option<String>,
     /// As the journal writes it.
     pub output: String,
     pub kind: String,
     pub message: String,
+}
+
+/// A path that JSON cannot hold, as the journal would write it.
+fn raw(path: &Path) -> Option<String> {
+    path.to_str().is_none().then(|| journal::percent(path.as_os_str()))
 }
 
 impl Failure {
@@ -136,6 +143,7 @@ impl Failure {
         Self {
             job: item.job,
             input: item.source.display().to_string(),
+            input_raw: raw(&item.source),
             output: journal::encode(&item.output),
             kind: error.kind().into(),
             message: error.to_string(),
@@ -146,7 +154,6 @@ impl Failure {
 impl FileEvent {
     fn blank(planned: &Planned, item: &Item, status: Status) -> Self {
         let output = planned.root.join(&item.output);
-        let raw = |p: &Path| p.to_str().is_none().then(|| journal::percent(p.as_os_str()));
         Self {
             job: item.job,
             preset: item.preset.clone(),
@@ -186,7 +193,7 @@ impl FileEvent {
             plan: Some(record.plan.clone()),
             held: record.held.clone(),
             output: output.display().to_string(),
-            output_raw: output.to_str().is_none().then(|| journal::percent(output.as_os_str())),
+            output_raw: raw(&output),
             notes: record.notes.clone(),
             ..event
         }
@@ -203,9 +210,15 @@ impl FileEvent {
     }
 }
 
-/// What went wrong with which file: most messages name it themselves.
+/// What went wrong with which file: most messages name it themselves. A name with line ends stays on its line.
 pub fn told(input: &str, message: &str) -> String {
-    if message.contains(input) { message.into() } else { format!("{input}: {message}") }
+    let name = printable(input);
+    if message.contains(input) { message.replace(input, &name) } else { format!("{name}: {message}") }
+}
+
+/// A name with its control characters spelled out: tabs and line ends mean something in lists.
+fn printable(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
 /// The outputs that are listed as failed, by any part of the job.
@@ -249,6 +262,7 @@ pub(super) fn write_failed(planned: &Planned, now: &[Failure], settled: &HashSet
         if path == own {
             list.extend(now.iter().map(|f| Listed {
                 input: f.input.clone(),
+                input_raw: f.input_raw.clone(),
                 output: f.output.clone(),
                 kind: f.kind.clone(),
                 message: f.message.clone(),
@@ -263,7 +277,10 @@ pub(super) fn write_failed(planned: &Planned, now: &[Failure], settled: &HashSet
 
 /// Writes one list and the same as text beside it; an empty one is removed.
 fn write_list(path: &Path, list: &[Listed]) -> Result<()> {
-    let text: String = list.iter().map(|l| format!("{}\t{}\n", l.input, l.message.replace('\n', " "))).collect();
+    let line = |l: &Listed| {
+        format!("{}\t{}\n", printable(&l.input), printable(&l.message.replace(&l.input, &printable(&l.input)).replace('\n', " ")))
+    };
+    let text: String = list.iter().map(line).collect();
     let json = serde_json::to_string_pretty(list).map_err(|e| Error::Internal(format!("failed.json: {e}")))? + "\n";
     for (path, content) in [(path.with_extension("txt"), text), (path.to_path_buf(), json)] {
         let done = if list.is_empty() {
@@ -289,7 +306,13 @@ pub fn seconds(s: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::seconds;
+    use super::{seconds, told};
+
+    #[test]
+    fn names_with_line_ends_stay_on_one_line() {
+        assert_eq!(told("a\n\tb.png", "a\n\tb.png: it is empty"), "a\\n\\tb.png: it is empty");
+        assert_eq!(told("a.png", "broken"), "a.png: broken");
+    }
 
     #[test]
     fn durations_for_people() {

@@ -169,8 +169,18 @@ impl State {
         let read = |path: &Path| match std::fs::read(path) {
             Ok(bytes) => Self::parse(path, &bytes),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(_) if path.is_dir() => {
+                Err(Error::usage(path.display(), "a folder stands where the journal goes", "move it away, or another output folder"))
+            }
             Err(e) => Err(Error::io(path, e)),
         };
+        if let Some(state) = Some(root.join(STATE)).filter(|s| s.symlink_metadata().is_ok() && !s.is_dir()) {
+            return Err(Error::usage(
+                state.display(),
+                "a file stands where the folder of state goes",
+                "move it away, or another output folder",
+            ));
+        }
         let own = root.join(STATE).join(state_name("journal", shard, ".jsonl"));
         let mut state = read(&own)?;
         for other in state_files(root, "journal", ".jsonl")?.iter().filter(|p| **p != own) {
@@ -253,6 +263,8 @@ impl Journal {
     /// Another run holds the lock, or the folder cannot be written.
     pub fn open(root: &Path, shard: Option<&Shard>) -> Result<Self> {
         let dir = root.join(STATE);
+        // What stands in the way is told by name.
+        State::load(root, shard)?;
         std::fs::create_dir_all(&dir)
             .map_err(|e| Error::usage("-o", format!("{} cannot be created: {e}", dir.display()), "a folder that can be written"))?;
         // Parts share the folder's lock; a run without parts has it alone.

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::codec::{self, Limits};
+use crate::codec::{self, Keep, Limits};
 use crate::error::{Error, Exit, Result};
 use crate::pipeline::delivery::{Extra, Made};
 use crate::pipeline::master::Master;
@@ -469,6 +469,14 @@ impl Run<'_> {
             return Err(Error::Internal(format!("{} files were made of {}", done.extra.len() + 1, items.len())));
         }
         let mut c2pa = false;
+        // It may say what was to be left out, and cannot be thinned.
+        let filtered = settings.iter().any(|s| s.metadata.keep != Keep::All || !s.metadata.strip.is_empty());
+        if filtered && done.c2pa.take().is_some() {
+            done.notes.push("its C2PA manifest was not kept beside the result: it may say what was to be left out".into());
+        }
+        if done.c2pa.is_none() {
+            self.drop_c2pa(&item.output)?;
+        }
         if let Some(store) = &done.c2pa {
             let place = if done.held.is_some() { triage::hold(&item.output) } else { item.output.clone() };
             let beside = self.keep_c2pa(index, &self.batch.planned.root.join(place), store)?;
@@ -595,6 +603,19 @@ impl Run<'_> {
         Ok(beside)
     }
 
+    /// Removes the manifest that an earlier run kept beside this output, as the new one has none.
+    fn drop_c2pa(&self, output: &Path) -> Result<()> {
+        for place in [output.to_path_buf(), triage::hold(output)] {
+            let name = journal::encode(&place);
+            let ours = lock(self.journal).state().get(&name).any(|k| k.pending.iter().chain(&k.done).any(|r| r.c2pa));
+            let beside = crate::codec::sidecar(&self.batch.planned.root.join(place));
+            if ours && beside.is_file() {
+                std::fs::remove_file(&beside).map_err(|e| Error::output(&beside, format!("it cannot be removed: {e}"), ""))?;
+            }
+        }
+        Ok(())
+    }
+
     fn report(&self, item: &Item, made: Result<Record>, took: Duration) {
         let error = match made {
             Ok(record) => {
@@ -710,6 +731,9 @@ impl Drop for Admitted<'_> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Listed {
     input: String,
+    /// Percent-encoded, if the path is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    input_raw: Option<String>,
     output: String,
     kind: String,
     message: String,

@@ -128,6 +128,9 @@ pub fn plan(request: &Request, size: &dyn Fn(&Path) -> Result<(usize, usize)>) -
                 ));
             }
             walk(input, &real_root, &filter, &mut planned, &mut found)?;
+        } else if !meta.is_file() {
+            // Reading a pipe that nobody writes to never ends.
+            return Err(Error::usage(input.display(), "a pipe or a device, not a file", "write it to a file first"));
         } else {
             let link = std::fs::symlink_metadata(input).is_ok_and(|m| m.is_symlink());
             let format = match names::kind(input) {

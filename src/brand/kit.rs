@@ -307,11 +307,11 @@ fn logo(source: &Source<'_>, l: &FileLogo) -> Result<Logo> {
     let file = |key: &str, v: &Spanned<String>| {
         let path = source.file(key, v)?;
         match path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase).as_deref() {
-            Some("png") => Ok(path),
+            Some("png" | "svg") => Ok(path),
             _ => Err(source.at(
                 v.span(),
-                format!("`{key}`: {} is no PNG", path.display()),
-                "the logo as a PNG with alpha, as large as it is needed",
+                format!("`{key}`: {} is neither PNG nor SVG", path.display()),
+                "the logo as an SVG, or as a PNG with alpha, as large as it is needed",
             )),
         }
     };

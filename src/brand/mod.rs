@@ -10,6 +10,7 @@ pub mod proof;
 pub mod reference;
 pub mod report;
 pub mod score;
+mod vector;
 
 pub use apply::{Brand, Finish};
 pub use kit::Kit;

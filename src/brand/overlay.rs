@@ -4,33 +4,47 @@ use std::path::Path;
 
 use crate::band::Band;
 use crate::brand::kit::{Corner, Logo};
+use crate::brand::vector::Drawing;
 use crate::codec::{self, Limits};
 use crate::color::{ColourSpace, Conversion, Profile, Transfer};
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::resample::{Filter, Scaler};
 
-/// A logo file as premultiplied linear light.
+/// A logo file.
 #[derive(Debug, Clone)]
 pub struct Mark {
-    /// R, G and B times alpha, and alpha.
-    pixels: Band,
+    art: Art,
     /// Mean luminance of what is not clear, 0..1.
     luminance: f32,
 }
 
+#[derive(Debug, Clone)]
+enum Art {
+    /// R, G and B times alpha as linear light, and alpha.
+    Pixels(Band),
+    Drawing(Drawing),
+}
+
 impl Mark {
-    /// Reads a PNG.
+    /// Reads a PNG or an SVG.
     ///
     /// # Errors
     /// What is wrong with the file; [`Error::Input`] if there is nothing in it.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+        if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("svg")) {
+            let drawing = Drawing::parse(path, &bytes)?;
+            let (w, h) = drawing.size();
+            let scale = 256.0 / w.max(h) as f64;
+            let side = |v: usize| ((v as f64 * scale).round() as usize).max(1);
+            let luminance = mean_luminance(path, &drawing.draw(side(w), side(h))?)?;
+            return Ok(Self { art: Art::Drawing(drawing), luminance });
+        }
         Self::of(path, &codec::decode(path, &bytes, &Limits::default())?)
     }
 
     fn of(path: &Path, image: &Image) -> Result<Self> {
-        let n = image.width * image.height;
         let mut colour = image.colour(0, image.height);
         if let Some(icc) = image.metadata.icc.as_deref() {
             colour = Profile::from_icc(icc)?.to_srgb()?.band(&colour)?;
@@ -49,18 +63,36 @@ impl Mark {
                 plane.iter_mut().zip(&a.data).for_each(|(v, a)| *v *= a);
             }
         }
-        let cover: f64 = pixels.plane(3).iter().map(|a| f64::from(*a)).sum();
-        if cover < 1.0 {
-            return Err(Error::input(path, "the logo is clear everywhere", "export it again, with its pixels"));
-        }
-        let light: f64 = (0..n).map(|i| f64::from(luminance([0, 1, 2].map(|c| pixels.plane(c)[i])))).sum();
-        Ok(Self { pixels, luminance: (light / cover) as f32 })
+        let luminance = mean_luminance(path, &pixels)?;
+        Ok(Self { art: Art::Pixels(pixels), luminance })
     }
 
-    /// Width and height of its file.
+    /// Width and height of its file; of a drawing, which may be as large as one likes, a large one.
     pub fn size(&self) -> (usize, usize) {
-        (self.pixels.width, self.pixels.rows)
+        match &self.art {
+            Art::Pixels(pixels) => (pixels.width, pixels.rows),
+            Art::Drawing(drawing) => drawing.size(),
+        }
     }
+
+    /// It at this size, by means over areas in linear light, which overshoot nothing.
+    fn scaled(&self, width: usize, height: usize) -> Result<Band> {
+        match &self.art {
+            Art::Pixels(pixels) => Scaler::new(pixels.width, pixels.rows, width, height, Filter::Box, None)?.rows(pixels, 0..height),
+            Art::Drawing(drawing) => drawing.draw(width, height),
+        }
+    }
+}
+
+/// Of what is not clear.
+fn mean_luminance(path: &Path, pixels: &Band) -> Result<f32> {
+    let cover: f64 = pixels.plane(3).iter().map(|a| f64::from(*a)).sum();
+    if cover < 1.0 {
+        return Err(Error::input(path, "the logo is clear everywhere", "export it again, with what it shows"));
+    }
+    let n = pixels.width * pixels.rows;
+    let light: f64 = (0..n).map(|i| f64::from(luminance([0, 1, 2].map(|c| pixels.plane(c)[i])))).sum();
+    Ok((light / cover) as f32)
 }
 
 /// Rec. 709 luminance of linear light.
@@ -83,7 +115,7 @@ pub struct Place {
 }
 
 /// Finds the place of a logo with these proportions in a picture; `None` if there is no room for its least width and its
-/// clear space. A logo is never enlarged beyond its file.
+/// clear space. A logo of pixels is never enlarged beyond its file.
 pub fn place(rules: &Logo, logo: (usize, usize), picture: (usize, usize)) -> Option<Place> {
     let (w, h) = (picture.0 as f64, picture.1 as f64);
     let ratio = logo.1 as f64 / logo.0 as f64;
@@ -119,15 +151,12 @@ pub struct Overlay {
 }
 
 impl Overlay {
-    /// Brings a logo to its size, by means over areas in linear light, which overshoot nothing, and into the colour space of
-    /// the result.
+    /// Brings a logo to its size and into the colour space of the result.
     ///
     /// # Errors
     /// [`Error::Limit`] for absurd sizes, [`Error::Usage`] for a colour space that nothing can be converted to.
     pub fn new(mark: &Mark, place: Place, to: &ColourSpace) -> Result<Self> {
-        let (w, h) = mark.size();
-        let scaler = Scaler::new(w, h, place.width, place.height, Filter::Box, None)?;
-        let mut mark = scaler.rows(&mark.pixels, 0..place.height)?;
+        let mut mark = mark.scaled(place.width, place.height)?;
         let mut transfer = Transfer::srgb();
         if let Some(conversion) = Conversion::new(None, to)? {
             transfer = Profile::from_icc(&to.icc()?)?.transfer_or_srgb();

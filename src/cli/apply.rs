@@ -103,7 +103,11 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
     }
     let moved = put_aside(&review, &sorted, &into)?;
     let mut words = vec![format!("{} approved in {}", moved.linked + moved.copied + moved.kept, into.display())];
-    for (n, what) in [(moved.copied, "copied, the rest linked"), (moved.removed, "taken out again")] {
+    for (n, what) in [
+        (moved.copied, "copied, the rest linked"),
+        (moved.removed, "taken out again"),
+        (moved.orphaned, "left there, though their results are gone"),
+    ] {
         if n > 0 {
             words.push(format!("{n} {what}"));
         }

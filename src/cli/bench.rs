@@ -106,7 +106,7 @@ fn precisions(device: Device) -> &'static [Precision] {
 fn measure(model: &Arc<Model>, device: Device, precision: Precision, lasting: Duration, globals: &Globals) -> Result<Rate> {
     let manifest = &model.manifest;
     let backend = OnnxRuntime { runtime: super::runtime::options(globals), device, precision, say: Box::new(|line| say(line)) };
-    let opener = backend.opener(Arc::clone(model), device);
+    let opener = backend.opener(Arc::clone(model), device, true);
     let workers = device.streams(machine::cores());
     // What a GPU holds is not memory of this process.
     let resident = || if device.is_gpu() { None } else { bench::resident() };

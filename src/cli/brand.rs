@@ -83,7 +83,7 @@ enum What {
         /// The brand's colours: '#d0103a' or 'red=#d0103a'
         #[arg(long, value_name = "COLOUR", num_args = 1..)]
         palette: Vec<String>,
-        /// A PNG with alpha
+        /// An SVG, or a PNG with alpha
         #[arg(long, value_name = "FILE")]
         logo: Option<PathBuf>,
     },

@@ -219,8 +219,8 @@ impl Effort {
             + inspecting * results / cores.max(1) as f64
     }
 
-    /// The place in the list of the source that best stands for all, and how much it is enlarged.
-    pub fn typical(&self) -> Option<(usize, f64)> {
+    /// The places in the list of the sources that best stand for all, and how much each is enlarged; the best first.
+    pub fn typical(&self) -> Vec<(usize, f64)> {
         /// Reading a larger one takes longer than a guess is worth.
         const AT_MOST: f64 = 12e6;
         let mut sizes: Vec<_> = self.sizes.iter().filter(|s| s.0 <= AT_MOST).collect();
@@ -228,11 +228,13 @@ impl Effort {
         // Half of the pixels are in smaller ones.
         let half = sizes.iter().map(|s| s.0).sum::<f64>() / 2.0;
         let mut sum = 0.0;
-        let (pixels, result, n) = **sizes.iter().find(|s| {
+        let middle = sizes.iter().position(|s| {
             sum += s.0;
             sum >= half
-        })?;
-        Some((n, (result / pixels).sqrt()))
+        });
+        let Some(m) = middle else { return Vec::new() };
+        let around = [Some(m), m.checked_sub(1), m.checked_add(1)];
+        around.into_iter().flatten().filter_map(|i| sizes.get(i)).map(|(pixels, result, n)| (*n, (result / pixels).sqrt())).collect()
     }
 
     /// Bytes of disk that are taken: results, masters, and what waits while pictures are worked on.

@@ -56,6 +56,9 @@ pub struct Flags {
     /// Blend with the faithful default network: 0 the chosen one alone, 1 the faithful one alone [default: 0]
     #[arg(long, value_name = "0..1", value_parser = text::share, help_heading = "Picture")]
     faithful: Option<f32>,
+    /// How much a network denoises that was trained with two strengths (realesr-general-x4v3): 1 as it is, 0 hardly [default: 1]
+    #[arg(long, value_name = "0..1", value_parser = text::share, help_heading = "Picture")]
+    denoise: Option<f32>,
     /// Keep the source's colours and soft shading [default: on]
     #[arg(long, value_name = "on|off", value_parser = switch(), help_heading = "Picture")]
     colour_lock: Option<String>,
@@ -248,6 +251,7 @@ impl Flags {
             "upscale.print" "--print" self.print => recipe.upscale.size,
             "upscale.fit" "--fit" word(&FITS, &self.fit) => recipe.upscale.fit,
             "upscale.faithful" "--faithful" self.faithful => recipe.upscale.faithful,
+            "upscale.denoise" "--denoise" self.denoise.map(Some) => recipe.upscale.denoise,
             "upscale.colour_lock" "--colour-lock" on(&self.colour_lock) => recipe.upscale.colour_lock,
             "kit.file" "--kit" self.kit.clone().map(Some) => recipe.kit,
             "inspect.tier" "--tier" word(&TIERS, &self.tier) => recipe.inspect.tier,
@@ -310,7 +314,7 @@ mod tests {
 
     #[test]
     fn every_key_but_prices_has_its_flag() {
-        let line = "--model m --fit cover --size 10x10 --faithful 0.5 --colour-lock off --format webp --quality 80 --depth 8 --dither off \
+        let line = "--model m --fit cover --size 10x10 --faithful 0.5 --denoise 0.5 --colour-lock off --format webp --quality 80 --depth 8 --dither off \
             --name {stem} --look clean --lut a.cube --cdl a.cc --strength 0.5 --device cpu --tile 64 --tile-mode blend --precision fp32 --max-pixels 1M";
         let mut recipe = Recipe::default();
         flags(line).apply(&mut recipe).unwrap();

@@ -5,6 +5,20 @@ use crate::error::{Error, Result};
 use crate::grade::Grading;
 use crate::grade::device::GradeDevice;
 
+/// Keeps a layer of Mesa's Vulkan from complaining on standard error about a session that has no display. To be called before any thread
+/// is started.
+///
+/// That layer asks the display which card it uses, to put it first; without a display there is nothing to ask. Who has set one of
+/// its variables is left alone.
+#[allow(unsafe_code)]
+pub fn calm_drivers() {
+    const ITS: [&str; 6] = ["XDG_RUNTIME_DIR", "WAYLAND_DISPLAY", "DISPLAY", "NODEVICE_SELECT", "MESA_VK_DEVICE_SELECT", "DRI_PRIME"];
+    if cfg!(all(feature = "gpu", target_os = "linux")) && ITS.iter().all(|name| std::env::var_os(name).is_none()) {
+        // SAFETY: `main` calls this before anything else, so no other thread reads or writes the environment.
+        unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
+    }
+}
+
 /// The grading on the device that was asked for.
 ///
 /// # Errors

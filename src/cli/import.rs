@@ -172,6 +172,9 @@ fn model(spec: &str, about: &About, options: &Options, home: &Home, open: &mut O
 /// That the id is usable and not taken.
 fn free(about: &About, overwrite: bool, home: &Home) -> Result<()> {
     check_id(&about.id).map_err(|what| Error::usage("--name", what, "--name my-model"))?;
+    if catalogue::EMBEDDED.iter().any(|e| e.id == about.id) {
+        return Err(Error::usage(format!("model {}", about.id), "is part of the program", "--name with another name"));
+    }
     let taken = home.models().join(format!("{}.toml", about.id));
     if taken.exists() && !overwrite {
         return Err(Error::usage(

@@ -71,24 +71,18 @@ impl<'a> Inspecting<'a> {
             Size::Print { dpi, .. } => Some(dpi),
             _ => None,
         };
-        let mut watch = Watch::new(&source, Care { beside: beside.clone(), dpi, ..care.clone() });
+        let mut watch = Watch::new(&source, Care { beside: beside.clone(), dpi, ..care.clone() }, engine, stop);
         let hooks = Hooks { stop, progress, waiting, observer: Some(&mut watch) };
         let mut done = pipeline::process(job, engine, hooks)?;
-        match watch.inspect(engine, stop)? {
-            Some(inspection) => {
-                let report = inspection.report;
-                let mended = report.repair.as_ref().filter(|r| r.mode == Repair::Auto).map_or(0, repair::Log::kept);
-                if mended > 0 {
-                    let regions = if mended == 1 { "region" } else { "regions" };
-                    done.notes.push(format!("{mended} {regions} mended with the faithful enlargement"));
-                }
-                let beside = beside.is_file().then_some(beside);
-                held(&self.waiting).insert(source.display().to_string(), (report, beside));
+        if let Some(inspection) = watch.inspect()? {
+            let report = inspection.report;
+            let mended = report.repair.as_ref().filter(|r| r.mode == Repair::Auto).map_or(0, repair::Log::kept);
+            if mended > 0 {
+                let regions = if mended == 1 { "region" } else { "regions" };
+                done.notes.push(format!("{mended} {regions} mended with the faithful enlargement"));
             }
-            None if done.width * done.height > 0 && !done.plan.passes.is_empty() => {
-                done.notes.push("not inspected while it was made: too large to hold; lastmile inspect looks at the file".into());
-            }
-            None => {}
+            let beside = beside.is_file().then_some(beside);
+            held(&self.waiting).insert(source.display().to_string(), (report, beside));
         }
         Ok(done)
     }

@@ -32,16 +32,17 @@ use crate::grade::grading::Source;
 use crate::grade::{Grading, Look};
 use crate::inspect::Verdict;
 use crate::inspect::repair::Repair;
-use crate::pipeline::inspection::Care;
+use crate::pipeline::inspection::{self, Care};
 use crate::pipeline::{self, Hooks, Job, Matching, Settings};
 use crate::recipe::{Recipe, When, keys};
 use crate::upscale::bench::Rates;
 use crate::upscale::catalogue;
+use crate::upscale::denoise::denoised;
 use crate::upscale::device::{Device, Precision};
 use crate::upscale::engine::{self, Backend, Engine, Networks};
 use crate::upscale::home::Home;
 use crate::upscale::machine;
-use crate::upscale::model::{Kind, Model};
+use crate::upscale::model::{Kind, Manifest, Model};
 use crate::upscale::size::Target;
 
 /// The settings that a recipe comes to.
@@ -148,7 +149,14 @@ fn open(recipe: &Recipe, dry_run: bool, globals: &Globals, memory: u64) -> crate
     let model = recipe.upscale.model.as_deref();
     let main = match model {
         Some("none") => return Ok(Engine::resample_only()),
-        Some(spec) => catalogue::resolve(spec, &home, &mut |manifest, bytes| super::models::open(globals, manifest, bytes))?,
+        Some(spec) => {
+            let mut open = |manifest: &Manifest, bytes: &[u8]| super::models::open(globals, manifest, bytes);
+            let model = catalogue::resolve(spec, &home, &mut open)?;
+            match recipe.upscale.denoise {
+                Some(strength) => denoised(&model, strength, &home, &mut open)?,
+                None => model,
+            }
+        }
         None => Model::embedded_default()?,
     };
     let networks =
@@ -191,7 +199,7 @@ fn backend(_: Device, _: Precision, _: bool, _: &Globals) -> Box<dyn Backend> {
         fn start(&self) -> crate::Result<crate::upscale::device::Choice> {
             Err(Error::runtime("this program was built without it", "--model none, or cargo build --features onnx"))
         }
-        fn opener(&self, _: Arc<Model>, _: Device) -> Box<dyn crate::upscale::network::Open> {
+        fn opener(&self, _: Arc<Model>, _: Device, _: bool) -> Box<dyn crate::upscale::network::Open> {
             unreachable!("start never succeeds")
         }
     }
@@ -350,16 +358,26 @@ impl<'a> Maker<'a> {
         }
     }
 
-    /// Tries one picture of a batch; none if that cannot be done, which the run will tell more about.
-    fn rehearse(&self, batch: &Batch, leads: &[&Item], effort: &Effort, stop: &AtomicBool) -> Option<Rehearsal> {
-        let (n, factor) = effort.typical()?;
-        let source = &leads.get(n)?.source;
-        let of_it = batch.todo().filter(|i| i.source == *source);
-        let settings: Vec<Settings> = of_it.map(|i| batch.settings(i)).collect::<crate::Result<_>>().ok()?;
+    /// Tries one picture of a batch, another one if that fails; none if that cannot be done, which the run will tell more about.
+    fn rehearse(&self, batch: &Batch, leads: &[&Item], effort: &Effort, stop: &AtomicBool, verbose: bool) -> Option<Rehearsal> {
+        effort.typical().into_iter().find_map(|(n, factor)| {
+            let source = &leads.get(n)?.source;
+            match self.rehearse_one(batch, source, factor, stop) {
+                Err(e) if verbose => {
+                    say(format_args!("note: the time is not tried out on {}: {e}", source.display()));
+                    None
+                }
+                tried => tried.ok(),
+            }
+        })
+    }
+
+    fn rehearse_one(&self, batch: &Batch, source: &Path, factor: f64, stop: &AtomicBool) -> crate::Result<Rehearsal> {
+        let of_it = batch.todo().filter(|i| i.source == source);
+        let settings: Vec<Settings> = of_it.map(|i| batch.settings(i)).collect::<crate::Result<_>>()?;
         let compared = !self.engine.reference_passes(factor, &made_by(&self.engine, factor)).is_empty();
         let inspected = self.care().map(|c| (c.tier, compared));
-        let part = rehearsal::Part { source, settings: &settings, factor, inspected, limits: self.limits, stop };
-        rehearsal::rehearse(&part).ok()
+        rehearsal::rehearse(&rehearsal::Part { source, settings: &settings, factor, inspected, limits: self.limits, stop })
     }
 
     fn on(&self, device: Device) -> Where {
@@ -398,14 +416,21 @@ impl<'a> Maker<'a> {
     /// # Errors
     /// What concerns the run as a whole before work.
     pub fn make(&self, batch: Batch, start: Start, listener: &dyn Listener, stop: &AtomicBool) -> crate::Result<Summary> {
-        let inspecting = Inspecting::new(listener, batch.root(), self.care());
+        let care = self.care();
+        let inspecting = Inspecting::new(listener, batch.root(), care.clone());
         let process = |job: Job<'_>, hooks: Hooks<'_>| inspecting.process(job, &self.engine, hooks);
         let estimate = |item: &Item, bytes: &[u8]| {
             let known = codec::header(&item.source, bytes, &self.limits).and_then(|h| Ok((self.target(&h)?, h)));
             // Further exports hold rows and encoders of their own.
             let all = self.brand.as_ref().filter(|_| item.preset.is_some()).map_or(1, |b| b.kit().exports.len()) as u64;
             let encoding = Encoding { format: item.format, ..self.settings.encoding.clone() };
-            known.map_or(0, |(t, h)| pipeline::memory(&h, &t, &encoding, bytes.len() as u64) * all)
+            known.map_or(0, |(t, h)| {
+                let looked_at = care.as_ref().map_or(0, |c| {
+                    let own = made_by(&self.engine, t.factor()).iter().all(|sha256| self.engine.ships(sha256));
+                    inspection::memory((h.width, h.height), (t.width, t.height), c.repair != Repair::Off && !own)
+                });
+                pipeline::memory(&h, &t, &encoding, bytes.len() as u64) * all + looked_at
+            })
         };
         let mut summary = batch.run(start, &process, &estimate, &inspecting, stop)?;
         summary.flagged = inspecting.flagged();
@@ -512,7 +537,7 @@ pub fn run(recipe: &Recipe, paths: &Paths, work: &Work, once: &Once, globals: &G
     // A job of seconds should begin, not be foreseen to the second.
     let worth = once.dry_run || effort.megapixels > 10.0 || effort.pixels() > 150e6;
     let stop = stop_on_signals()?;
-    let rehearsal = if worth { maker.rehearse(&batch, &leads, &effort, &stop) } else { None };
+    let rehearsal = if worth { maker.rehearse(&batch, &leads, &effort, &stop, globals.verbosity > 0) } else { None };
     let mut start = maker.start(&batch);
     start.megapixels = (!todo.is_empty()).then_some(effort.megapixels);
     let mut on = maker.on(Device::Cpu);

@@ -45,7 +45,10 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
             writeln!(
                 to,
                 "{}",
-                json!({ "event": "diff", "a": a.path.display().to_string(), "b": b.path.display().to_string(), "changes": list })
+                with_raw(
+                    json!({ "event": "diff", "a": a.path.display().to_string(), "b": b.path.display().to_string(), "changes": list }),
+                    &[("a_raw", &a.path), ("b_raw", &b.path)]
+                )
             )?;
             to.flush()?;
         }
@@ -72,7 +75,11 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
                 exit = Exit::Failed;
                 if let Some(to) = &mut json {
                     let error = json!({ "kind": e.kind(), "message": e.to_string() });
-                    writeln!(to, "{}", json!({ "event": "meta", "input": path.display().to_string(), "error": error }))?;
+                    writeln!(
+                        to,
+                        "{}",
+                        with_raw(json!({ "event": "meta", "input": path.display().to_string(), "error": error }), &[("input_raw", path)])
+                    )?;
                 }
                 say(format_args!("error: {e}"));
             }
@@ -100,7 +107,7 @@ impl Found {
         let examined = codec::examine(path, &bytes, &limits)?;
         // Only lossless 8-bit files can hide a text; one whose pixels are damaged hides none that could be read.
         let lossless = !matches!(examined.header.format, codec::Format::Jpeg) && examined.header.bits == 8;
-        let hidden = if lossless { codec::decode(path, &bytes, &limits).ok().and_then(|i| codec::hidden_text(&i)) } else { None };
+        let hidden = if lossless { codec::decode(path, &bytes, &limits).ok().and_then(|i| i.metadata.hidden) } else { None };
         let m = &examined.metadata;
         let generation = codec::generation(m).or_else(|| {
             let h = hidden.as_ref()?;
@@ -135,7 +142,7 @@ impl Found {
         if let Some(h) = &self.hidden {
             say(
                 "stealth",
-                format!("{} characters hidden in the lowest bits of {}; processing does not keep them", h.text.chars().count(), h.place),
+                format!("{} characters hidden in the lowest bits of {}; processing clears them", h.text.chars().count(), h.place),
                 true,
             );
         }
@@ -205,7 +212,7 @@ impl Found {
         let Examined { header: h, metadata: m, notes } = &self.examined;
         let (w, height) = h.upright();
         let facts: Vec<_> = m.facts().into_iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
-        json!({
+        let said = json!({
             "event": "meta", "input": self.path.display().to_string(), "format": h.format, "width": w, "height": height,
             "channels": channels(h.channels), "bits": h.bits, "orientation": h.orientation,
             "dpi": m.dpi.map(|(x, y)| [x, y]), "generation": self.generation,
@@ -213,8 +220,18 @@ impl Found {
             "stealth": self.hidden.as_ref().map(|h| json!({ "place": h.place, "text": h.text, "survives": false })),
             "c2pa": m.c2pa.as_ref().map(|s| json!({ "bytes": s.len(), "claim": self.claim, "signature_checked": false, "carried": false })),
             "facts": facts, "notes": notes,
-        })
+        });
+        with_raw(said, &[("input_raw", &self.path)])
     }
+}
+
+/// Adds paths that are not UTF-8 as the journal and the other verbs' events write them.
+fn with_raw(mut event: serde_json::Value, paths: &[(&str, &Path)]) -> serde_json::Value {
+    if let Some(o) = event.as_object_mut() {
+        let odd = paths.iter().filter(|(_, path)| path.to_str().is_none());
+        o.extend(odd.map(|(key, path)| (key.to_string(), crate::batch::journal::percent(path.as_os_str()).into())));
+    }
+    event
 }
 
 fn channels(c: Channels) -> &'static str {

@@ -280,6 +280,7 @@ pub fn quoted(word: &OsStr) -> String {
 
 /// Parses the arguments, runs the verb and turns whatever happened into an exit code.
 pub fn main() -> ExitCode {
+    grade_device::calm_drivers();
     let cli = Cli::parse();
     quiet_jobs();
     let run = || Globals::new(cli.global).map_err(anyhow::Error::from).and_then(|globals| cli.verb.run(&globals));

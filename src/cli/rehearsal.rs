@@ -204,7 +204,7 @@ mod tests {
     use crate::image::Channels;
 
     #[test]
-    fn a_part_of_a_picture_goes_through_everything_and_leaves_nothing() {
+    fn a_part_of_a_picture_goes_through_everything() {
         let dir = tempfile::tempdir().unwrap();
         let source = dir.path().join("a.png");
         let mut band = Band::new(0, 60, 40, 3);
@@ -221,7 +221,16 @@ mod tests {
         assert!(r.reading > 0.0 && r.finishing > 0.0 && r.inspecting > 0.0, "{r:?}");
         assert_eq!(rehearse(&part(&source, &settings, None)).unwrap().inspecting, 0.0);
         assert!(rehearse(&part(&dir.path().join("none.png"), &settings, None)).is_err());
-        let left = std::env::temp_dir().join(format!("lastmile-rehearsal-{}", std::process::id()));
-        assert!(!left.exists());
+    }
+
+    #[test]
+    fn its_folder_is_private_and_goes_with_all_that_is_in_it() {
+        let folder = Folder::new().unwrap();
+        let path = folder.0.clone();
+        fs::write(path.join("a.png"), b"pixels").unwrap();
+        #[cfg(unix)]
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions()) & 0o777, 0o700);
+        drop(folder);
+        assert!(!path.exists());
     }
 }

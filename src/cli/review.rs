@@ -73,10 +73,13 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
     let dir = quoted(args.dir.as_os_str());
     review.next = format!("lastmile apply {dir}");
     if !review.inspected() {
-        review.notice = match super::has_verb("inspect") {
+        review.notices.push(match super::has_verb("inspect") {
             true => format!("Nothing was inspected, so nothing is ranked. `lastmile inspect {dir}` finds what deserves a look first."),
             false => "Nothing was inspected, so the order is that of the names.".into(),
-        };
+        });
+    }
+    if globals.verbosity >= 0 {
+        review.notices.iter().for_each(|notice| say(format_args!("notice: {}", notice.replace('`', ""))));
     }
     if let Some(to) = args.export {
         let n = review.pictures.len();

@@ -1,8 +1,8 @@
 //! What a processed picture's metadata must say that its source's did not, and what it shall not say any more.
 
-use super::exif::entries::{self, ARTIST, COPYRIGHT, GPS_IFD, IMAGE_DESCRIPTION, MAKE, MODEL, USER_COMMENT, Value, Which};
-use super::xmp::{self, DC, EXIF, IPTC_EXT, LASTMILE, PHOTOSHOP, Packet, XMP_MM, XMP_RIGHTS};
-use super::{Metadata, c2pa, exif, generation};
+use super::exif::entries::{self, ARTIST, COPYRIGHT, Value, Which};
+use super::xmp::{self, DC, IPTC_EXT, PHOTOSHOP, Packet, XMP_MM, XMP_RIGHTS};
+use super::{Metadata, c2pa, strip};
 use crate::error::{Error, Result};
 
 /// How much metadata an output carries.
@@ -22,9 +22,9 @@ pub enum Keep {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Strip {
-    /// GPS data in EXIF and XMP. Place names stay.
+    /// GPS data in EXIF, XMP and texts. Place names stay, and so does what only a camera's maker can read (MakerNote).
     Gps,
-    /// Prompts, workflows and settings of generators.
+    /// Prompts, workflows and settings of generators, and every other value that repeats a prompt.
     Prompt,
 }
 
@@ -119,16 +119,21 @@ impl Metadata {
         let mut notes = Vec::new();
         let mut m = self.for_output(c.width, c.height, c.dpi);
         let claimed = self.c2pa.as_deref().and_then(c2pa::Claim::read).and_then(|claim| claim.source_types.first().cloned());
+        let takes_apart = !c.policy.strip.is_empty() || c.policy.source_type.is_some() || c.policy.keep == Keep::Minimal;
+        if takes_apart && c.policy.keep != Keep::Nothing && m.xmp_is_damaged() {
+            m.xmp = None;
+            notes.push("its XMP packet cannot be taken apart, so it was left out as a whole".into());
+        }
         match c.policy.keep {
             Keep::All => {}
             Keep::Minimal => m = minimal(&m),
             Keep::Nothing => m = Metadata { icc: m.icc, dpi: m.dpi, ..Metadata::default() },
         }
         if c.policy.strip.contains(&Strip::Gps) {
-            strip_gps(&mut m);
+            strip::gps(&mut m, &mut notes);
         }
         if c.policy.strip.contains(&Strip::Prompt) {
-            strip_prompt(&mut m);
+            strip::prompt(&strip::Secrets::of(self), &mut m, &mut notes);
         }
         let stated = m.xmp.as_deref().and_then(Packet::scan).and_then(|p| p.value(IPTC_EXT, "DigitalSourceType"));
         let from_claim = claimed.filter(|t| stated.is_none() && c.policy.keep != Keep::Nothing && t.starts_with("http"));
@@ -230,50 +235,10 @@ fn minimal_iptc(mut iptc: &[u8]) -> Vec<u8> {
     if said { out } else { Vec::new() }
 }
 
-fn strip_gps(m: &mut Metadata) {
-    if let Some(block) = &mut m.exif {
-        entries::remove(block, Which::Main, |t| t == GPS_IFD);
-    }
-    xmp::remove(&mut m.xmp, |n, l| n == EXIF && l.starts_with("GPS"));
-}
-
-/// Removes what generators wrote, in all the places [`generation`] looks at.
-fn strip_prompt(m: &mut Metadata) {
-    if generation::in_general_texts(m) {
-        m.text.retain(|t| !matches!(t.keyword.as_str(), "Comment" | "Description" | "Source" | "Title" | "Generation time"));
-    }
-    m.text.retain(|t| {
-        !generation::KEYWORDS.contains(&t.keyword.as_str()) && !generation::is_parameters(&t.value) && !generation::is_graph(&t.value)
-    });
-    if m.comment.as_deref().and_then(|c| std::str::from_utf8(c).ok()).is_some_and(generation::is_parameters) {
-        m.comment = None;
-    }
-    if let Some(block) = &mut m.exif {
-        if entries::user_comment(block).is_some_and(|t| generation::is_parameters(&t)) {
-            entries::remove(block, Which::Exif, |t| t == USER_COMMENT);
-            entries::remove(block, Which::Main, |t| t == USER_COMMENT);
-        }
-        let said = |tag| entries::text(block, Which::Main, tag).unwrap_or_default();
-        let comfy = |s: &str| s.split_once(":{").is_some_and(|(key, _)| matches!(key, "prompt" | "workflow" | "extra"));
-        let doomed: Vec<u16> = [MAKE, MODEL].into_iter().filter(|&t| comfy(&said(t))).collect();
-        let described = generation::is_parameters(&said(IMAGE_DESCRIPTION)) || said(IMAGE_DESCRIPTION).contains("Job ID:");
-        entries::remove(block, Which::Main, |t| doomed.contains(&t) || (described && t == IMAGE_DESCRIPTION));
-        if exif::is_valid(block) && entries::says_nothing(block) {
-            m.exif = None;
-        }
-    }
-    let said =
-        |name: &str, namespace: &str| m.xmp.as_deref().and_then(Packet::scan).and_then(|p| p.value(namespace, name)).unwrap_or_default();
-    let comment = generation::is_parameters(&said("UserComment", EXIF));
-    let description = said("description", DC);
-    let described = comment || generation::is_parameters(&description) || description.contains("Job ID:");
-    xmp::remove(&mut m.xmp, |n, l| {
-        n == LASTMILE || (n == EXIF && l == "UserComment" && comment) || (n == DC && l == "description" && described)
-    });
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::exif::entries::{GPS_IFD, MAKE, USER_COMMENT};
+    use super::super::xmp::EXIF;
     use super::*;
     use crate::codec::Text;
 
@@ -357,6 +322,7 @@ mod tests {
             comment: Some(b"secret cat\nSteps: 2".to_vec()),
             dpi: Some((300.0, 300.0)),
             c2pa: None,
+            hidden: None,
         }
     }
 

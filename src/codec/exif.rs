@@ -224,7 +224,8 @@ pub(super) fn set_dpi(block: &mut [u8], dpi: (f64, f64)) -> Patched {
     if done == Patched::Yes && !unit && list.iter().any(|e| e.tag == RESOLUTION_UNIT) { Patched::Stuck } else { done }
 }
 
-/// Unlinks IFD1, whose thumbnail shows the picture before processing, and blanks the thumbnail's data.
+/// Unlinks IFD1, whose thumbnail shows the picture before processing, and blanks it with the thumbnail's data: what it says
+/// about the picture stands in IFD0, or stood there before somebody took it out.
 pub(super) fn drop_thumbnail(block: &mut [u8]) {
     let Some((little, _, next)) = ifd0(block) else { return };
     if let Some((list, _)) = u32_at(block, next, little).filter(|&at| at >= 8).and_then(|at| entries(block, at as usize, little)) {
@@ -234,6 +235,9 @@ pub(super) fn drop_thumbnail(block: &mut [u8]) {
             && let Some(data) = block.get_mut(at..at.saturating_add(len))
         {
             data.fill(0);
+        }
+        if let Some(at) = u32_at(block, next, little) {
+            entries::blank_directory(block, at as usize, &entries::in_use(block));
         }
     }
     put(block, next, &[0; 4]);
@@ -334,6 +338,24 @@ pub(super) mod tests {
             let at = before.windows(8).position(|w| w == b"MAKERNOT").unwrap();
             assert_eq!(&b[at..at + 8], b"MAKERNOT");
         }
+    }
+
+    #[test]
+    fn what_the_thumbnails_directory_says_goes_with_it() {
+        let mut b = entries::empty();
+        b.extend(b"secret words\0\0");
+        b[10..14].copy_from_slice(&28u32.to_be_bytes());
+        b.extend(b"\0\x02\x01\x0e\0\x02\0\0\0\x0d\0\0\0\x0e\x87\x69\0\x04\0\0\0\x01\0\0\0\x1c\0\0\0\0");
+        assert_eq!(entries::readings(&b, entries::Which::Thumbnail)[0].1, ["secret words"]);
+        let mut shared = b.clone();
+        drop_thumbnail(&mut b);
+        assert!(b[14..].iter().all(|&v| v == 0), "{b:?}");
+        // A value that the first directory has too stays.
+        entries::add(&mut shared, entries::Which::Main, &[(PIXEL_X_DIMENSION, entries::Value::Undefined(vec![7; 13]))]);
+        let (le, list, _) = ifd0(&shared).unwrap();
+        put_u32(&mut shared, list[0].at, 14, le);
+        drop_thumbnail(&mut shared);
+        assert_eq!(&shared[14..26], b"secret words");
     }
 
     #[test]

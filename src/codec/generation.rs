@@ -115,6 +115,113 @@ pub(super) fn is_graph(text: &str) -> bool {
     workflow_only(Some(text)).is_some() || of_comfy(text).is_some()
 }
 
+/// Whether a text, wherever it stands, is what a generator wrote about a picture: parameters, a graph, JSON with a prompt in
+/// it, or one of these behind `key:`, as ComfyUI writes them into EXIF.
+pub(super) fn is_generators(text: &str) -> bool {
+    let told = |t: &str| json(t).is_some_and(|v| v.as_object().is_some_and(|o| o.keys().any(|k| is_prompt_key(k))));
+    let alone = |t: &str| is_parameters(t) || is_graph(t) || told(t);
+    let behind = || {
+        let (key, rest) = text.split_once(':').filter(|(k, r)| k.len() <= 64 && r.trim_start().starts_with('{'))?;
+        Some(is_prompt_key(key) || folded(key) == "extra" || alone(rest))
+    };
+    let lines = || text.lines().flat_map(|l| l.split('\r')).any(|l| l.trim_start().starts_with("Negative prompt:"));
+    alone(text) || behind().unwrap_or(false) || lines() || text.contains("Job ID:")
+}
+
+/// A key in small letters, without what only parts its words.
+fn folded(key: &str) -> String {
+    key.chars().filter(|c| !matches!(c, ' ' | '_' | '-')).flat_map(char::to_lowercase).collect()
+}
+
+/// Whether something of this name holds what a generator was told.
+pub(super) fn is_prompt_key(key: &str) -> bool {
+    let key = folded(key);
+    key.contains("prompt") || key.contains("workflow")
+}
+
+/// Whether a PNG text of this keyword is a generator's.
+pub(super) fn is_keyword(keyword: &str) -> bool {
+    let key = folded(keyword);
+    is_prompt_key(keyword) || KEYWORDS.iter().any(|k| folded(k) == key)
+}
+
+/// Whether a PNG text of this keyword, beside one with a prompt, is a setting.
+pub(super) fn is_setting(keyword: &str) -> bool {
+    const SETTINGS: [&str; 24] = [
+        "seed",
+        "steps",
+        "numinferencesteps",
+        "sampler",
+        "samplername",
+        "scheduler",
+        "cfg",
+        "cfgscale",
+        "guidancescale",
+        "scale",
+        "strength",
+        "model",
+        "modelhash",
+        "clipskip",
+        "denoise",
+        "denoisingstrength",
+        "width",
+        "height",
+        "hypernetwork",
+        "upscaler",
+        "usefacecorrection",
+        "useupscale",
+        "refiner",
+        "embeddings",
+    ];
+    let key = folded(keyword);
+    SETTINGS.contains(&key.as_str()) || ["diffusion", "lora", "vae"].iter().any(|word| key.contains(word))
+}
+
+/// Everything in a text that may be what a generator was told: prompts as they are understood, and every longer text in its
+/// JSON, also in JSON inside of that.
+pub(super) fn told(text: &str, keyword: &str) -> (Vec<String>, Vec<String>) {
+    let (mut prompts, mut others) = (Vec::new(), Vec::new());
+    let behind = text.split_once(':').map(|(_, rest)| rest).filter(|r| r.trim_start().starts_with('{'));
+    for text in std::iter::once(text).chain(behind) {
+        let found = [of_parameters(text, None), of_midjourney(text), if keyword == "Dream" { of_dream(text) } else { None }];
+        for g in found.into_iter().flatten() {
+            prompts.extend([g.prompt, g.negative]);
+        }
+        if let Some(v) = json(text) {
+            strings(&v, &mut others, NESTED);
+        }
+    }
+    if is_prompt_key(keyword) && json(text).is_none() {
+        prompts.push(text.to_string());
+    }
+    (prompts, others)
+}
+
+/// How deep JSON in texts of JSON is followed.
+const NESTED: usize = 4;
+
+/// Every text in a JSON value.
+pub(super) fn strings(v: &Value, to: &mut Vec<String>, depth: usize) {
+    match v {
+        Value::String(s) => match json(s).filter(|_| depth > 0) {
+            Some(inner) => strings(&inner, to, depth - 1),
+            None => to.push(s.clone()),
+        },
+        Value::Array(all) => all.iter().for_each(|v| strings(v, to, depth)),
+        Value::Object(o) => o.values().for_each(|v| strings(v, to, depth)),
+        _ => {}
+    }
+}
+
+/// All texts of a JSON object; none if it is not one.
+pub(super) fn texts_of_json(text: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    if let Some(v) = json(text) {
+        strings(&v, &mut all, NESTED);
+    }
+    all
+}
+
 /// Whether PNG texts of general keywords (`Comment`, `Description`, `Source`, ...) are NovelAI's or Midjourney's.
 pub(super) fn in_general_texts(m: &Metadata) -> bool {
     let text = |keyword: &str| m.text.iter().find(|t| t.keyword == keyword).map(|t| t.value.as_str());
@@ -159,8 +266,13 @@ fn first(o: &Map<String, Value>, keys: &[&str]) -> String {
 
 /// A1111's text: the prompt, `Negative prompt: ...`, and a last line of `Key: value` pairs that begins with `Steps:`.
 fn of_lines(text: &str, scheme: Option<&str>) -> Option<Generation> {
-    let at = text.rfind("\nSteps: ").map(|i| i + 1).or_else(|| text.starts_with("Steps: ").then_some(0))?;
-    let (said, settings) = (text[..at].trim_end(), pairs(text[at..].lines().next().unwrap_or("")));
+    // Line ends of every kind: what passed through a form or an old Macintosh has others.
+    let text = &text.replace("\r\n", "\n").replace('\r', "\n");
+    let counts = |at: &usize| text[at + "Steps:".len()..].trim_start_matches(' ').starts_with(|c: char| c.is_ascii_digit());
+    let starts = text.match_indices("Steps:").map(|(i, _)| i).filter(|&i| i == 0 || text[..i].ends_with('\n'));
+    let at = starts.filter(counts).last()?;
+    let line = text[at + "Steps:".len()..].lines().next().unwrap_or("").trim_start();
+    let (said, settings) = (text[..at].trim_end(), pairs(&format!("Steps: {line}")));
     let get = |key: &str| settings.iter().find(|p| p.0 == key).map_or_else(String::new, |p| p.1.clone());
     let (prompt, negative) = match said.split_once("\nNegative prompt:") {
         Some((p, n)) => (p, n),

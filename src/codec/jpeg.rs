@@ -49,6 +49,7 @@ const DQT: u8 = 0xdb;
 const DRI: u8 = 0xdd;
 const APP0: u8 = 0xe0;
 const APP14: u8 = 0xee;
+const APP15: u8 = 0xef;
 const COM: u8 = 0xfe;
 
 /// A marker segment; for SOS the entropy-coded data that follows is included in `whole`.
@@ -68,7 +69,7 @@ struct Walk<'a> {
     scan: usize,
 }
 
-/// Walks from SOI to EOI, or as far as the file goes. Stops behind the frame header if `header_only`.
+/// Walks from SOI to EOI, or as far as the file goes. Stops where the picture data begin if `header_only`.
 fn walk(bytes: &[u8], header_only: bool) -> Walk<'_> {
     let mut w = Walk { segments: Vec::new(), end: None, scan: 0 };
     let mut at = 2;
@@ -93,6 +94,10 @@ fn walk(bytes: &[u8], header_only: bool) -> Walk<'_> {
         let Some(len) = bytes.get(at..at + 2).map(|b| usize::from(u16::from_be_bytes([b[0], b[1]]))) else { return w };
         let Some(data) = bytes.get(at + 2..at + len.max(2)) else { return w };
         at += len.max(2);
+        if marker == SOS && header_only {
+            w.segments.push(Segment { marker, data, whole: &bytes[start..at] });
+            return w;
+        }
         if marker == SOS {
             let from = at;
             loop {
@@ -114,9 +119,6 @@ fn walk(bytes: &[u8], header_only: bool) -> Walk<'_> {
             w.scan += at - from;
         }
         w.segments.push(Segment { marker, data, whole: &bytes[start..at] });
-        if header_only && is_frame(marker) {
-            return w;
-        }
     }
 }
 
@@ -143,6 +145,8 @@ struct Frame {
     adobe: bool,
     /// Largest sampling factors.
     sampling: (usize, usize),
+    /// Its components are called `R`, `G` and `B`.
+    lettered: bool,
 }
 
 fn frame(path: &Path, w: &Walk<'_>) -> Result<Frame> {
@@ -154,13 +158,13 @@ fn frame(path: &Path, w: &Walk<'_>) -> Result<Frame> {
     let kind = sof.marker - SOF0;
     if kind > 2 {
         let name = if kind == 3 || kind == 7 || kind == 11 {
-            "lossless"
+            "a lossless"
         } else if kind > 8 {
-            "arithmetic-coded"
+            "an arithmetic-coded"
         } else {
-            "hierarchical"
+            "a hierarchical"
         };
-        return no(format!("it is a {name} JPEG (SOF{kind}), which is not supported"), as_plain);
+        return no(format!("it is {name} JPEG (SOF{kind}), which is not supported"), as_plain);
     }
     let (Some(&[precision, h1, h0, w1, w0, n]), Some(parts)) = (sof.data.get(..6), sof.data.get(6..)) else {
         return no("its JPEG frame header is too short".into(), AGAIN);
@@ -192,6 +196,7 @@ fn frame(path: &Path, w: &Walk<'_>) -> Result<Frame> {
         colour,
         adobe: adobe.is_some(),
         sampling: (factor(4), factor(0)),
+        lettered: ids == *b"RGB",
     })
 }
 
@@ -200,19 +205,23 @@ fn adobe(w: &Walk<'_>) -> Option<u8> {
     w.segments.iter().find(|s| s.marker == APP14 && s.data.starts_with(b"Adobe")).and_then(|s| s.data.get(11).copied())
 }
 
-/// Reads the header up to the frame header.
+/// Whether these first bytes of a file reach to its picture data, behind which no metadata are looked for.
+pub(super) fn has_begun(bytes: &[u8]) -> bool {
+    walk(bytes, true).segments.iter().any(|s| s.marker == SOS)
+}
+
+/// Reads the header up to the picture data.
 pub(super) fn header(path: &Path, bytes: &[u8]) -> Result<Header> {
     let w = walk(bytes, true);
     let f = frame(path, &w)?;
-    let exif = w.segments.iter().find_map(|s| s.data.strip_prefix(EXIF).filter(|_| s.marker == APP0 + 1));
-    let xmp = w.segments.iter().find_map(|s| s.data.strip_prefix(XMP).filter(|_| s.marker == APP0 + 1));
+    let (m, _) = collect(&w);
     Ok(Header {
         format: Format::Jpeg,
         width: f.width,
         height: f.height,
         channels: if f.colour == Colour::Grey { Channels::Grey } else { Channels::Rgb },
         bits: 8,
-        orientation: orientation(exif, xmp),
+        orientation: orientation(m.exif.as_deref(), m.xmp.as_deref()),
     })
 }
 
@@ -253,9 +262,8 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
     let (channels, input) = match f.colour {
         Colour::Grey => (Channels::Grey, ColorSpace::Luma),
         Colour::YCbCr => (Channels::Rgb, ColorSpace::RGB),
-        // Adobe's RGB is decoded as if it were YCbCr and left unconverted.
-        Colour::Rgb if f.adobe => (Channels::Rgb, ColorSpace::YCbCr),
-        Colour::Rgb => (Channels::Rgb, ColorSpace::RGB),
+        // RGB is decoded as if it were YCbCr and left unconverted.
+        Colour::Rgb => (Channels::Rgb, ColorSpace::YCbCr),
         Colour::Cmyk => (Channels::Rgb, ColorSpace::CMYK),
         Colour::Ycck => (Channels::Rgb, ColorSpace::YCCK),
     };
@@ -271,7 +279,11 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
         }
         let keep = is_frame(s.marker) || matches!(s.marker, DHT | DQT | DRI | SOS) || (s.marker == APP14 && f.colour == Colour::Ycck);
         if keep {
+            let at = clean.len();
             clean.extend_from_slice(s.whole);
+            if f.lettered {
+                number_components(&mut clean[at..], s.marker);
+            }
         }
     }
     clean.extend_from_slice(b"\xff\xd9");
@@ -320,6 +332,27 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
         notes.push(note);
     }
     Ok(Image { width, height, channels, samples: Samples::U8(pixels), format: Format::Jpeg, metadata, notes })
+}
+
+/// Names components `R`, `G` and `B` by 1, 2 and 3 in a frame or scan header: the pixel decoder takes the letters for a statement
+/// about colour, which [`frame`] has judged already.
+fn number_components(segment: &mut [u8], marker: u8) {
+    let data = segment.iter().take_while(|b| **b == 0xff).count() + 3;
+    let (first, step) = if is_frame(marker) { (data + 6, 3) } else { (data + 1, 2) };
+    let n = match segment.get(first - 1) {
+        Some(&n) if is_frame(marker) || marker == SOS => usize::from(n).min(4),
+        _ => return,
+    };
+    for i in 0..n {
+        if let Some(id) = segment.get_mut(first + i * step) {
+            *id = match *id {
+                b'R' => 1,
+                b'G' => 2,
+                b'B' => 3,
+                other => other,
+            };
+        }
+    }
 }
 
 /// Says so if the picture data went through a program that takes files for text and rewrites their line ends, which no
@@ -398,7 +431,12 @@ fn collect(w: &Walk<'_>) -> (Metadata, Vec<String>) {
     let (mut m, mut notes) = (Metadata::default(), Vec::new());
     let mut icc: Vec<(u8, u8, &[u8])> = Vec::new();
     let (mut extended, mut photoshop, mut several, mut manifest) = (Vec::<&[u8]>::new(), Vec::new(), 0, Vec::new());
-    for s in &w.segments {
+    let begun = w.segments.iter().position(|s| s.marker == SOS).unwrap_or(w.segments.len());
+    let (head, tail) = w.segments.split_at(begun);
+    if tail.iter().any(|s| (APP0..=APP15).contains(&s.marker) || s.marker == COM) {
+        notes.push("metadata that stand behind the beginning of its picture data are not carried".into());
+    }
+    for s in head {
         let d = s.data;
         match s.marker {
             APP0 if d.starts_with(b"JFIF\0") => {
@@ -447,7 +485,12 @@ fn collect(w: &Walk<'_>) -> (Metadata, Vec<String>) {
             _ => {}
         }
     }
+    // Some writers put the profile twice, and some number its only part 0.
     icc.sort_by_key(|&(n, _, _)| n);
+    icc.dedup();
+    if let [(n @ 0, ..)] = icc.as_mut_slice() {
+        *n = 1;
+    }
     if let Some(&(first, of, _)) = icc.first() {
         if first == 1 && icc.len() == usize::from(of) && icc.iter().enumerate().all(|(i, &(n, _, _))| usize::from(n) == i + 1) {
             m.icc = Some(icc.iter().flat_map(|&(_, _, part)| part).copied().collect());
@@ -901,5 +944,78 @@ mod tests {
         let windows: Vec<u8> = noise.iter().flat_map(|&b| if b == b'\n' { vec![b'\r', b] } else { vec![b] }).collect();
         assert!(said(&windows).contains("0x0d was put before"));
         assert_eq!(said(&[0xa2, 0x8a, 0x28].repeat(9000)), "", "a flat picture has few bytes of any kind");
+    }
+
+    /// The same data under other headers: JFIF's, Adobe's with transform 0, components called R, G and B.
+    fn headed(whole: &[u8], jfif: bool, adobe: bool, lettered: bool) -> Vec<u8> {
+        let mut out = b"\xff\xd8".to_vec();
+        if jfif {
+            out.extend(b"\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0");
+        }
+        if adobe {
+            out.extend(b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0");
+        }
+        for s in walk(whole, false).segments.iter().filter(|s| s.marker != APP0) {
+            let mut copy = s.whole.to_vec();
+            let data = copy.len() - s.whole[4..].len();
+            if lettered && (is_frame(s.marker) || s.marker == SOS) {
+                let (first, step) = if s.marker == SOS { (data + 1, 2) } else { (data + 6, 3) };
+                (0..usize::from(copy[first - 1])).map(|i| first + i * step).for_each(|at| copy[at] = b"RGB"[usize::from(copy[at]) - 1]);
+            }
+            out.extend(copy);
+        }
+        out.extend(b"\xff\xd9");
+        out
+    }
+
+    #[test]
+    fn what_components_are_called_does_not_change_the_picture() {
+        for whole in [file(40, 24, false, false, 0), progressive_file(40, 24, false, false, 0)] {
+            let pixels = |jfif, adobe, lettered| read(&headed(&whole, jfif, adobe, lettered)).unwrap().samples;
+            let (ycbcr, rgb) = (read(&whole).unwrap().samples, pixels(false, true, false));
+            assert_ne!(ycbcr, rgb);
+            // JFIF counts most, then Adobe's marker, then the letters.
+            assert_eq!(pixels(false, true, true), rgb);
+            assert_eq!(pixels(false, false, true), rgb);
+            assert_eq!(pixels(true, true, true), ycbcr);
+            assert_eq!(pixels(true, false, true), ycbcr);
+        }
+    }
+
+    #[test]
+    fn metadata_count_as_far_as_the_picture_data() {
+        let whole = file(16, 8, false, false, 0);
+        let block = b"\xff\xe1\0\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+        let at = whole.windows(2).position(|w| w == [0xff, SOS]).unwrap();
+        for (at, orientation) in [(2, 6), (at, 6), (whole.len() - 2, 1)] {
+            let file = [&whole[..at], &block[..], &whole[at..]].concat();
+            assert_eq!(header(Path::new("x.jpg"), &file).unwrap().orientation, orientation);
+            let image = super::super::decode(Path::new("x.jpg"), &file, &Limits::default()).unwrap();
+            assert_eq!((image.width, image.height), if orientation == 6 { (8, 16) } else { (16, 8) });
+            assert_eq!(image.notes.iter().any(|n| n.contains("behind the beginning")), orientation == 1, "{:?}", image.notes);
+        }
+    }
+
+    #[test]
+    fn profiles_in_parts_are_put_together() {
+        let part = |n: u8, of: u8, data: &[u8]| {
+            let body = [ICC, &[n, of], data].concat();
+            [&[0xff, 0xe2][..], &(body.len() as u16 + 2).to_be_bytes(), &body].concat()
+        };
+        let (a, b) = (part(1, 2, b"one"), part(2, 2, b"two"));
+        for (parts, want) in [
+            (vec![&a, &b], Some("onetwo")),
+            (vec![&b, &a], Some("onetwo")),
+            (vec![&a, &b, &a, &b], Some("onetwo")),
+            (vec![&part(0, 1, b"all")], Some("all")),
+            (vec![&a], None),
+            (vec![&a, &a], None),
+            (vec![&a, &b, &part(2, 2, b"2")], None),
+        ] {
+            let file = [&b"\xff\xd8"[..], &parts.into_iter().flatten().copied().collect::<Vec<u8>>()].concat();
+            let (m, notes) = collect(&walk(&file, true));
+            assert_eq!(m.icc.as_deref(), want.map(str::as_bytes));
+            assert_eq!(notes.len(), usize::from(want.is_none()));
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What a file carries beside its pixels, how it is corrected for a processed picture, and what a container cannot hold.
 
 use super::exif::{self, Patched};
-use super::{Encoding, Format, carry, ifd, xmp};
+use super::{Encoding, Format, Hidden, carry, ifd, png, xmp};
 use crate::image::Channels;
 
 /// Decompressed metadata of one file beyond this is dropped with a note (compression bombs).
@@ -28,6 +28,9 @@ pub struct Metadata {
     pub dpi: Option<(f64, f64)>,
     /// C2PA manifest store (JUMBF) of the source. Its claim covers the source's bytes only, so no encoder writes it.
     pub c2pa: Option<Vec<u8>>,
+    /// A text that was hidden in the pixels and is not there any more; only [`decode`](super::decode) finds it, and no encoder
+    /// writes it.
+    pub hidden: Option<Hidden>,
 }
 
 /// A PNG text chunk (tEXt, zTXt or iTXt).
@@ -55,12 +58,12 @@ impl Text {
 }
 
 impl Metadata {
-    /// The metadata as the processed picture has to carry it: sizes corrected where they are stated, orientation 1, the stale
-    /// thumbnail unlinked, and the resolution replaced if `dpi` (pixels per inch) is given.
+    /// The metadata as the processed picture has to carry it: sizes corrected where they are stated, orientation 1, stale
+    /// thumbnails removed, and the resolution replaced if `dpi` (pixels per inch) is given.
     pub fn for_output(&self, width: usize, height: usize, dpi: Option<(f64, f64)>) -> Metadata {
         let mut out = self.clone();
         let (w, h) = (u32::try_from(width).unwrap_or(u32::MAX), u32::try_from(height).unwrap_or(u32::MAX));
-        out.c2pa = None;
+        (out.c2pa, out.hidden) = (None, None);
         if let Some(block) = &mut out.exif {
             exif::set_orientation(block, 1);
             exif::set_size(block, w, h);
@@ -69,6 +72,8 @@ impl Metadata {
                 exif::set_dpi(block, dpi);
             }
         }
+        // Small pictures of the source.
+        xmp::cut(&mut out.xmp, |f| f.name == "Thumbnails" && f.namespace == xmp::XMP);
         if let Some(packet) = &mut out.xmp {
             set_xmp(packet, "tiff:Orientation", "1");
             for name in ["tiff:ImageWidth", "exif:PixelXDimension"] {
@@ -110,6 +115,12 @@ pub fn losses(how: &Encoding, channels: Channels, metadata: &Metadata) -> Vec<St
     }
     let too_big = |what: &str, bytes: usize| format!("{what} ({bytes} bytes) is larger than a {name} file can hold and was left out");
     let cannot = |what: &str| format!("{what} cannot be stored in a {name} file and was left out");
+    if how.format == Format::Png {
+        for t in metadata.text.iter().filter(|t| png::keyword(t).is_none()) {
+            let key = if t.keyword.is_empty() { "without a name".to_string() } else { format!("`{}`", t.keyword) };
+            lost.push(format!("the text {key} was left out: a PNG text has a name of 1 to 79 Latin-1 characters"));
+        }
+    }
     if how.format == Format::Jpeg {
         if let Some(b) = metadata.exif.as_ref().filter(|b| !jpeg_holds(b, 6)) {
             lost.push(too_big("the EXIF block", b.len()));
@@ -163,14 +174,41 @@ pub(super) fn icc_fits(icc: &[u8], colours: usize) -> bool {
     icc.get(36..40) == Some(b"acsp") && icc.get(16..20) == Some(if colours == 1 { b"GRAY" } else { b"RGB " })
 }
 
-/// Orientation stated by an XMP packet, 1..=8.
-pub(super) fn xmp_orientation(packet: &[u8]) -> Option<u8> {
-    let (from, to) = xmp_value(packet, "tiff:Orientation", 0)?;
-    std::str::from_utf8(&packet[from..to]).ok()?.trim().parse().ok().filter(|v| (1..=8).contains(v))
+/// Whether an ICC profile has, inside its bytes, the tags that colours are worked out from (ICC.1:2010, 7.3 and 8.3): curves and
+/// colorants, the curve of a grey one, or a table.
+pub(super) fn icc_is_sound(icc: &[u8]) -> bool {
+    let number = |at: usize| Some(u32::from_be_bytes(icc.get(at..at + 4)?.try_into().ok()?) as usize);
+    let tags = (0..number(128).unwrap_or(0).min(1000)).map_while(|i| {
+        let at = 132 + 12 * i;
+        Some((icc.get(at..at + 4)?, number(at + 4)?, number(at + 8)?))
+    });
+    let there: Vec<&[u8]> = tags
+        .filter(|&(_, at, len)| len >= 8 && at >= 128 && at.checked_add(len).is_some_and(|end| end <= icc.len()))
+        .map(|t| t.0)
+        .collect();
+    let has = |names: &[&[u8; 4]]| names.iter().all(|n| there.contains(&n.as_slice()));
+    has(&[b"rXYZ", b"gXYZ", b"bXYZ", b"rTRC", b"gTRC", b"bTRC"])
+        || has(&[b"kTRC"])
+        || [b"A2B0", b"A2B1", b"A2B2", b"D2B0"].iter().any(|n| has(&[n]))
 }
 
-/// Replaces every value of a simple property, written as attribute or as element.
+/// Orientation stated by an XMP packet, 1..=8.
+pub(super) fn xmp_orientation(packet: &[u8]) -> Option<u8> {
+    let packet = &*xmp::utf8(packet);
+    let said = || {
+        let (from, to) = xmp_value(packet, "tiff:Orientation", 0)?;
+        std::str::from_utf8(&packet[from..to]).ok().map(str::to_string)
+    };
+    let said = said().or_else(|| xmp::Packet::scan(packet)?.value(xmp::TIFF, "Orientation"))?;
+    said.trim().parse().ok().filter(|v| (1..=8).contains(v))
+}
+
+/// Replaces every value of a simple property (`tiff:` or `exif:`), written as attribute or as element, by whatever prefix.
 pub(super) fn set_xmp(packet: &mut Vec<u8>, name: &str, value: &str) {
+    if let Some((prefix, local)) = name.split_once(':') {
+        xmp::replace(packet, if prefix == "exif" { xmp::EXIF } else { xmp::TIFF }, local, value);
+    }
+    // In packets that are too damaged to be taken apart, too.
     let mut at = 0;
     while let Some((from, to)) = xmp_value(packet, name, at) {
         packet.splice(from..to, value.bytes());
@@ -331,5 +369,42 @@ mod tests {
         }
         let odd = Metadata { text: vec![Text::new("parameters", "\u{1}")], ..Metadata::default() };
         assert!(losses(&how(Format::WebP), Channels::Rgb, &odd).join("\n").contains("`parameters`"));
+    }
+
+    #[test]
+    fn sizes_are_corrected_under_any_prefix_and_stale_pictures_go() {
+        let packet = format!(
+            "<rdf:RDF xmlns:rdf='{}'><rdf:Description xmlns:t='{}' xmlns:x='{}' t:Orientation='6'><t:ImageWidth>40</t:ImageWidth>\
+             <x:Thumbnails><rdf:Alt><rdf:li rdf:parseType='Resource'><x:image>AAAA</x:image></rdf:li></rdf:Alt></x:Thumbnails>\
+             </rdf:Description></rdf:RDF>",
+            xmp::RDF,
+            xmp::TIFF,
+            xmp::XMP
+        );
+        assert_eq!(xmp_orientation(packet.as_bytes()), Some(6));
+        let wide: Vec<u8> = packet.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        assert_eq!(xmp_orientation(&wide), Some(6));
+        let out = Metadata { xmp: Some(packet.into_bytes()), ..Metadata::default() }.for_output(160, 120, None);
+        let said = String::from_utf8(out.xmp.unwrap()).unwrap();
+        assert!(said.contains("t:Orientation='1'") && said.contains("<t:ImageWidth>160</t:ImageWidth>"), "{said}");
+        assert!(!said.contains("Thumbnails") && !said.contains("AAAA"), "{said}");
+    }
+
+    #[test]
+    fn a_profile_without_its_tags_is_not_sound() {
+        let whole = moxcms::ColorProfile::new_display_p3().encode().unwrap();
+        let grey = moxcms::ColorProfile::new_gray_with_gamma(2.2).encode().unwrap();
+        assert!(icc_is_sound(&whole) && icc_is_sound(&grey));
+        let cut = &whole[..200];
+        let spoilt = [&whole[..140], &vec![0xff; whole.len() - 140]].concat();
+        assert!(icc_fits(cut, 3) && !icc_is_sound(cut) && icc_fits(&spoilt, 3) && !icc_is_sound(&spoilt));
+    }
+
+    #[test]
+    fn a_png_text_without_a_sound_name_is_said() {
+        let long = "k".repeat(80);
+        let m = Metadata { text: vec![Text::new(&long, "v"), Text::new("", "v"), Text::new("fine", "v")], ..Metadata::default() };
+        let said = losses(&Encoding::default(), Channels::Rgb, &m);
+        assert!(said.len() == 2 && said[0].contains(&long) && said[1].contains("without a name"), "{said:?}");
     }
 }

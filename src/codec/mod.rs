@@ -24,6 +24,7 @@ mod other;
 mod png;
 mod quantise;
 mod stealth;
+mod strip;
 mod tiff;
 mod webp;
 mod xmp;
@@ -179,14 +180,22 @@ pub fn probe(path: &Path, limits: &Limits) -> Result<Header> {
     let mut file = File::open(path).map_err(io)?;
     let mut bytes = Vec::new();
     (&mut file).take(FIRST).read_to_end(&mut bytes).map_err(io)?;
-    let whole = (bytes.len() as u64) < FIRST;
-    match header(path, &bytes, limits) {
-        Err(Error::Input { .. }) if !whole && Format::sniff(&bytes).is_some() => {
-            file.read_to_end(&mut bytes).map_err(io)?;
-            header(path, &bytes, limits)
-        }
-        found => found,
+    if (bytes.len() as u64) < FIRST {
+        return header(path, &bytes, limits);
     }
+    // What turns a picture may stand behind its pixels.
+    match Format::sniff(&bytes) {
+        Some(Format::Png) => return header(path, &png::without_pixels(&mut file).map_err(io)?, limits),
+        Some(Format::WebP) => return header(path, &webp::without_pixels(&mut file).map_err(io)?, limits),
+        Some(Format::Jpeg) if !jpeg::has_begun(&bytes) => {}
+        Some(_) => match header(path, &bytes, limits) {
+            Err(Error::Input { .. }) => {}
+            found => return found,
+        },
+        None => return header(path, &bytes, limits),
+    }
+    file.read_to_end(&mut bytes).map_err(io)?;
+    header(path, &bytes, limits)
 }
 
 /// Calls of [`decode`] since the program began.
@@ -200,7 +209,8 @@ pub fn decoded() -> u64 {
 /// Decodes a file, checks `limits` first, applies the orientation and collects the metadata.
 ///
 /// The format is decided by the content, never by the name. Broken pixel data is an error, never a partly empty picture.
-/// Pixels keep their stored depth; palettes are expanded; CMYK becomes sRGB. A panic inside a codec crate becomes an error.
+/// Pixels keep their stored depth; palettes are expanded; CMYK becomes sRGB. A text hidden in the lowest bits ([`hidden_text`])
+/// is moved to [`Metadata::hidden`]: where pixels keep their size it would go on into results that promise to hold none. A panic inside a codec crate becomes an error.
 pub fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image> {
     DECODED.fetch_add(1, Ordering::Relaxed);
     catch_unwind(AssertUnwindSafe(|| decode_unguarded(path, bytes, limits)))
@@ -227,10 +237,9 @@ fn decode_unguarded(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image>
     }?;
     let turn = settle(path, format, image.channels, &mut image.metadata, &mut image.notes);
     if let Some(hidden) = hidden_text(&image) {
-        image.notes.push(format!(
-            "a text is hidden in the lowest bits of its {} (stealth PNG info); it does not survive processing",
-            hidden.place
-        ));
+        image.notes.push(format!("a text was hidden in the lowest bits of its {} (stealth PNG info); it was cleared", hidden.place));
+        stealth::clear(&mut image, &hidden);
+        image.metadata.hidden = Some(hidden);
     }
     image.orient(turn);
     Ok(image)
@@ -282,13 +291,18 @@ fn settle(path: &Path, format: Format, channels: Channels, m: &mut Metadata, not
     if m.c2pa.is_some() {
         notes.push("its Content Credentials (C2PA) vouch for the source's exact bytes; the claim is not carried over".into());
     }
-    if m.icc.as_ref().is_some_and(|icc| !metadata::icc_fits(icc, channels.colours())) {
+    if m.icc.as_ref().is_some_and(|icc| !metadata::icc_fits(icc, channels.colours()) || !metadata::icc_is_sound(icc)) {
         m.icc = None;
         notes.push("its ICC profile is damaged or describes another kind of pixels; sRGB is assumed".into());
     }
     if m.exif.as_ref().is_some_and(|block| !exif::is_valid(block)) {
         m.exif = None;
         notes.push("its EXIF block is damaged and was left out".into());
+    }
+    if let Some(packet) = &m.xmp
+        && let std::borrow::Cow::Owned(text) = xmp::utf8(packet)
+    {
+        m.xmp = Some(text);
     }
     carry::out_of(m);
     let turn = orientation(m.exif.as_deref(), m.xmp.as_deref());

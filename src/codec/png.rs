@@ -2,7 +2,8 @@
 //!
 //! Over 500 lines because one format is one file: reading and writing share the chunk and text encodings.
 
-use std::io::{Cursor, Read, Write};
+use std::fs::File;
+use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use super::metadata::{International, MAX_METADATA_BYTES, Text, find, iptc_of_resources, resource_of_iptc, tidy_dpi};
@@ -111,24 +112,51 @@ fn layout(h: &Ihdr, transparency: bool) -> Channels {
 /// Reads the header; the chunks before the pixels decide about alpha and orientation.
 pub(super) fn header(path: &Path, bytes: &[u8]) -> Result<Header> {
     let h = ihdr(path, bytes)?;
-    let (mut transparency, mut exif, mut xmp) = (false, None, None);
-    // What is damaged is left out when the picture is decoded as well; pixels are not looked at here.
-    for c in chunks(bytes, |kind| kind != b"IDAT").filter(|c| c.whole && !c.damaged) {
+    let (mut transparency, mut extra) = (false, Extra::default());
+    let wraps = |data: &[u8]| data.split(|&b| b == 0).next().is_some_and(|key| Wrapped::of(key).is_some());
+    // What is damaged is left out when the picture is decoded as well, and so is what stands behind the end; pixels are not
+    // looked at here.
+    let sound = chunks(bytes, |kind| kind != b"IDAT").take_while(|c| &c.kind != b"IEND").filter(|c| c.whole && !c.damaged);
+    for c in sound {
         match &c.kind {
             b"tRNS" => transparency = true,
-            b"eXIf" => exif = Some(c.data.strip_prefix(b"Exif\0\0").unwrap_or(c.data)),
-            b"iTXt" if c.data.starts_with(XMP_KEYWORD) => xmp = Some(c.data),
+            b"eXIf" => extra.take(&c),
+            b"tEXt" | b"zTXt" | b"iTXt" if wraps(c.data) => extra.take(&c),
             _ => {}
         }
     }
+    let Extra { metadata: m, .. } = extra;
     Ok(Header {
         format: Format::Png,
         width: h.width as usize,
         height: h.height as usize,
         channels: layout(&h, transparency),
         bits: if h.depth == 16 { 16 } else { 8 },
-        orientation: orientation(exif, xmp),
+        orientation: orientation(m.exif.as_deref(), m.xmp.as_deref()),
     })
+}
+
+/// A file's chunks but those that hold pixels, of which only their heads are read.
+pub(super) fn without_pixels(file: &mut File) -> io::Result<Vec<u8>> {
+    let mut file = BufReader::new(file);
+    file.seek(SeekFrom::Start(0))?;
+    let mut out = Vec::new();
+    (&mut file).take(8).read_to_end(&mut out)?;
+    loop {
+        let mut head = Vec::new();
+        (&mut file).take(8).read_to_end(&mut head)?;
+        let Some(&[a, b, c, d, ref kind @ ..]) = head.first_chunk::<8>() else { return Ok(out) };
+        let len = u32::from_be_bytes([a, b, c, d]);
+        if matches!(kind, b"IDAT" | b"fdAT") {
+            file.seek_relative(i64::from(len) + 4)?;
+            continue;
+        }
+        out.extend_from_slice(&head);
+        (&mut file).take(u64::from(len) + 4).read_to_end(&mut out)?;
+        if kind == b"IEND" {
+            return Ok(out);
+        }
+    }
 }
 
 /// Whether it has several frames.
@@ -327,6 +355,43 @@ struct Extra {
     primaries: Option<[u8; 32]>,
 }
 
+/// Another block in a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wrapped {
+    /// An XMP packet as it is.
+    Packet,
+    /// ImageMagick's raw profiles.
+    Exif,
+    Xmp,
+    Iptc,
+    Icc,
+    Other,
+}
+
+impl Wrapped {
+    fn of(keyword: &[u8]) -> Option<Self> {
+        const RAW: &[u8] = b"raw profile type ";
+        if keyword.eq_ignore_ascii_case(XMP_KEYWORD) {
+            return Some(Self::Packet);
+        }
+        let (raw, name) = keyword.split_at_checked(RAW.len())?;
+        raw.eq_ignore_ascii_case(RAW).then(|| match name.to_ascii_lowercase().as_slice() {
+            b"exif" | b"app1" => Self::Exif,
+            b"xmp" => Self::Xmp,
+            b"iptc" | b"8bim" => Self::Iptc,
+            b"icc" | b"icm" => Self::Icc,
+            _ => Self::Other,
+        })
+    }
+}
+
+/// Whether there was room for what there is.
+fn put_if_none(place: &mut Option<Vec<u8>>, what: Option<&[u8]>) -> bool {
+    let Some(what) = what.filter(|_| place.is_none()) else { return false };
+    *place = Some(what.to_vec());
+    true
+}
+
 /// White point and primaries of sRGB as a cHRM chunk states them, x and y times 100,000.
 const SRGB_PRIMARIES: [u32; 8] = [31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000];
 
@@ -409,36 +474,40 @@ impl Extra {
         } else {
             data[end + 1..].to_vec()
         };
-        if let Some(profile) = keyword.strip_prefix("Raw profile type ")
-            && let Some(bytes) = raw_profile(&value)
-        {
-            let m = &mut self.metadata;
-            match profile {
-                "exif" | "APP1" if m.exif.is_none() && find(&bytes[..bytes.len().min(16)], b"Exif\0\0").is_some() => {
-                    m.exif = bytes.strip_prefix(b"Exif\0\0").map(<[u8]>::to_vec);
-                    return Some(());
-                }
-                "iptc" | "8bim" if m.iptc.is_none() => {
-                    let (iptc, other) = iptc_of_resources(&bytes);
-                    if iptc.is_some() {
-                        m.iptc = iptc;
-                        self.photoshop += other;
-                        return Some(());
-                    }
-                }
-                "xmp" if m.xmp.is_none() => {
-                    m.xmp = Some(bytes);
-                    return Some(());
-                }
-                "icc" | "icm" if m.icc.is_none() => {
-                    m.icc = Some(bytes);
-                    return Some(());
-                }
-                _ => {}
-            }
+        match Wrapped::of(&data[..end]) {
+            Some(what) => self.take_block(what, &keyword, value),
+            None => self.metadata.text.push(Text { keyword, value: latin1(&value), international: None }),
         }
-        self.metadata.text.push(Text { keyword, value: latin1(&value), international: None });
         Some(())
+    }
+
+    /// Takes a block out of a text. One that is not needed, or cannot be read, is left out: carried on as a text it would say what
+    /// was corrected or taken out elsewhere.
+    fn take_block(&mut self, what: Wrapped, keyword: &str, value: Vec<u8>) {
+        let m = &mut self.metadata;
+        let bytes = if what == Wrapped::Packet { Some(value) } else { raw_profile(&value) };
+        let taken = bytes.is_some_and(|bytes| match what {
+            Wrapped::Exif if find(&bytes[..bytes.len().min(16)], b"Exif\0\0").is_some() => {
+                put_if_none(&mut m.exif, bytes.strip_prefix(b"Exif\0\0"))
+            }
+            // Adobe's segment may hold a packet instead.
+            Wrapped::Exif | Wrapped::Xmp | Wrapped::Packet => {
+                let packet = bytes.strip_prefix(b"http://ns.adobe.com/xap/1.0/\0").unwrap_or(&bytes);
+                find(packet, b"RDF").is_some_and(|_| put_if_none(&mut m.xmp, Some(packet)))
+                    || find(packet, b"R\0D\0F").is_some_and(|_| put_if_none(&mut m.xmp, Some(packet)))
+            }
+            Wrapped::Iptc => {
+                let (iptc, other) = iptc_of_resources(&bytes);
+                let took = put_if_none(&mut m.iptc, iptc.as_deref());
+                self.photoshop += if took { other } else { 0 };
+                took
+            }
+            Wrapped::Icc => put_if_none(&mut m.icc, Some(&bytes)),
+            Wrapped::Other => false,
+        });
+        if !taken {
+            self.notes.push(format!("its text `{keyword}` holds a block that is there already or not understood, and was left out"));
+        }
     }
 
     fn international_text(&mut self, data: &[u8]) -> Option<()> {
@@ -454,6 +523,10 @@ impl Extra {
         };
         if keyword == XMP_KEYWORD {
             self.metadata.xmp = Some(value);
+            return Some(());
+        }
+        if let Some(what) = Wrapped::of(keyword) {
+            self.take_block(what, &latin1(keyword), value);
             return Some(());
         }
         // Some writers put Latin-1 here although the standard says UTF-8.
@@ -522,6 +595,11 @@ fn latin1(bytes: &[u8]) -> String {
 /// The text as Latin-1, if every character is in it (NUL excluded, which would end the text).
 fn to_latin1(text: &str) -> Option<Vec<u8>> {
     text.chars().map(|c| u8::try_from(u32::from(c)).ok().filter(|&b| b != 0)).collect()
+}
+
+/// A text's keyword as a file holds it: 1 to 79 Latin-1 bytes.
+pub(super) fn keyword(t: &Text) -> Option<Vec<u8>> {
+    to_latin1(&t.keyword).filter(|k| (1..=79).contains(&k.len()))
 }
 
 /// ImageMagick's way to keep other blocks in text: a name, a length and hexadecimal digits on lines.
@@ -605,8 +683,8 @@ fn write_metadata(w: &mut png::Writer<Output>, channels: Channels, m: &Metadata)
         w.write_chunk(ChunkType(*b"zTXt"), &packed(b"Raw profile type iptc\0\0", &text)?)?;
     }
     for t in &m.text {
-        // Keywords are 1..=79 Latin-1 bytes; a reader's keyword always is, a caller's may not be.
-        let Some(key) = to_latin1(&t.keyword).filter(|k| (1..=79).contains(&k.len())) else { continue };
+        // `losses` told which have no keyword that a file can hold.
+        let Some(key) = keyword(t) else { continue };
         match (&t.international, to_latin1(&t.value)) {
             (None, Some(value)) => w.write_chunk(ChunkType(*b"tEXt"), &[&key[..], b"\0", &value].concat())?,
             (i, _) => {
@@ -745,5 +823,54 @@ mod tests {
         bytes[idat + 8] ^= 1;
         let e = decode(Path::new("a.png"), &bytes, &Limits::default()).unwrap_err();
         assert!(e.to_string().contains("IDAT"), "{e}");
+    }
+
+    /// A block that only says orientation 6.
+    const TURNED: &[u8] = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    const TURNED_XMP: &[u8] = b"<rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'><rdf:Description \
+        xmlns:t='http://ns.adobe.com/tiff/1.0/' t:Orientation='6'/></rdf:RDF>";
+
+    #[test]
+    fn header_and_decoder_agree_about_the_orientation() {
+        let raw = |name: &str, block: &[u8]| [format!("Raw profile type {name}\0").into_bytes(), to_raw_profile(name, block)].concat();
+        let exif = [&b"Exif\0\0"[..], TURNED].concat();
+        let wide: Vec<u8> = String::from_utf8_lossy(TURNED_XMP).encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let cases: [(&[u8; 4], Vec<u8>); 7] = [
+            (b"eXIf", TURNED.to_vec()),
+            (b"tEXt", raw("exif", &exif)),
+            (b"zTXt", packed(b"Raw profile type APP1\0\0", &to_raw_profile("exif", &exif))),
+            (b"tEXt", raw("xmp", TURNED_XMP)),
+            (b"iTXt", packed(b"XML:com.adobe.xmp\0\x01\0\0\0", TURNED_XMP)),
+            (b"iTXt", [b"XML:com.adobe.xmp\0\0\0\0\0", &wide[..]].concat()),
+            (b"tEXt", [b"XML:com.adobe.xmp\0", TURNED_XMP].concat()),
+        ];
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.png");
+        for (kind, data) in &cases {
+            for file in [png(&[(kind, data)], &[]), png(&[], &[(kind, data)])] {
+                std::fs::write(&path, &file).unwrap();
+                let said = super::super::header(&path, &file, &Limits::default()).unwrap();
+                let image = super::super::decode(&path, &file, &Limits::default()).unwrap();
+                assert_eq!((said.orientation, image.metadata.text.len()), (6, 0), "{kind:?}: {:?}", image.notes);
+                let turned = image.metadata.xmp.as_deref().and_then(super::super::metadata::xmp_orientation);
+                assert!(turned.is_none_or(|o| o == 1), "the packet still says {turned:?}");
+            }
+        }
+        // Behind the end nothing counts.
+        let mut file = png(&[], &[]);
+        let other = png(&[(b"eXIf", TURNED)], &[]);
+        file.extend_from_slice(&other[8 + 25..]);
+        assert_eq!(header(&path, &file).unwrap().orientation, 1);
+        // What stands behind many pixels is found without reading them.
+        let filling = vec![0; 300 << 10];
+        std::fs::write(&path, png(&[(b"IDAT", &filling)], &[(b"eXIf", TURNED)])).unwrap();
+        assert_eq!(super::super::probe(&path, &Limits::default()).unwrap().orientation, 6);
+    }
+
+    #[test]
+    fn a_second_block_in_a_text_is_not_carried_as_text() {
+        let raw = [b"Raw profile type exif\0".to_vec(), to_raw_profile("exif", &[&b"Exif\0\0"[..], TURNED].concat())].concat();
+        let image = read(&[(b"eXIf", TURNED), (b"tEXt", &raw)], &[]);
+        assert!(image.metadata.text.is_empty() && image.notes[0].contains("Raw profile type exif"), "{:?}", image.notes);
     }
 }

@@ -1,4 +1,4 @@
-//! Text hidden in the lowest bits of a picture ("stealth PNG info"): found and read, because enlarging cannot keep it.
+//! Text hidden in the lowest bits of a picture ("stealth PNG info"): found, read and cleared.
 //!
 //! Bits run down each column, columns from left to right: one bit a pixel from alpha, or three from R, G and B. The text begins
 //! with a 15-byte mark, then 32 bits of length (in bits, big-endian), then UTF-8, plain or as gzip.
@@ -15,6 +15,8 @@ pub struct Hidden {
     pub place: &'static str,
 }
 
+const ALPHA: &str = "alpha";
+
 /// The most text that is unpacked.
 const MAX_BYTES: usize = 16 << 20;
 
@@ -30,12 +32,23 @@ pub fn hidden_text(image: &Image) -> Option<Hidden> {
         })
     };
     let alpha = image.channels.has_alpha().then(|| read(bits(n - 1..n), b"stealth_pnginfo", b"stealth_pngcomp")).flatten();
-    let alpha = alpha.map(|text| Hidden { text, place: "alpha" });
+    let alpha = alpha.map(|text| Hidden { text, place: ALPHA });
     alpha.or_else(|| {
         let rgb = matches!(image.channels, Channels::Rgb | Channels::Rgba);
         let text = rgb.then(|| read(bits(0..3), b"stealth_rgbinfo", b"stealth_rgbcomp")).flatten()?;
         Some(Hidden { text, place: "colour" })
     })
+}
+
+/// Clears the lowest bits that hold a text: each goes to the side that keeps black black, white white, and alpha either whole
+/// or none. All of them, as some writers repeat the text as often as it fits.
+pub(super) fn clear(image: &mut Image, hidden: &Hidden) {
+    let n = image.channels.count();
+    let channels = if hidden.place == ALPHA { n - 1..n } else { 0..image.channels.colours() };
+    let Samples::U8(v) = &mut image.samples else { return };
+    for pixel in v.chunks_exact_mut(n) {
+        pixel[channels.clone()].iter_mut().for_each(|v| *v = if *v < 128 { *v & !1 } else { *v | 1 });
+    }
 }
 
 fn read(mut bits: impl Iterator<Item = u8>, plain: &[u8; 15], packed: &[u8; 15]) -> Option<String> {
@@ -99,6 +112,24 @@ mod tests {
             let found = hidden_text(&picture(mark, data, Channels::Rgba, offset, step)).unwrap();
             assert_eq!((found.text.as_str(), found.place), ("a \u{732b}", place));
         }
+    }
+
+    #[test]
+    fn a_cleared_text_is_gone_and_no_value_moves_by_more_than_a_code() {
+        for (mark, offset, step) in [(b"stealth_pnginfo", 3, 1), (b"stealth_rgbinfo", 0, 3)] {
+            let mut image = picture(mark, b"a cat", Channels::Rgba, offset, step);
+            let Samples::U8(before) = image.samples.clone() else { panic!() };
+            let found = hidden_text(&image).unwrap();
+            clear(&mut image, &found);
+            assert_eq!(hidden_text(&image), None);
+            let Samples::U8(after) = &image.samples else { panic!() };
+            let carrier = |i: usize| (offset..offset + step).contains(&(i % 4));
+            assert!(before.iter().zip(after).enumerate().all(|(i, (a, b))| if carrier(i) { *b == 255 } else { a == b }));
+        }
+    }
+
+    #[test]
+    fn what_is_no_hidden_text_is_told_from_one() {
         assert_eq!(hidden_text(&picture(b"stealth_pngxxxx", b"x", Channels::Rgba, 3, 1)), None);
         // A mark with a length that leads out of the picture.
         let mut cut = picture(b"stealth_pnginfo", b"x", Channels::GreyAlpha, 1, 1);

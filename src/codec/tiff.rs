@@ -13,7 +13,7 @@ use tiff::decoder::{Decoder, DecodingResult};
 
 use super::ifd::{self, Directory, Field};
 use super::metadata::{MAKER_NOTE, iptc_of_resources, set_xmp, tidy_dpi};
-use super::{Encoding, Format, Header, Limits, Metadata, Output, Rows, cmyk, exif, orientation, quantise, reserve};
+use super::{Encoding, Format, Header, Limits, Metadata, Output, Rows, cmyk, exif, orientation, quantise, reserve, xmp};
 use crate::band::Band;
 use crate::error::{Error, Result};
 use crate::image::{Channels, Image, Samples};
@@ -34,6 +34,7 @@ const STRIP_BYTES: u16 = 279;
 const X_RESOLUTION: u16 = 282;
 const Y_RESOLUTION: u16 = 283;
 const RESOLUTION_UNIT: u16 = 296;
+const PLANAR: u16 = 284;
 const PREDICTOR: u16 = 317;
 const COLOUR_MAP: u16 = 320;
 const TILE_WIDTH: u16 = 322;
@@ -41,6 +42,7 @@ const TILE_LENGTH: u16 = 323;
 const TILE_BYTES: u16 = 325;
 const EXTRA_SAMPLES: u16 = 338;
 const SAMPLE_FORMAT: u16 = 339;
+const SUBSAMPLING: u16 = 530;
 const XMP: u16 = 700;
 const IPTC: u16 = 33723;
 const PHOTOSHOP: u16 = 34377;
@@ -120,10 +122,13 @@ impl Page {
                 AGAIN,
             ));
         }
-        Ok(Channels::of(
-            colours,
-            self.photometric != 5 && self.samples > stored && matches!(self.extra.first(), Some(1 | 2)) || self.unnamed_alpha(),
-        ))
+        Ok(Channels::of(colours, self.photometric != 5 && self.alpha(stored).is_some()))
+    }
+
+    /// Which of the stored samples is alpha, behind this many of colour. The pixel decoder gives the first of the others only.
+    fn alpha(&self, stored: usize) -> Option<usize> {
+        let named = self.samples > stored && matches!(self.extra.first(), Some(1 | 2));
+        (named || self.unnamed_alpha()).then_some(stored)
     }
 
     /// RGB with a fourth sample that nothing is said about is alpha in practice; so is a second sample of grey.
@@ -171,11 +176,29 @@ pub(super) fn metadata(path: &Path, bytes: &[u8]) -> Result<(Metadata, Vec<Strin
     Ok((m, notes))
 }
 
+/// Names what the pixel decoder would trip over.
+fn refuse(path: &Path, dir: &Directory, p: &Page) -> Result<()> {
+    if dir.find(TILE_WIDTH).is_some() && dir.integer(PLANAR) == Some(2) && p.samples > 1 {
+        return Err(Error::input(path, "its planes are stored one after the other in tiles, which is not supported", PLAIN));
+    }
+    if p.photometric == 6 && !matches!(p.compression, 6 | 7) {
+        let stated = dir.integers(SUBSAMPLING);
+        if stated != [1, 1] {
+            // TIFF 6.0 says 2x2 where the tag is missing.
+            let by = if let [x, y] = stated[..] { format!("{x}x{y}") } else { "2x2".into() };
+            let what = format!("its colour is stored at a lower resolution ({by}) without JPEG, which is not supported");
+            return Err(Error::input(path, what, PLAIN));
+        }
+    }
+    Ok(())
+}
+
 /// Decodes the first page's pixels and metadata; the orientation is not applied.
 pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image> {
     let (dir, p) = page(path, bytes)?;
     limits.check(path, p.width, p.height)?;
     let channels = p.layout(path)?;
+    refuse(path, &dir, &p)?;
     let (width, height) = (p.width as usize, p.height as usize);
     let row = (p.width * p.samples as u64 * p.bits).div_ceil(8);
     let raw = row.saturating_mul(p.height);
@@ -275,7 +298,7 @@ fn finish_pixels(path: &Path, image: &mut Image, dir: &Directory, p: &Page, stor
             Samples::U16(v) => v.chunks_exact_mut(stored).for_each(|px| px[0] = u16::MAX - px[0]),
             Samples::F32(v) => v.chunks_exact_mut(stored).for_each(|px| px[0] = 1.0 - px[0]),
         },
-        3 => return palette(path, image, dir, stored),
+        3 => return palette(path, image, dir, p, stored),
         5 => {
             let ink: Vec<u8> = match &image.samples {
                 Samples::U8(v) => v.chunks_exact(stored).flat_map(|px| px[..4].iter().copied()).collect(),
@@ -299,6 +322,9 @@ fn finish_pixels(path: &Path, image: &mut Image, dir: &Directory, p: &Page, stor
             _ => return Err(Error::input(path, "its YCbCr pixels are not 8-bit, which is not supported", PLAIN)),
         },
         _ => {}
+    }
+    if !image.channels.has_alpha() && p.extra.iter().skip(1).any(|e| matches!(e, 1 | 2)) {
+        image.notes.push("its alpha stands behind another sample and is not carried".into());
     }
     let more = p.samples.max(stored).saturating_sub(n);
     if more > 0 {
@@ -347,7 +373,7 @@ fn keep_first<T: Copy>(v: &mut Vec<T>, stored: usize, n: usize) {
     v.truncate(pixels * n);
 }
 
-fn palette(path: &Path, image: &mut Image, dir: &Directory, stored: usize) -> Result<()> {
+fn palette(path: &Path, image: &mut Image, dir: &Directory, p: &Page, stored: usize) -> Result<()> {
     let map = dir.integers(COLOUR_MAP);
     let (Samples::U8(index), false) = (&image.samples, map.is_empty() || !map.len().is_multiple_of(3)) else {
         return Err(Error::input(path, "its palette is missing or has an unusual depth", PLAIN));
@@ -355,13 +381,20 @@ fn palette(path: &Path, image: &mut Image, dir: &Directory, stored: usize) -> Re
     let n = map.len() / 3;
     // Some writers put 8-bit values into the 16-bit map.
     let shift = if map.iter().any(|&v| v > 255) { 8 } else { 0 };
-    let mut rgb = reserve::<u8>(path, image.width * image.height * 3)?;
+    let alpha = p.alpha(1).filter(|&a| image.channels.has_alpha() && a < stored);
+    if image.channels.has_alpha() != alpha.is_some() {
+        return Err(Error::input(path, format!("its TIFF data holds {stored} samples per pixel, without its alpha"), AGAIN));
+    }
+    // Below 8 bits, samples come as they are stored.
+    let opaque = if p.bits < 8 { (1u32 << p.bits) - 1 } else { 255 };
+    let mut rgb = reserve::<u8>(path, image.width * image.height * image.channels.count())?;
     for px in index.chunks_exact(stored) {
         let i = usize::from(px[0]);
         if i >= n {
             return Err(Error::input(path, format!("a pixel uses colour {i} of a palette of {n}"), AGAIN));
         }
         rgb.extend([0, 1, 2].map(|c| (map[c * n + i] >> shift) as u8));
+        rgb.extend(alpha.map(|a| (u32::from(px[a]) * 255 / opaque) as u8));
     }
     image.samples = Samples::U8(rgb);
     Ok(())
@@ -420,7 +453,13 @@ fn plain_grey(bytes: &[u8]) -> Option<Vec<u8>> {
 fn collect(dir: &Directory) -> (Metadata, Vec<String>) {
     let mut notes = Vec::new();
     let data = |tag| dir.find(tag).map(|f| f.data.clone()).filter(|d| !d.is_empty());
-    let mut m = Metadata { icc: data(ICC), xmp: data(XMP), iptc: data(IPTC), c2pa: data(C2PA), ..Metadata::default() };
+    let mut m = Metadata {
+        icc: data(ICC),
+        xmp: data(XMP).map(|x| xmp::utf8(&x).into_owned()),
+        iptc: data(IPTC),
+        c2pa: data(C2PA),
+        ..Metadata::default()
+    };
     if let Some(irb) = data(PHOTOSHOP) {
         let (iptc, other) = iptc_of_resources(&irb);
         m.iptc = m.iptc.or(iptc);
@@ -429,7 +468,7 @@ fn collect(dir: &Directory) -> (Metadata, Vec<String>) {
         }
     }
     // The file's own tag counts before what the packet says about the same thing.
-    if let (Some(packet), Some(stated)) = (&mut m.xmp, dir.integer(ORIENTATION)) {
+    if let (Some(packet), Some(stated)) = (&mut m.xmp, dir.integer(ORIENTATION).filter(|o| (1..=8).contains(o))) {
         set_xmp(packet, "tiff:Orientation", &stated.to_string());
     }
     let per_inch = match dir.integer(RESOLUTION_UNIT).unwrap_or(2) {
@@ -618,5 +657,86 @@ impl super::Encoder for Writer {
         };
         end().map_err(|e| Error::io(&self.out.path, e))?;
         self.out.close()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A little-endian file of one strip (or, with a tile's size among the fields, of tiles of this many bytes).
+    fn file(fields: &[(u16, Vec<u16>)], data: &[u8], tile: Option<usize>) -> Vec<u8> {
+        let mut out = b"II*\0\0\0\0\0".to_vec();
+        out.extend_from_slice(data);
+        let (offsets, lengths): (Vec<u32>, Vec<u32>) = match tile {
+            Some(n) => (0..data.len() / n).map(|i| ((8 + i * n) as u32, n as u32)).unzip(),
+            None => (vec![8], vec![data.len() as u32]),
+        };
+        let (at, of) = if tile.is_some() { (324, TILE_BYTES) } else { (STRIP_OFFSETS, STRIP_BYTES) };
+        let mut all: Vec<(u16, u16, Vec<u8>)> =
+            fields.iter().map(|(tag, v)| (*tag, 3, v.iter().flat_map(|v| v.to_le_bytes()).collect())).collect();
+        for (tag, v) in [(at, offsets), (of, lengths)] {
+            all.push((tag, 4, v.iter().flat_map(|v| v.to_le_bytes()).collect()));
+        }
+        all.sort_by_key(|f| f.0);
+        let mut dir = (all.len() as u16).to_le_bytes().to_vec();
+        for (tag, kind, value) in &all {
+            dir.extend([tag.to_le_bytes(), kind.to_le_bytes()].concat());
+            dir.extend(((value.len() / ifd::width(*kind)) as u32).to_le_bytes());
+            if value.len() > 4 {
+                dir.extend((out.len() as u32).to_le_bytes());
+                out.extend(value);
+            } else {
+                dir.extend([&value[..], &[0; 4]].concat().iter().take(4));
+            }
+        }
+        let start = (out.len() as u32).to_le_bytes();
+        out[4..8].copy_from_slice(&start);
+        out.extend(dir);
+        out.extend([0; 4]);
+        out
+    }
+
+    /// 2x1 pixels of 8 bits.
+    fn plain(photometric: u16, samples: u16, more: &[(u16, Vec<u16>)]) -> Vec<(u16, Vec<u16>)> {
+        let own = [
+            (WIDTH, vec![2]),
+            (LENGTH, vec![1]),
+            (BITS, vec![8; usize::from(samples)]),
+            (COMPRESSION, vec![1]),
+            (PHOTOMETRIC, vec![photometric]),
+            (SAMPLES, vec![samples]),
+            (ROWS_PER_STRIP, vec![1]),
+        ];
+        own.into_iter().filter(|f| more.iter().all(|m| m.0 != f.0)).chain(more.iter().cloned()).collect()
+    }
+
+    fn read(bytes: &[u8]) -> Result<Image> {
+        super::super::decode(Path::new("a.tif"), bytes, &Limits::default())
+    }
+
+    #[test]
+    fn alpha_is_found_beside_a_palette_and_its_loss_is_said() {
+        let five = file(&plain(2, 5, &[(EXTRA_SAMPLES, vec![0, 2])]), &[1, 2, 3, 99, 4, 5, 6, 7, 99, 8], None);
+        let image = read(&five).unwrap();
+        assert_eq!((image.channels, &image.samples), (Channels::Rgb, &Samples::U8(vec![1, 2, 3, 5, 6, 7])));
+        assert!(image.notes[0].contains("its alpha stands behind"), "{:?}", image.notes);
+        let map: Vec<u16> = (0..3).flat_map(|c| (0..256).map(move |i| (i as u16 ^ (c * 85)) << 8)).collect();
+        let indexed = file(&plain(3, 2, &[(COLOUR_MAP, map), (EXTRA_SAMPLES, vec![2])]), &[7, 40, 9, 255], None);
+        let image = read(&indexed).unwrap();
+        assert_eq!(image.samples, Samples::U8(vec![7, 7 ^ 85, 7 ^ 170, 40, 9, 9 ^ 85, 9 ^ 170, 255]));
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_is_named() {
+        let tile = [(TILE_WIDTH, vec![16]), (TILE_LENGTH, vec![16]), (PLANAR, vec![2])];
+        let e = read(&file(&plain(2, 3, &tile), &[0; 3 * 256], Some(256))).unwrap_err().to_string();
+        assert!(e.contains("tiles") && !e.contains("report"), "{e}");
+        for (stated, by) in [(vec![(SUBSAMPLING, vec![2, 2])], "2x2"), (vec![(SUBSAMPLING, vec![2, 1])], "2x1"), (vec![], "2x2")] {
+            let e = read(&file(&plain(6, 3, &stated), &[100, 100, 128, 128], None)).unwrap_err().to_string();
+            assert!(e.contains(by) && !e.contains("cut off"), "{e}");
+        }
+        let whole = file(&plain(6, 3, &[(SUBSAMPLING, vec![1, 1])]), &[100, 128, 128, 200, 128, 128], None);
+        assert_eq!(read(&whole).unwrap().samples, Samples::U8(vec![100, 100, 100, 200, 200, 200]));
     }
 }

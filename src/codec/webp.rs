@@ -1,7 +1,8 @@
 //! WebP (RFC 9649): RIFF chunks are walked and written here, pixels are decoded by `image` (in Rust, as the bytes are
 //! anybody's) and encoded by libwebp.
 
-use std::io::{Cursor, Write};
+use std::fs::File;
+use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use image::ImageDecoder;
@@ -103,6 +104,30 @@ fn info(bytes: &[u8]) -> Info {
         block.drain(..6);
     }
     i
+}
+
+/// A file's chunks, those with pixels cut to their heads.
+pub(super) fn without_pixels(file: &mut File) -> io::Result<Vec<u8>> {
+    /// Holds every header of a pixel chunk.
+    const HEAD: u32 = 16;
+    let mut file = BufReader::new(file);
+    file.seek(SeekFrom::Start(0))?;
+    let mut out = Vec::new();
+    (&mut file).take(12).read_to_end(&mut out)?;
+    loop {
+        let mut head = Vec::new();
+        (&mut file).take(8).read_to_end(&mut head)?;
+        let Some(&[ref kind @ .., a, b, c, d]) = head.first_chunk::<8>() else { return Ok(out) };
+        let len = u32::from_le_bytes([a, b, c, d]);
+        let taken = if matches!(kind, b"VP8 " | b"VP8L" | b"ALPH" | b"ANMF") { len.min(HEAD) } else { len };
+        out.extend_from_slice(kind);
+        out.extend(taken.to_le_bytes());
+        (&mut file).take(u64::from(taken)).read_to_end(&mut out)?;
+        if taken % 2 == 1 {
+            out.push(0);
+        }
+        file.seek_relative(i64::from(len - taken) + i64::from(len % 2))?;
+    }
 }
 
 /// Whether it has several frames.

@@ -5,8 +5,12 @@
 //!
 //! Over 500 lines because reading and changing a packet share one notion of where things stand in its text.
 
+mod cut;
+
 use std::borrow::Cow;
 use std::ops::Range;
+
+pub(super) use cut::{Found, cut, utf8};
 
 pub(super) const RDF: &str = "http://www.w3.org/1999/02/22-rdf-syntax-ns#";
 pub(super) const XMP: &str = "http://ns.adobe.com/xap/1.0/";
@@ -16,6 +20,7 @@ pub(super) const XMP_RIGHTS: &str = "http://ns.adobe.com/xap/1.0/rights/";
 pub(super) const DC: &str = "http://purl.org/dc/elements/1.1/";
 pub(super) const EXIF: &str = "http://ns.adobe.com/exif/1.0/";
 pub(super) const PHOTOSHOP: &str = "http://ns.adobe.com/photoshop/1.0/";
+pub(super) const TIFF: &str = "http://ns.adobe.com/tiff/1.0/";
 pub(super) const IPTC_EXT: &str = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/";
 /// This program's own properties: see `carry`.
 pub(super) const LASTMILE: &str = "urn:lastmile:1.0:";
@@ -429,6 +434,19 @@ pub(super) fn append(packet: &mut Option<Vec<u8>>, namespace: &str, prefix: &str
     }
     remove(packet, |n, l| n == namespace && l == name);
     insert(packet, &format!(" xmlns:{prefix}=\"{namespace}\""), &format!("<{prefix}:{name}><rdf:Seq>{item}</rdf:Seq></{prefix}:{name}>"))
+}
+
+/// Replaces every value of a simple property, whatever its prefix, and leaves a packet alone that has none.
+pub(super) fn replace(packet: &mut Vec<u8>, namespace: &str, name: &str, value: &str) {
+    let spans = |p: Packet<'_>| {
+        let leaf =
+            |q: &Property| q.element.is_none_or(|e| p.elements[e].inner.start < p.elements[e].whole.end && p.children(e).next().is_none());
+        let found = p.properties().into_iter().filter(|q| q.namespace == namespace && q.name == name && leaf(q));
+        found.map(|q| q.value).collect::<Vec<_>>()
+    };
+    let mut all = Packet::scan(packet).map(spans).unwrap_or_default();
+    all.sort_by_key(|r| r.start);
+    all.into_iter().rev().for_each(|r| drop(packet.splice(r, value.bytes())));
 }
 
 /// Whether XML 1.0 can hold every character.

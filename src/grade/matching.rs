@@ -8,7 +8,7 @@
 //!   mapping for example-based colour transfer", 2007) of the OKLab a/b distribution about grey, regularised.
 //!
 //! Limits hold by construction: greys come out grey; hues turn by at most [`MOST_TURN_DEGREES`] in the colour step, those of
-//! skin not at all; black and white stay; what was inside the gamut stays inside, at its lightness. Pictures without enough
+//! skin and of what is nearly grey not at all; black and white stay; what was inside the gamut stays inside, at its lightness. Pictures without enough
 //! greys are not balanced, monochrome ones (on either side) get the tone only, blank ones nothing.
 //! A tint of the references' greys is not taken over: that is a look's business.
 
@@ -30,11 +30,13 @@ use transport::{IDENTITY, Matrix};
 /// How far the colour step may turn a hue.
 pub const MOST_TURN_DEGREES: f32 = 3.0;
 /// Grid points per edge of a match's LUT.
-pub const LUT_SIZE: usize = 33;
+pub const LUT_SIZE: usize = 49;
 /// Points of the tone curve, black and white included.
 const TONES: usize = 33;
 /// Slopes the tone curve may have.
-const SLOPES: std::ops::RangeInclusive<f32> = 0.4..=2.4;
+const SLOPES: std::ops::RangeInclusive<f64> = 0.3..=3.5;
+/// How much the tone curve minds bending, beside missing what it is made for.
+const STIFFNESS: f64 = 1e-4;
 /// Channels that were inside the gamut keep this distance from its ends, or the one they had if that was less.
 const EDGE: f32 = 0.008;
 
@@ -114,14 +116,15 @@ impl Match {
         let coloured = a.hypot(b) > 1e-6;
         let [[xx, xy], [yx, yy]] = self.colour;
         let (mut a, mut b) = (xx * a + xy * b, yx * a + yy * b);
-        // Skin has the hue it had after balancing.
+        // Skin, and what is nearly grey, has the hue it had after balancing: a curve per channel turns hues.
         let [sl, sa, sb] = srgb_to_oklab(balanced);
-        let skin = skin_likeness([sl, sa, sb]);
+        let faint = ((0.08 - sa.hypot(sb)) / 0.04).clamp(0.0, 1.0);
+        let kept = skin_likeness([sl, sa, sb]).max(faint);
         let chroma = a.hypot(b);
-        if skin > 0.0 && coloured {
+        if kept > 0.0 && coloured {
             let (now, then) = (b.atan2(a), sb.atan2(sa));
             let turn = (then - now + std::f32::consts::PI).rem_euclid(std::f32::consts::TAU) - std::f32::consts::PI;
-            let hue = now + turn * skin;
+            let hue = now + turn * kept;
             (a, b) = (chroma * hue.cos(), chroma * hue.sin());
         }
         let grey = oklab_to_srgb([l, 0.0, 0.0])[1];
@@ -202,7 +205,7 @@ fn within(lab: [f32; 3], low: f32, high: f32) -> [f32; 3] {
 /// The rising curve from the luma of `given` to that of `wanted`, both with weights that sum to 1.
 fn tone(given: &[(f32, [f32; 3])], wanted: &[(f32, [f32; 3])]) -> [f32; TONES] {
     /// Equal shares of the pixels, each of which counts with its mean.
-    const SHARES: usize = 24;
+    const SHARES: usize = 48;
     let (x, y) = (shares(given, SHARES), shares(wanted, SHARES));
     let knots: Vec<(f32, f32)> = std::iter::once((0.0, 0.0)).chain(x.into_iter().zip(y)).chain(std::iter::once((1.0, 1.0))).collect();
     let straight: [f32; TONES] = std::array::from_fn(|i| {
@@ -211,24 +214,61 @@ fn tone(given: &[(f32, [f32; 3])], wanted: &[(f32, [f32; 3])]) -> [f32; TONES] {
         let ((x0, y0), (x1, y1)) = (knots[k - 1], knots[k]);
         if x1 - x0 > 1e-5 { y0 + (y1 - y0) * ((at - x0) / (x1 - x0)) } else { (y0 + y1) / 2.0 }
     });
-    // Smooth the slopes, hold them in their range, and scale them so that white stays white.
-    let mut slopes: Vec<f32> = straight.windows(2).map(|w| (w[1] - w[0]) * (TONES - 1) as f32).collect();
-    for _ in 0..6 {
-        let last = slopes.len() - 1;
-        slopes = (0..=last).map(|i| slopes[i.saturating_sub(1)] / 4.0 + slopes[i] / 2.0 + slopes[(i + 1).min(last)] / 4.0).collect();
+    // Tones count by how many pixels have them; those that nothing has, just enough to be decided.
+    let mut share = [1e-3; TONES];
+    for (w, c) in given {
+        let at = luma(*c).clamp(0.0, 1.0) * (TONES - 1) as f32;
+        let i = (at as usize).min(TONES - 2);
+        share[i] += w * (1.0 - (at - i as f32));
+        share[i + 1] += w * (at - i as f32);
     }
-    for _ in 0..20 {
-        slopes.iter_mut().for_each(|s| *s = s.clamp(*SLOPES.start(), *SLOPES.end()));
-        let mean = slopes.iter().sum::<f32>() / slopes.len() as f32;
-        slopes.iter_mut().for_each(|s| *s /= mean);
+    fitted(straight.map(f64::from), share.map(f64::from))
+}
+
+/// The curve from black to white with slopes in [`SLOPES`] that comes nearest to `wanted` and bends little: least squares, by
+/// projected gradients with momentum (Beck and Teboulle, "A fast iterative shrinkage-thresholding algorithm", 2009).
+fn fitted(wanted: [f64; TONES], weights: [f64; TONES]) -> [f32; TONES] {
+    const N: usize = TONES - 1;
+    const ROUNDS: usize = 1000;
+    let curve = |slopes: &[f64; N]| {
+        let mut f = [0f64; TONES];
+        (0..N).for_each(|i| f[i + 1] = f[i] + slopes[i] / N as f64);
+        f
+    };
+    // The nearest slopes in range with a mean of 1: all are moved by the same, found by bisection.
+    let allowed = |slopes: [f64; N]| {
+        let held = |by: f64| slopes.map(|s| (s + by).clamp(*SLOPES.start(), *SLOPES.end()));
+        let (mut low, mut high) = (-100.0, 100.0);
+        for _ in 0..50 {
+            let by = (low + high) / 2.0;
+            *(if held(by).iter().sum::<f64>() > N as f64 { &mut high } else { &mut low }) = by;
+        }
+        held(low)
+    };
+    // No direction is steeper than the trace of the squares' matrix.
+    let steepest = (1..TONES).map(|i| weights[i] * i as f64).sum::<f64>() / (N * N) as f64 + 4.0 * STIFFNESS;
+    let mut slopes = [1f64; N];
+    let (mut ahead, mut momentum) = (slopes, 1f64);
+    for _ in 0..ROUNDS {
+        let f = curve(&ahead);
+        let mut gradient = [0f64; N];
+        let mut sum = 0.0;
+        for i in (0..N).rev() {
+            sum += weights[i + 1] * (f[i + 1] - wanted[i + 1]) / N as f64;
+            gradient[i] = sum;
+        }
+        for i in 1..N {
+            let bend = STIFFNESS * (ahead[i] - ahead[i - 1]);
+            gradient[i] += bend;
+            gradient[i - 1] -= bend;
+        }
+        let next = allowed(std::array::from_fn(|i| ahead[i] - gradient[i] / steepest));
+        let more = (1.0 + (1.0 + 4.0 * momentum * momentum).sqrt()) / 2.0;
+        ahead = std::array::from_fn(|i| next[i] + (momentum - 1.0) / more * (next[i] - slopes[i]));
+        (slopes, momentum) = (next, more);
     }
-    let mut sum = 0.0;
-    let mut curve = [0.0; TONES];
-    for (to, s) in curve[1..].iter_mut().zip(&slopes) {
-        sum += s / (TONES - 1) as f32;
-        *to = sum;
-    }
-    curve[TONES - 1] = 1.0;
+    let mut curve = curve(&slopes).map(|v| v as f32);
+    curve[N] = 1.0;
     curve
 }
 

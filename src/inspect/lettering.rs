@@ -20,7 +20,7 @@ const WIDEST: usize = 12;
 /// Least gradient of an edge, of 1 per pixel.
 const EDGE: f32 = 0.06;
 /// Most places of a picture.
-const MOST: usize = 6;
+pub const MOST: usize = 6;
 /// Pictures below this many pixels are searched at twice their size as well; above four times as many, reduced.
 const SMALL: usize = 1_200_000;
 /// Sums per cell: edges, those along, those across, then eight for dark strokes and eight for light ones.
@@ -212,15 +212,17 @@ fn is_lettering(s: &[f32; SUMS]) -> bool {
 /// Those that touch made one; the largest first.
 fn joined(mut places: Vec<Rect>) -> Vec<Rect> {
     const NEAR: usize = 12;
-    let mut i = 0;
-    while i < places.len() {
-        match (i + 1..places.len()).find(|&j| places[i].gap(&places[j]) <= NEAR) {
-            Some(j) => {
+    // A union may reach what neither part did, also before it: again until nothing is joined.
+    let mut before = usize::MAX;
+    while places.len() < before {
+        before = places.len();
+        let mut i = 0;
+        while i < places.len() {
+            while let Some(j) = (i + 1..places.len()).find(|&j| places[i].gap(&places[j]) <= NEAR) {
                 let other = places.swap_remove(j);
                 places[i] = places[i].union(&other);
-                i = 0;
             }
-            None => i += 1,
+            i += 1;
         }
     }
     places.sort_by_key(|r| (std::cmp::Reverse(r.area()), r.y, r.x));

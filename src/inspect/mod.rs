@@ -35,6 +35,7 @@ pub mod residual;
 pub mod scene;
 pub mod seam;
 pub mod spectrum;
+pub mod strips;
 pub mod texture;
 mod tiles;
 pub mod windows;
@@ -120,6 +121,8 @@ pub struct About {
     pub notes: Vec<String>,
     /// Pixels per inch that the picture's file states.
     pub dpi: Option<f64>,
+    /// What the scene is a strip of, if it is not a whole picture.
+    pub part: Option<strips::Part>,
 }
 
 /// A report and the calibrated maps behind it.
@@ -143,13 +146,14 @@ pub fn inspect(scene: &Scene, about: &About) -> Inspection {
 /// Inspects a scene with given tables.
 pub fn inspect_with(scene: &Scene, about: &About, tables: &Calibration) -> Inspection {
     let (width, height) = (scene.result.width, scene.result.height);
+    let part = about.part.unwrap_or(strips::Part { top: 0, size: (width, height) });
     let (mut detectors, mut thresholds) = (BTreeMap::new(), BTreeMap::new());
     let (mut not_applicable, mut notes) = (Vec::new(), about.notes.clone());
     let (mut heat, mut found) = (Vec::new(), Vec::new());
     let (outcomes, text_like) = rayon::join(|| measure(scene), || text_like(scene));
     // A larger picture has more places to look odd by chance. Places near each other are alike, so their number counts with
     // its square root (an assumption; the tables' pictures are all of one size).
-    let larger = ((width * height) as f64 / calibration::PIXELS as f64).sqrt().max(1.0);
+    let larger = ((part.size.0 * part.size.1) as f64 / calibration::PIXELS as f64).sqrt().max(1.0);
     let applies = |o: &Outcome| matches!(o, Outcome::Measured(_));
     let weights: f64 = outcomes.iter().filter(|(_, o)| applies(o)).map(|(d, _)| d.weight).sum();
     for (detector, outcome) in outcomes {
@@ -171,21 +175,20 @@ pub fn inspect_with(scene: &Scene, about: &About, tables: &Calibration) -> Inspe
         let map = measured.map.map(|raw| h(raw) as f32);
         if score >= threshold {
             let spots = regions::find(&map, &measured, (width, height), threshold);
-            found.extend(spots.into_iter().map(|spot| finding(detector, &spot, &measured, scene)));
+            found.extend(spots.into_iter().map(|spot| finding(detector, &spot, &measured, scene, part)));
         }
         heat.push((name, map));
     }
-    notes.push(print::preflight(scene, about.dpi));
-    let (findings, more) = regions::settle(found, (width, height));
-    if more > 0 {
-        notes.push(format!("and {more} smaller {}", if more == 1 { "finding" } else { "findings" }));
+    let (findings, left_out) = regions::settle(found, (width, height));
+    // Of a strip's picture it is told once.
+    if about.part.is_none() {
+        let scale = scene.source.as_ref().map(|_| scene.scale);
+        notes.push(print::preflight((width, height), scale, print::synthesised(scene), about.dpi));
+        if left_out > 0 {
+            notes.push(more(left_out));
+        }
     }
-    let worst = findings.iter().map(|f| f.severity).fold(0.0, f64::max);
-    let verdict = match findings.is_empty() {
-        true => Verdict::Pass,
-        false if worst >= about.tier.reject_from() => Verdict::Reject,
-        false => Verdict::Review,
-    };
+    let verdict = Verdict::of(&findings, about.tier);
     let report = Report {
         event: "report".into(),
         input: about.input.clone(),
@@ -211,6 +214,11 @@ pub fn inspect_with(scene: &Scene, about: &About, tables: &Calibration) -> Inspe
     Inspection { report, heat }
 }
 
+/// A note on findings that a report leaves out.
+fn more(n: usize) -> String {
+    format!("and {n} smaller {}", if n == 1 { "finding" } else { "findings" })
+}
+
 /// Where the source has lettering, in pixels of the result.
 fn text_like(scene: &Scene) -> Vec<Rect> {
     let Some(luma) = scene.source_luma() else { return Vec::new() };
@@ -223,7 +231,7 @@ fn text_like(scene: &Scene) -> Vec<Rect> {
     lettering::find(luma).into_iter().map(scaled).collect()
 }
 
-fn finding(detector: &Detector, spot: &Spot, measured: &Measured, scene: &Scene) -> Finding {
+fn finding(detector: &Detector, spot: &Spot, measured: &Measured, scene: &Scene, part: strips::Part) -> Finding {
     let origin = match &measured.in_source {
         _ if scene.source.is_none() => Origin::Unknown,
         Some(there) if spot.worst_in(there) >= 0.6 * spot.raw => Origin::Source,
@@ -235,7 +243,7 @@ fn finding(detector: &Detector, spot: &Spot, measured: &Measured, scene: &Scene)
     }
     Finding {
         detector: detector.name.into(),
-        severity: round(severity(spot, (scene.result.width, scene.result.height))),
+        severity: round(severity(spot, part)),
         score: round(spot.h),
         rect: spot.rect,
         origin,
@@ -245,11 +253,11 @@ fn finding(detector: &Detector, spot: &Spot, measured: &Measured, scene: &Scene)
 }
 
 /// How bad a spot is, 0..1: how rare it is on clean pictures, raised by its size and by lying in the picture's middle.
-fn severity(spot: &Spot, (width, height): (usize, usize)) -> f64 {
+fn severity(spot: &Spot, strips::Part { top, size: (width, height) }: strips::Part) -> f64 {
     // One clean picture in 20 is 0, one in 5,000 is 1.
     let rare = ((-(1.0 - spot.h).max(1e-9).log10() - 1.3) / 2.4).clamp(0.0, 1.0);
     let share = spot.area / (width * height) as f64;
-    let (cx, cy) = (spot.rect.x + spot.rect.w / 2, spot.rect.y + spot.rect.h / 2);
+    let (cx, cy) = (spot.rect.x + spot.rect.w / 2, top + spot.rect.y + spot.rect.h / 2);
     let middle = |at: usize, of: usize| 3 * at >= of && 3 * at <= 2 * of;
     let central = f64::from(u8::from(middle(cx, width) && middle(cy, height)));
     1.0 - (1.0 - 0.9 * rare) * (1.0 - 0.35 * (share / 0.02).min(1.0) * rare) * (1.0 - 0.25 * central * rare)

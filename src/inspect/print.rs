@@ -8,18 +8,18 @@ use super::{Scene, tiles};
 
 /// Pixels per inch where a file says nothing.
 pub const USUAL_DPI: f64 = 300.0;
+/// Result pixels per source pixel from which a picture counts as enlarged.
+const ENLARGED: f32 = 1.05;
 
-/// One sentence for the report.
-pub fn preflight(scene: &Scene, dpi: Option<f64>) -> String {
+/// One sentence for the report about a picture of `size` pixels: `scale` is result pixels per source pixel, if there is a source, and
+/// `synthesised` the share of fine detail that enlarging made.
+pub fn preflight(size: (usize, usize), scale: Option<f32>, synthesised: Option<f32>, dpi: Option<f64>) -> String {
     let at = dpi.unwrap_or(USUAL_DPI);
     let inches = |px: usize| px as f64 / at;
-    let (w, h) = (scene.result.width, scene.result.height);
-    let size = format!("print: {:.1} x {:.1} in at {at:.0} dpi", inches(w), inches(h));
-    if scene.source.is_none() || scene.scale < 1.05 {
-        return size;
-    }
-    let own = at / f64::from(scene.scale);
-    match synthesised(scene) {
+    let size = format!("print: {:.1} x {:.1} in at {at:.0} dpi", inches(size.0), inches(size.1));
+    let Some(scale) = scale.filter(|s| *s >= ENLARGED) else { return size };
+    let own = at / f64::from(scale);
+    match synthesised {
         Some(share) => {
             format!("{size}, of which the source gives {own:.0} dpi; {:.0} % of the fine detail was made by enlarging", share * 100.0)
         }
@@ -28,9 +28,9 @@ pub fn preflight(scene: &Scene, dpi: Option<f64>) -> String {
 }
 
 /// The share (0..1) of the energy finer than two source pixels that is gone when the result is reduced to the source's size;
-/// none without a source or without detail.
+/// none without a source, unless enlarged, or without detail.
 pub fn synthesised(scene: &Scene) -> Option<f32> {
-    let source = scene.source.as_ref()?;
+    let source = scene.source.as_ref().filter(|_| scene.scale >= ENLARGED)?;
     let y = scene.luma();
     let small = reduce(y, 0.0, source.width, source.height);
     // Two source pixels, less what the area mean softens.
@@ -82,8 +82,9 @@ mod tests {
     fn the_sentence_gives_inches_and_the_source_s_resolution() {
         let result = picture(600, 300);
         let source = result.resize(150, 75, AREA).unwrap();
-        let said = preflight(&Scene::new(result.clone(), source).unwrap(), Some(200.0));
+        let scene = Scene::new(result, source).unwrap();
+        let said = preflight((600, 300), Some(scene.scale), synthesised(&scene), Some(200.0));
         assert!(said.starts_with("print: 3.0 x 1.5 in at 200 dpi, of which the source gives 50 dpi; "), "{said}");
-        assert_eq!(preflight(&Scene::alone(result), None), "print: 2.0 x 1.0 in at 300 dpi");
+        assert_eq!(preflight((600, 300), None, None, None), "print: 2.0 x 1.0 in at 300 dpi");
     }
 }

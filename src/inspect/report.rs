@@ -32,6 +32,16 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// What findings come to.
+    pub fn of(findings: &[Finding], tier: Tier) -> Self {
+        let worst = findings.iter().map(|f| f.severity).fold(0.0, f64::max);
+        match findings.is_empty() {
+            true => Self::Pass,
+            false if worst >= tier.reject_from() => Self::Reject,
+            false => Self::Review,
+        }
+    }
+
     /// As in JSON.
     pub fn name(self) -> &'static str {
         match self {

@@ -1,5 +1,6 @@
 //! What detectors look at: the result, its source and a faithful enlargement, and the statistics they share, computed once.
 
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use multiversion::multiversion;
@@ -76,6 +77,22 @@ impl Picture {
         Band { y: y0, width: self.width, rows: y1 - y0, channels: self.planes.len(), data }
     }
 
+    /// These rows as a picture of their own.
+    pub fn rows(&self, rows: Range<usize>) -> Self {
+        let span = rows.start * self.width..rows.end * self.width;
+        let part = |p: &Plane| Plane { width: p.width, height: rows.len(), data: p.data[span.clone()].to_vec() };
+        Self { width: self.width, height: rows.len(), planes: self.planes.iter().map(part).collect() }
+    }
+
+    /// Forgets the first `n` rows.
+    pub fn drop_top(&mut self, n: usize) {
+        for p in &mut self.planes {
+            p.data.drain(..n * self.width);
+            p.height -= n;
+        }
+        self.height -= n;
+    }
+
     /// Red, green and blue in turn; all the same for a grey picture.
     pub fn channel(&self, c: usize) -> &Plane {
         &self.planes[c.min(self.planes.len() - 1)]
@@ -146,8 +163,13 @@ impl Scene {
 
     /// Whether places of a result match places of a source: both have about one aspect ratio.
     pub fn matches(result: &Picture, source: &Picture) -> bool {
-        let (sx, sy) = (result.width as f32 / source.width as f32, result.height as f32 / source.height as f32);
-        let slack = ASPECT.max(1.5 / source.width.min(source.height) as f32);
+        Self::sizes_match((result.width, result.height), (source.width, source.height))
+    }
+
+    /// The same for their sizes.
+    pub fn sizes_match(result: (usize, usize), source: (usize, usize)) -> bool {
+        let (sx, sy) = (result.0 as f32 / source.0 as f32, result.1 as f32 / source.1 as f32);
+        let slack = ASPECT.max(1.5 / source.0.min(source.1) as f32);
         (sx / sy - 1.0).abs() <= slack
     }
 

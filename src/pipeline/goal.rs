@@ -23,8 +23,13 @@ pub(super) struct Goal<'a> {
 }
 
 enum To {
-    File(Box<dyn codec::Encoder>),
-    Spool { rows: SpoolWriter, file: Temporary, max_kb: u32 },
+    /// And the most kilobytes that it may take, which nothing can be done about.
+    File(Box<dyn codec::Encoder>, Option<u32>),
+    Spool {
+        rows: SpoolWriter,
+        file: Temporary,
+        max_kb: u32,
+    },
 }
 
 impl<'a> Goal<'a> {
@@ -38,7 +43,7 @@ impl<'a> Goal<'a> {
     ) -> Result<Self> {
         let size = (target.width, target.height);
         let to = match max_kb.filter(|_| encoding.is_lossy()) {
-            None => To::File(codec::encoder(output, &encoding, size.0, size.1, channels, &metadata)?),
+            None => To::File(codec::encoder(output, &encoding, size.0, size.1, channels, &metadata)?, max_kb),
             Some(max_kb) => {
                 let file = Temporary::new(output.with_extension("spool"));
                 To::Spool { rows: SpoolWriter::create(file.path(), size.0, channels.count(), Depth::U16)?, file, max_kb }
@@ -49,7 +54,7 @@ impl<'a> Goal<'a> {
 
     pub(super) fn write(&mut self, band: &Band) -> Result<()> {
         match &mut self.to {
-            To::File(encoder) => encoder.write(band),
+            To::File(encoder, _) => encoder.write(band),
             To::Spool { rows, .. } => {
                 if band.data.iter().any(|v| v.is_nan()) {
                     let what = format!("rows {}..{} hold values that are not numbers (NaN)", band.y, band.end());
@@ -64,7 +69,17 @@ impl<'a> Goal<'a> {
     pub(super) fn finish(self, stop: &AtomicBool, notes: &mut Vec<String>) -> Result<u64> {
         let Self { output, encoding, size: (w, h), channels, metadata, to } = self;
         let (rows, file, max_kb) = match to {
-            To::File(encoder) => return encoder.finish(),
+            To::File(encoder, most) => {
+                let bytes = encoder.finish()?;
+                return match most.filter(|kb| bytes > u64::from(*kb) * 1000) {
+                    Some(_) => Err(Error::limit(
+                        "--max-kb",
+                        format!("the {} file takes {} kB and has no quality to lower", encoding.format.name(), bytes.div_ceil(1000)),
+                        "--format jpeg or webp, or a higher --max-kb",
+                    )),
+                    None => Ok(bytes),
+                };
+            }
             To::Spool { rows, file, max_kb } => (rows, file, max_kb),
         };
         let mut rows = rows.finish()?;

@@ -1,7 +1,8 @@
 //! What an inspection needs of the pipeline: decoded pictures, and a faithful enlargement to compare with.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::history::mended_event;
 use super::{Look, Observer, Plan, RINGING, ROWS, display_encode};
@@ -12,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::flow::Chain;
 use crate::image::{Image, Samples};
 use crate::inspect::repair::{self, Mended, Patches, Repair};
+use crate::inspect::strips::{self, Part, Strip};
 use crate::inspect::{About, Inspection, Joins, Picture, Scene, Situation, Tier, inspect};
 use crate::resample::{Filter, Light, Resize, Scaler};
 use crate::upscale::engine::Engine;
@@ -53,41 +55,59 @@ pub struct Care {
 /// What is wrong with either file or with the engine.
 pub fn inspect_file(subject: Subject<'_>, engine: &Engine, care: &Care, limits: &Limits, stop: &AtomicBool) -> Result<Inspection> {
     let result = open(subject.input, limits)?;
+    let size = (result.width, result.height);
     let mut about = About { input: subject.input.display().to_string(), tier: care.tier, ..About::default() };
     about.dpi = result.metadata.dpi.map(|d| d.0);
-    let Some(path) = subject.source else {
+    let mut source = None;
+    if let Some(path) = subject.source {
+        let image = open(path, limits)?;
+        about.source = Some(path.display().to_string());
+        if image.metadata.icc != result.metadata.icc {
+            about.notes.push("result and source have different colour profiles: colours were compared as they are stored".into());
+        }
+        if Scene::sizes_match(size, (image.width, image.height)) {
+            about.situation = Situation::Source;
+            source = Some(Picture::of(&image));
+        } else {
+            let (w, h) = (image.width, image.height);
+            about.notes.push(format!("compared with nothing: its source has {w}x{h} px, another shape, so places do not match"));
+        }
+    } else {
         about.notes.push("no source: only what shows in the picture itself was looked for".into());
-        return Ok(inspect(&Scene::alone(Picture::of(&result)), &about));
-    };
-    let source = open(path, limits)?;
-    about.source = Some(path.display().to_string());
-    if source.metadata.icc != result.metadata.icc {
-        about.notes.push("result and source have different colour profiles: colours were compared as they are stored".into());
     }
-    let (picture, source) = (Picture::of(&result), Picture::of(&source));
-    let size = (picture.width, picture.height);
-    if !Scene::matches(&picture, &source) {
-        let (w, h) = (source.width, source.height);
-        about.notes.push(format!("compared with nothing: its source has {w}x{h} px, another shape, so places do not match"));
-        return Ok(inspect(&Scene::alone(picture), &about));
-    }
+    let reference = source.is_some().then_some(Reference { engine, made_by: &[], stop });
+    let aside = Aside { source: source.as_ref(), size, joins: None, reference };
     // Float files were converted for looking at them.
-    let mends = care.repair != Repair::Off && !matches!(result.samples, Samples::F32(_));
-    let kept = mends.then_some(result);
-    let mut scene = Scene::new(picture, source.clone())?;
-    about.situation = Situation::Source;
-    let faithful = faithful(engine, &source, size, &[], stop)?;
-    drop(source);
-    let by_a_network = faithful.model != RESAMPLED;
-    about.faithful_model = Some(faithful.model);
-    scene.faithful = Some(faithful.picture);
-    let first = inspect(&scene, &about);
-    let Some(image) = kept.filter(|_| by_a_network) else { return Ok(first) };
-    let (inspection, patches) = mended(scene, first, &about, care.repair)?;
-    if !patches.is_empty() {
-        write_mended(&image, &patches, subject.input, &care.beside)?;
+    let mends = care.repair != Repair::Off && source.is_some() && !matches!(result.samples, Samples::F32(_));
+    let channels = result.channels.count();
+    let strips = strips_of(size, source.as_ref(), mends);
+    if let [only] = &strips[..] {
+        let scene = aside.scene(Picture::of(&result), &mut about, only)?;
+        let by_a_network = about.faithful_model.as_deref().is_some_and(|m| m != RESAMPLED);
+        let kept = (mends && by_a_network).then_some(result);
+        let first = inspect(&scene, &about);
+        let Some(image) = kept else { return Ok(first) };
+        let (inspection, patches) = mended(scene, first, &about, care.repair)?;
+        if !patches.is_empty() {
+            write_mended(&image, &patches, subject.input, &care.beside)?;
+        }
+        return Ok(inspection);
     }
-    Ok(inspection)
+    if mends {
+        about.notes.push(TOO_LARGE_TO_MEND.into());
+    }
+    let mut parts = Vec::new();
+    for strip in strips {
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        let mut picture = Picture::new(size.0);
+        for y in strip.rows.clone().step_by(ROWS) {
+            picture.push(&result.band(y, (y + ROWS).min(strip.rows.end), 0..channels));
+        }
+        parts.push(aside.inspected(picture, &mut about, strip)?);
+    }
+    aside.joined(parts, &about)
 }
 
 /// Writes a picture with its patches, as it was otherwise.
@@ -113,109 +133,261 @@ fn write_mended(image: &Image, patches: &Patches, from: &Path, to: &Path) -> Res
     encoder.finish().map(|_| ())
 }
 
-/// The most pixels that are inspected while they are made: the planes of a whole result are held until it is finished.
-const AT_MOST: usize = 100_000_000;
+/// The most pixels of a picture that is mended: it is looked at in one piece.
+const MENDED_AT_MOST: usize = 100_000_000;
+const TOO_LARGE_TO_MEND: &str = "too large to be mended: it would have to be held in one piece";
+
+/// How a picture is looked at: in one piece if it is small enough, or may be mended.
+fn strips_of(size: (usize, usize), source: Option<&Picture>, mends: bool) -> Vec<Strip> {
+    let pixels = size.0 * size.1;
+    let rows = source.map_or(0, |s| s.height);
+    if pixels <= strips::WHOLE || mends && pixels <= MENDED_AT_MOST {
+        return vec![Strip { rows: 0..size.1, keep: 0..size.1, source: 0..rows }];
+    }
+    strips::strips(size, rows)
+}
+
+/// Bytes that inspecting a result takes while it is made, beside what making it takes.
+pub fn memory(source: (usize, usize), size: (usize, usize), mends: bool) -> u64 {
+    /// Planes of the source.
+    const SOURCE: u64 = 12;
+    let held = strips_of(size, None, mends).iter().map(|s| s.rows.len()).max().unwrap_or(0);
+    (source.0 * source.1) as u64 * SOURCE + (held * size.0) as u64 * strips::BYTES
+}
+
+/// The networks that make what a result is compared with.
+#[derive(Debug, Clone, Copy)]
+struct Reference<'a> {
+    engine: &'a Engine,
+    /// Hashes of the networks that made the result.
+    made_by: &'a [&'a str],
+    stop: &'a AtomicBool,
+}
+
+/// What is known beside a result, or a strip of it.
+#[derive(Debug)]
+struct Aside<'a> {
+    source: Option<&'a Picture>,
+    /// Of the whole result.
+    size: (usize, usize),
+    joins: Option<&'a Joins>,
+    reference: Option<Reference<'a>>,
+}
+
+impl Aside<'_> {
+    /// Everything there is to look at in a strip, whose rows are `result`; notes in `about` which network it is compared with.
+    fn scene(&self, result: Picture, about: &mut About, strip: &Strip) -> Result<Scene> {
+        let Some(source) = self.source else { return Ok(Scene::alone(result)) };
+        let part = if strip.source.len() == source.height { source.clone() } else { source.rows(strip.source.clone()) };
+        let size = (result.width, result.height);
+        let faithful = match self.reference {
+            Some(Reference { engine, made_by, stop }) => {
+                let made = faithful(engine, &part, size, made_by, stop)?;
+                about.faithful_model = Some(made.model);
+                Some(made.picture)
+            }
+            None => None,
+        };
+        let mut scene = Scene::new(result, part)?;
+        scene.faithful = faithful;
+        scene.joins = self.joins.map(|j| {
+            let here = |y: &usize| strip.rows.contains(y).then(|| y - strip.rows.start).filter(|y| *y > 0);
+            Joins { x: j.x.clone(), y: j.y.iter().filter_map(here).collect() }
+        });
+        Ok(scene)
+    }
+
+    /// Inspects a strip.
+    fn inspected(&self, result: Picture, about: &mut About, strip: Strip) -> Result<(Strip, Inspection)> {
+        let scene = self.scene(result, about, &strip)?;
+        let part = Some(Part { top: strip.rows.start, size: self.size });
+        let inspection = inspect(&scene, &About { part, ..about.clone() });
+        Ok((strip, inspection))
+    }
+
+    fn joined(&self, parts: Vec<(Strip, Inspection)>, about: &About) -> Result<Inspection> {
+        let scale = self.source.map(|s| (self.size.0 as f32 / s.width as f32).max(1.0));
+        strips::joined(parts, self.size, scale, about).ok_or_else(|| Error::Internal("a picture without rows was inspected".into()))
+    }
+}
 
 /// Watches a picture being made, and inspects it with everything that is known then: source, tile joins, networks.
-#[derive(Debug, Default)]
-pub struct Watch {
+#[derive(Debug)]
+pub struct Watch<'a> {
+    engine: &'a Engine,
+    stop: &'a AtomicBool,
     care: Care,
     /// For messages.
     input: PathBuf,
     source: Picture,
-    result: Picture,
     plan: Plan,
-    /// Pixels seen, also of a result that is too large to be kept.
-    pixels: usize,
+    size: (usize, usize),
+    joins: Joins,
+    about: About,
+    /// With what the result is compared.
+    against: Against,
+    /// Rows of the result that are still to be looked at, and the first one's place.
+    result: Picture,
+    top: usize,
+    /// In the order of rows; done ones are taken off.
+    strips: VecDeque<Strip>,
+    parts: Vec<(Strip, Inspection)>,
     inspected: Option<Inspection>,
 }
 
-impl Observer for Watch {
-    fn begin(&mut self, source: &Image, plan: &Plan) -> Result<()> {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Against {
+    #[default]
+    Nothing,
+    Source,
+    Faithful,
+}
+
+impl Observer for Watch<'_> {
+    fn begin(&mut self, source: &Image, plan: &Plan, size: (usize, usize)) -> Result<()> {
         self.source = Picture::of(source);
         self.plan = plan.clone();
+        self.size = size;
+        self.joins = joins(plan, size);
+        self.compare();
+        let source = (self.against != Against::Nothing).then_some(&self.source);
+        self.strips = strips_of(size, source, self.mends()).into();
+        if self.strips.len() > 1 && self.care.repair != Repair::Off && !self.own() {
+            self.about.notes.push(TOO_LARGE_TO_MEND.into());
+        }
+        self.result = Picture::new(size.0);
         Ok(())
     }
 
     fn band(&mut self, band: &Band) -> Result<()> {
-        self.pixels += band.width * band.rows;
-        if self.pixels > AT_MOST {
-            self.result = Picture::default();
-        } else {
-            if self.result.width == 0 {
-                self.result = Picture::new(band.width);
-            }
-            self.result.push(band);
+        self.result.push(band);
+        // One piece is looked at when all of it is there, and nobody waits for it.
+        let several = !self.parts.is_empty() || self.strips.len() > 1;
+        while several && self.strips.front().is_some_and(|s| s.rows.end <= self.top + self.result.height) {
+            self.take_strip()?;
         }
         Ok(())
     }
 
-    fn look(&self, (width, height): (usize, usize)) -> Look {
+    fn look(&self) -> Look {
         match self.care.repair {
-            _ if width * height > AT_MOST || self.plan.passes.is_empty() => Look::Once,
+            _ if !self.mends() => Look::Once,
             Repair::Off => Look::Once,
             Repair::Suggest => Look::Beside(self.care.beside.clone()),
             Repair::Auto => Look::Mend,
         }
     }
 
-    fn mend(&mut self, engine: &Engine, stop: &AtomicBool) -> Result<Patches> {
-        let own = self.plan.passes.iter().all(|p| engine.ships(&p.sha256));
-        let Some((scene, about)) = self.scene(engine, stop)? else { return Ok(Patches::default()) };
+    fn mend(&mut self) -> Result<Patches> {
+        let Some((scene, about)) = self.scene()? else { return Ok(Patches::default()) };
         let first = inspect(&scene, &about);
-        // What one faithful network made is not mended with another's.
-        let (inspection, patches) = if own { (first, Patches::default()) } else { mended(scene, first, &about, self.care.repair)? };
+        let (inspection, patches) = mended(scene, first, &about, self.care.repair)?;
         self.inspected = Some(inspection);
         Ok(patches)
     }
 }
 
-impl Watch {
-    /// Watches `input` being enlarged.
-    pub fn new(input: &Path, care: Care) -> Self {
-        Self { care, input: input.to_path_buf(), ..Self::default() }
+impl<'a> Watch<'a> {
+    /// Watches `input` being enlarged by an engine.
+    pub fn new(input: &Path, care: Care, engine: &'a Engine, stop: &'a AtomicBool) -> Self {
+        Self {
+            engine,
+            stop,
+            care,
+            input: input.to_path_buf(),
+            source: Picture::default(),
+            plan: Plan::default(),
+            size: (0, 0),
+            joins: Joins::default(),
+            about: About::default(),
+            against: Against::default(),
+            result: Picture::default(),
+            top: 0,
+            strips: VecDeque::new(),
+            parts: Vec::new(),
+            inspected: None,
+        }
     }
 
-    /// Inspects what was seen; none if nothing was made (a source that was copied), or too much for memory.
+    /// Inspects what was seen; none if nothing was made (a source that was copied).
     ///
     /// # Errors
     /// As [`super::process`], from making the faithful enlargement.
-    pub fn inspect(mut self, engine: &Engine, stop: &AtomicBool) -> Result<Option<Inspection>> {
+    pub fn inspect(mut self) -> Result<Option<Inspection>> {
         if let Some(done) = self.inspected.take() {
             return Ok(Some(done));
         }
-        Ok(self.scene(engine, stop)?.map(|(scene, about)| inspect(&scene, &about)))
+        if self.parts.is_empty() {
+            return Ok(self.scene()?.map(|(scene, about)| inspect(&scene, &about)));
+        }
+        let (parts, about) = (std::mem::take(&mut self.parts), std::mem::take(&mut self.about));
+        self.with_aside(|aside| aside.joined(parts, &about)).map(Some)
     }
 
-    /// What was seen, ready to be inspected; leaves nothing behind.
-    fn scene(&mut self, engine: &Engine, stop: &AtomicBool) -> Result<Option<(Scene, About)>> {
-        let (source, result, plan) = (std::mem::take(&mut self.source), std::mem::take(&mut self.result), std::mem::take(&mut self.plan));
-        if result.height == 0 {
-            return Ok(None);
-        }
+    /// Whether networks of our own made it alone, or none.
+    fn own(&self) -> bool {
+        self.plan.passes.iter().all(|p| self.engine.ships(&p.sha256))
+    }
+
+    /// Whether it may be mended. What one faithful network made is not mended with another's.
+    fn mends(&self) -> bool {
+        self.care.repair != Repair::Off && !self.own() && self.size.0 * self.size.1 <= MENDED_AT_MOST
+    }
+
+    /// Decides what it is compared with, and notes it.
+    fn compare(&mut self) {
+        let (plan, source, size) = (&self.plan, &self.source, self.size);
         let model = (!plan.passes.is_empty()).then(|| plan.passes.iter().map(|p| p.model.as_str()).collect::<Vec<_>>().join("+"));
         let (tier, situation, dpi) = (self.care.tier, Situation::Own, self.care.dpi);
         let mut about = About { source: Some(self.input.display().to_string()), model, tier, situation, dpi, ..About::default() };
-        let size = (result.width, result.height);
-        let shape = (size.0 as f64 / source.width as f64) / (size.1 as f64 / source.height as f64);
-        let joins = joins(&plan, size);
+        let made_by: Vec<&str> = plan.passes.iter().map(|p| p.sha256.as_str()).collect();
+        let factor = size.0 as f64 / source.width as f64;
         // Cut to fill a box: places no longer match.
-        if !Scene::matches(&result, &source) {
+        self.against = if !Scene::sizes_match(size, (source.width, source.height)) {
+            let shape = factor / (size.1 as f64 / source.height as f64);
             about.notes.push(format!("compared with nothing: it was cut to another shape ({shape:.2} of the source's)"));
             about.situation = Situation::Alone;
-            return Ok(Some((Scene::alone(result), about)));
-        }
-        let mut scene = Scene::new(result, source.clone())?;
-        scene.joins = Some(joins);
-        let factor = size.0 as f64 / source.width as f64;
-        let made_by: Vec<&str> = plan.passes.iter().map(|p| p.sha256.as_str()).collect();
-        if factor > 1.0 && !plan.passes.is_empty() && engine.reference_passes(factor, &made_by).is_empty() {
+            Against::Nothing
+        } else if factor > 1.0 && !plan.passes.is_empty() && self.engine.reference_passes(factor, &made_by).is_empty() {
             about.notes.push("made by the networks it would be compared with: judged against the source alone".into());
-        } else if factor > 1.0 && engine.main().is_some() {
-            let faithful = faithful(engine, &source, size, &made_by, stop)?;
-            about.faithful_model = Some(faithful.model);
-            scene.faithful = Some(faithful.picture);
-        }
+            Against::Source
+        } else if factor > 1.0 && self.engine.main().is_some() {
+            Against::Faithful
+        } else {
+            Against::Source
+        };
+        self.about = about;
+    }
+
+    /// What is known beside the result.
+    fn with_aside<T>(&self, look: impl FnOnce(&Aside<'_>) -> T) -> T {
+        let made_by: Vec<&str> = self.plan.passes.iter().map(|p| p.sha256.as_str()).collect();
+        let reference =
+            (self.against == Against::Faithful).then_some(Reference { engine: self.engine, made_by: &made_by, stop: self.stop });
+        let source = (self.against != Against::Nothing).then_some(&self.source);
+        look(&Aside { source, size: self.size, joins: source.map(|_| &self.joins), reference })
+    }
+
+    /// Looks at the next strip, and forgets what no later one needs.
+    fn take_strip(&mut self) -> Result<()> {
+        let Some(strip) = self.strips.pop_front() else { return Ok(()) };
+        let picture = self.result.rows(strip.rows.start - self.top..strip.rows.end - self.top);
+        let next = self.strips.front().map_or(strip.rows.end, |s| s.rows.start);
+        self.result.drop_top(next - self.top);
+        self.top = next;
+        let mut about = std::mem::take(&mut self.about);
+        let part = self.with_aside(|aside| aside.inspected(picture, &mut about, strip));
+        self.about = about;
+        self.parts.push(part?);
+        Ok(())
+    }
+
+    /// What was seen in one piece, ready to be inspected; leaves nothing behind.
+    fn scene(&mut self) -> Result<Option<(Scene, About)>> {
+        let (result, mut about) = (std::mem::take(&mut self.result), std::mem::take(&mut self.about));
+        let Some(strip) = self.strips.pop_front().filter(|_| result.height > 0) else { return Ok(None) };
+        let scene = self.with_aside(|aside| aside.scene(result, &mut about, &strip))?;
+        self.source = Picture::default();
         Ok(Some((scene, about)))
     }
 }

@@ -92,6 +92,19 @@ fn a_picture_that_is_as_wanted_is_copied_to_the_byte() {
     let (done, _, out) = make(bytes.clone(), &settings(Size::Scale(1.0)), &faithful(), None).unwrap();
     assert_eq!(out, bytes);
     assert!(done.notes[0].contains("copied"), "{:?}", done.notes);
+    // What cannot be read is not delivered because its header could.
+    let cut = bytes[..bytes.len() * 2 / 3].to_vec();
+    assert!(make(cut, &settings(Size::Scale(1.0)), &faithful(), None).is_err());
+}
+
+#[test]
+fn a_limit_that_a_format_cannot_meet_is_told() {
+    let lossless = Encoding { format: Format::Png, bits: 8, ..Encoding::default() };
+    let bytes = png(40, 30, Channels::Rgb, 8, scene);
+    let with = |max_kb| Settings { max_kb: Some(max_kb), encoding: lossless.clone(), ..settings(Size::Scale(2.0)) };
+    assert!(make(bytes.clone(), &with(500), &faithful(), None).is_ok());
+    let refused = make(bytes, &with(1), &faithful(), None).unwrap_err().to_string();
+    assert!(refused.contains("no quality to lower"), "{refused}");
 }
 
 #[test]
@@ -202,7 +215,7 @@ fn dither_moves_less_than_half_a_code_and_nothing_that_is_on_one() {
 fn graded_at_once_equals_graded_row_by_row() {
     struct Watches;
     impl Observer for Watches {
-        fn begin(&mut self, _: &Image, _: &Plan) -> Result<()> {
+        fn begin(&mut self, _: &Image, _: &Plan, _: (usize, usize)) -> Result<()> {
             Ok(())
         }
         fn band(&mut self, _: &Band) -> Result<()> {
@@ -299,8 +312,8 @@ fn watchers_see_the_plan_and_every_row() {
         rows: usize,
     }
     impl Observer for Watch {
-        fn begin(&mut self, source: &Image, plan: &Plan) -> Result<()> {
-            assert_eq!(source.width, 40);
+        fn begin(&mut self, source: &Image, plan: &Plan, size: (usize, usize)) -> Result<()> {
+            assert_eq!((source.width, size), (40, (120, 90)));
             self.passes = plan.passes.len();
             Ok(())
         }
@@ -320,17 +333,17 @@ fn a_second_look_changes_its_patch_and_nothing_else() {
     use crate::inspect::Rect;
     struct Mender(Look, bool);
     impl Observer for Mender {
-        fn begin(&mut self, _: &Image, _: &Plan) -> Result<()> {
+        fn begin(&mut self, _: &Image, _: &Plan, size: (usize, usize)) -> Result<()> {
+            assert_eq!(size, (160, 480));
             Ok(())
         }
         fn band(&mut self, _: &Band) -> Result<()> {
             Ok(())
         }
-        fn look(&self, size: (usize, usize)) -> Look {
-            assert_eq!(size, (160, 480));
+        fn look(&self) -> Look {
             self.0.clone()
         }
-        fn mend(&mut self, _: &Engine, _: &AtomicBool) -> Result<Patches> {
+        fn mend(&mut self) -> Result<Patches> {
             let at = Rect { x: 30, y: 50, w: 40, h: 300 };
             Ok(if self.1 { Patches::flat(at, 0.25) } else { Patches::default() })
         }

@@ -161,7 +161,7 @@ fn order(source: &Source) -> u8 {
 }
 
 /// Every key, in the order in which they are written.
-pub static KEYS: [Key; 46] = [
+pub static KEYS: [Key; 47] = [
     Key {
         section: "",
         name: "about",
@@ -224,6 +224,13 @@ pub static KEYS: [Key; 46] = [
         about: "Blend with the faithful default network: 0 the chosen one alone, 1 the faithful one alone.",
         example: "0.3",
         value: Value::Number(0.0, 1.0, |r, v| r.upscale.faithful = v as f32),
+    },
+    Key {
+        section: "upscale",
+        name: "denoise",
+        about: "How much a network denoises that was trained with two strengths (realesr-general-x4v3): 1 as it is, 0 hardly.",
+        example: "0.5",
+        value: Value::Number(0.0, 1.0, |r, v| r.upscale.denoise = Some(v as f32)),
     },
     Key {
         section: "upscale",

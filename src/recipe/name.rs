@@ -47,8 +47,8 @@ impl FromStr for Template {
         if let Some(c) = parts.iter().find_map(|p| if let Part::Text(t) = p { t.chars().find(|c| bad(*c)) } else { None }) {
             return wrong(format!("`{}` cannot stand in a file name", c.escape_default()));
         }
-        if text.starts_with('.') || parts.is_empty() {
-            return wrong(format!("`{text}` is no file name"));
+        if text.starts_with('.') || text.trim() != text || text.is_empty() {
+            return wrong(format!("`{text}` is no file name: it begins with a dot, or it begins or ends with a space, or is empty"));
         }
         Ok(Self(parts))
     }

@@ -63,6 +63,7 @@ fn impossible_combinations_name_their_line() {
     refused("[upscale]\nscale = 4\nprint = \"24x36in@300\"\n", &[":3: upscale.print: a second size; art/a.recipe.toml:2: upscale.scale"]);
     refused("[upscale]\nscale = 4\nfit = \"cover\"\n", &[":3: upscale.fit: there is no box", "size = \"3840x2160\""]);
     refused("[upscale]\nmodel = \"none\"\n", &[":2: upscale.model: `none` has no factor"]);
+    refused("[upscale]\ndenoise = 0.5\n", &[":2: upscale.denoise: the built-in networks", "realesr-general-x4v3"]);
     refused("[upscale]\nmodel = \"none\"\nscale = 2\nfaithful = 0.5\n", &[":4: upscale.faithful: without a network"]);
     refused("[output]\nformat = \"png\"\nquality = 80\n", &[":3: output.quality: 80 means nothing for PNG"]);
     refused("[output]\nlossless = true\nquality = 80\n", &[":3: output.quality: a lossless file"]);
@@ -135,6 +136,7 @@ fn keys_are_told_apart_and_their_examples_hold() {
         let beside = match key.name {
             "fit" => "size = \"100x100\"\n",
             "group_by" => "match = \"a.png\"\n",
+            "denoise" => "model = \"realesr-general-x4v3\"\n",
             _ => "",
         };
         let text = format!("{section}{beside}{} = {}\n", key.name, key.example);

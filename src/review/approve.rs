@@ -54,6 +54,8 @@ pub struct Moved {
     pub kept: usize,
     /// Ours, but not approved any more: taken out.
     pub removed: usize,
+    /// Ours, but their results are gone: left there, for they may be the last of their kind.
+    pub orphaned: usize,
 }
 
 /// Brings `folder` in line with the verdicts: approved pictures and repairs in, what is no longer approved out.
@@ -106,7 +108,9 @@ pub fn put_aside(review: &Review, sorted: &Sorted, folder: &Path) -> Result<Move
         }
         ours.insert(name.clone(), sha.clone());
     }
-    let stale: Vec<String> = ours.keys().filter(|n| !wanted.contains_key(*n) && !undecided(review, sorted, n)).cloned().collect();
+    let (gone, stale): (Vec<String>, Vec<String>) =
+        ours.keys().filter(|n| !wanted.contains_key(*n) && !undecided(review, sorted, n)).cloned().partition(|n| !review.has(n));
+    moved.orphaned = gone.iter().filter(|n| place(n).exists()).count();
     for name in stale {
         let to = place(&name);
         if hash(&to)?.as_ref() == ours.get(&name) {

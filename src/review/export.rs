@@ -46,7 +46,7 @@ pub fn write(review: &Review, to: &Path, progress: &dyn Fn(usize)) -> Result<()>
     let mut data = serde_json::to_value(&listing).map_err(|e| Error::Internal(format!("export: {e}")))?;
     data["pictures"] = pictures.into();
     data["seal"] = sha256(seal.as_bytes())[..16].into();
-    data["notice"] = "".into();
+    data["notices"] = json!([]);
     for (name, _, text) in PAGE {
         let text = text.replace("<!-- data -->", "<script src=\"data.js\" defer></script>");
         replace(&to.join(name), text.as_bytes())?;

@@ -7,6 +7,7 @@ use super::tile::Tiler;
 use super::verdicts::{Decision, Entry, replace};
 use super::{Picture, Review};
 use crate::batch::events::seconds;
+use crate::batch::journal;
 use crate::error::{Error, Result};
 
 /// One line a picture: names, verdicts and numbers, RFC 4180, UTF-8.
@@ -15,7 +16,7 @@ pub fn csv(review: &Review) -> String {
     for (p, e) in rows(review) {
         let findings = p.report.iter().flat_map(|r| &r.findings).map(|f| format!("{}: {}", f.detector, f.note));
         let cells = [
-            p.name.clone(),
+            readable(p),
             word(e.decision).into(),
             if e.opened { "yes" } else { "no" }.into(),
             suggestion(p).into(),
@@ -58,7 +59,7 @@ pub fn write(review: &Review, folder: &Path, progress: &dyn Fn(usize)) -> Result
             cards,
             "<li class=\"{0}\"><span class=frame>{image}</span><b>{0}</b>{looked}<br>{1}{note}</li>",
             word(e.decision),
-            escaped(&p.name)
+            escaped(&readable(p))
         );
         progress(i + 1);
     }
@@ -101,6 +102,11 @@ fn rows(review: &Review) -> Vec<(&Picture, Entry)> {
         (p, e)
     };
     order.map(row).collect()
+}
+
+/// The name as people write it, rather than as the journal does.
+fn readable(p: &Picture) -> String {
+    journal::decode(&p.name).to_string_lossy().into_owned()
 }
 
 fn word(decision: Option<Decision>) -> &'static str {

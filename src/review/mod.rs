@@ -116,8 +116,9 @@ pub struct Review {
     pub queue: Queue,
     /// Two things compared rather than results reviewed: nothing is decided or saved.
     pub compare: bool,
-    /// A sentence above the picture, commands between backticks; and the command to type afterwards.
-    pub notice: String,
+    /// Sentences above the picture, names and commands between backticks.
+    pub notices: Vec<String>,
+    /// The command to type afterwards.
     pub next: String,
     verdicts: Mutex<Verdicts>,
     _lock: Option<std::fs::File>,
@@ -141,6 +142,7 @@ impl Review {
             return Err(Error::usage(root.display(), "no pictures in there", "the folder given after -o"));
         }
         let mut reports = Reports::load(root)?;
+        let notice = reports.notice();
         let records: HashMap<&str, &Record> = state.records().into_iter().map(|r| (r.output.as_str(), r)).collect();
         for p in &mut found {
             p.report = p.path.canonicalize().ok().and_then(|real| reports.take(&real));
@@ -154,7 +156,7 @@ impl Review {
             pictures,
             queue,
             compare: false,
-            notice: String::new(),
+            notices: Some(notice).filter(|n| !n.is_empty()).into_iter().collect(),
             next: String::new(),
             verdicts: Mutex::new(verdicts),
             _lock: lock,
@@ -233,7 +235,7 @@ impl Review {
             pictures,
             queue,
             compare: true,
-            notice,
+            notices: Some(notice).filter(|n| !n.is_empty()).into_iter().collect(),
             next: String::new(),
             verdicts: Mutex::new(Verdicts::in_memory()),
             _lock: None,
@@ -309,6 +311,11 @@ impl Review {
         Ok(())
     }
 
+    /// Whether a picture of this name is there.
+    pub fn has(&self, name: &str) -> bool {
+        self.pictures.iter().any(|p| p.name == name)
+    }
+
     /// How many pictures have a verdict, and how many there are.
     pub fn progress(&self) -> (usize, usize) {
         let verdicts = self.verdicts();
@@ -350,7 +357,7 @@ impl Review {
         Listing {
             title: title.unwrap_or_else(|| self.root.display().to_string()),
             compare: self.compare,
-            notice: self.notice.clone(),
+            notices: self.notices.clone(),
             next: self.next.clone(),
             queue: self.queue.clone(),
             pictures: self.pictures.iter().enumerate().map(card).collect(),
@@ -383,7 +390,7 @@ fn given<'de, D: serde::Deserializer<'de>>(from: D) -> std::result::Result<Optio
 pub struct Listing {
     pub title: String,
     pub compare: bool,
-    pub notice: String,
+    pub notices: Vec<String>,
     pub next: String,
     pub queue: Queue,
     pub pictures: Vec<Card>,

@@ -126,6 +126,15 @@ impl Shown {
 
     /// As a PNG file with the picture's profile.
     pub fn png(&self) -> Result<Vec<u8>> {
+        self.packed(::png::Compression::Fast)
+    }
+
+    /// The same without compression, for a reader on this machine, who waits for it.
+    pub fn plain_png(&self) -> Result<Vec<u8>> {
+        self.packed(::png::Compression::NoCompression)
+    }
+
+    fn packed(&self, how: ::png::Compression) -> Result<Vec<u8>> {
         let side = |n: usize| u32::try_from(n).map_err(|e| Error::Internal(format!("tile: {e}")));
         let mut info = ::png::Info::with_size(side(self.width)?, side(self.height)?);
         info.color_type = match self.channels {
@@ -139,7 +148,7 @@ impl Shown {
         let mut out = Vec::new();
         let write = |out: &mut Vec<u8>| -> std::result::Result<(), ::png::EncodingError> {
             let mut encoder = ::png::Encoder::with_info(out, info)?;
-            encoder.set_compression(::png::Compression::Fast);
+            encoder.set_compression(how);
             let mut writer = encoder.write_header()?;
             writer.write_image_data(&self.data)?;
             writer.finish()
@@ -173,11 +182,11 @@ impl Shown {
         Ok(out)
     }
 
-    /// A grey map as colour to lay over a picture: the worse, the denser and the redder.
+    /// A grey map as colour to lay over a picture: the worse, the denser and the redder; the picture shows through everywhere.
     pub fn glow(&self) -> Shown {
         let colour = |px: &[u8]| {
             let v = u32::from(px[0]);
-            [255, (180 - v * 160 / 255) as u8, (v * 70 / 255) as u8, (v * 210 / 255) as u8]
+            [255, (180 - v * 160 / 255) as u8, (v * 70 / 255) as u8, (v * v * 140 / (255 * 255)) as u8]
         };
         let data = self.data.chunks_exact(self.channels).flat_map(colour).collect();
         Shown { width: self.width, height: self.height, channels: 4, data, icc: None }
@@ -283,6 +292,7 @@ mod tests {
             }
             let back = decoded(&cut.png().unwrap());
             assert_eq!((back.width, back.height, back.channels, &back.data), (9, 5, n, &cut.data));
+            assert_eq!(decoded(&cut.plain_png().unwrap()).data, cut.data);
             assert!(cut.jpeg().unwrap().starts_with(&[0xff, 0xd8]));
         }
     }

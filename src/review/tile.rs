@@ -62,7 +62,7 @@ impl Tiler {
             return Err(none());
         }
         let area = [x, y, span.min(p.width - x), span.min(p.height - y)];
-        self.cut(p, side, area, (area[2].div_ceil(1 << level), area[3].div_ceil(1 << level)))?.png()
+        self.cut(p, side, area, (area[2].div_ceil(1 << level), area[3].div_ceil(1 << level)))?.plain_png()
     }
 
     /// A part of the result's geometry (left, top, width, height) at any size.

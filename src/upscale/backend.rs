@@ -28,9 +28,11 @@ impl Backend for OnnxRuntime {
         device::choose(self.device, &self.runtime.home)
     }
 
-    fn opener(&self, model: Arc<Model>, device: Device) -> Box<dyn Open> {
-        let reduced = device.is_gpu() && self.precision != Precision::Fp32 || self.precision == Precision::Fp16;
-        Box::new(Sessions { model, device, precision: self.precision, home: self.runtime.home.clone(), reduced, graph: Mutex::new(None) })
+    fn opener(&self, model: Arc<Model>, device: Device, main: bool) -> Box<dyn Open> {
+        // Half precision was asked of the network that was named; those beside it have no file of that kind.
+        let precision = if self.precision == Precision::Fp16 && !main { Precision::Auto } else { self.precision };
+        let reduced = device.is_gpu() && precision != Precision::Fp32 || precision == Precision::Fp16;
+        Box::new(Sessions { model, device, precision, home: self.runtime.home.clone(), reduced, graph: Mutex::new(None) })
     }
 }
 
@@ -101,5 +103,9 @@ impl Open for Sessions {
 
     fn has_safe(&self) -> bool {
         self.reduced
+    }
+
+    fn on_processor(&self) -> bool {
+        self.device == Device::Cpu
     }
 }

@@ -8,6 +8,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use super::graph;
 use super::home::Home;
 use super::model::{Manifest, Model, Origin, check_id, sha256};
 use super::probe::{Open, id_of, probe};
@@ -164,6 +165,7 @@ fn of_file(path: &Path, home: &Home, open: &mut Open<'_>) -> Result<Model> {
         let manifest = read_manifest(&beside)?;
         return with_manifest(manifest, bytes, Origin::File(path.into()), path);
     }
+    let bytes = graph::whole(path.display(), bytes, path.parent().unwrap_or(Path::new("")))?;
     let found = sha256(&bytes);
     let same = list(home).into_iter().find_map(|l| l.manifest.ok().filter(|m| m.sha256 == found));
     if let Some(manifest) = same {
@@ -199,7 +201,9 @@ pub fn add(path: &Path, id: Option<&str>, home: &Home, open: &mut Open<'_>) -> R
         return match taken.manifest {
             Ok(manifest) if manifest.sha256 == model.sha256 => Ok(manifest),
             _ => {
-                Err(Error::usage(format!("model {id}"), "that id is taken", format!("--id {id}-2, or `lastmile models remove {id}` first")))
+                let embedded = EMBEDDED.iter().any(|e| e.id == id);
+                let or = if embedded { String::new() } else { format!(", or `lastmile models remove {id}` first") };
+                Err(Error::usage(format!("model {id}"), "that id is taken", format!("--id {id}-2{or}")))
             }
         };
     }

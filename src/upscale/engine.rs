@@ -27,7 +27,8 @@ pub trait Backend: Send + Sync {
     fn start(&self) -> Result<Choice>;
 
     /// How sessions of `model` are opened on `device`.
-    fn opener(&self, model: Arc<Model>, device: Device) -> Box<dyn Open>;
+    /// The precision that was asked for is the `main` network's; others run in what they are made for.
+    fn opener(&self, model: Arc<Model>, device: Device, main: bool) -> Box<dyn Open>;
 }
 
 /// How tiles are joined.
@@ -269,7 +270,7 @@ impl Engine {
         let make = || {
             let mut spec = loaded.model.manifest.spec();
             spec.rule = self.rule(&loaded.model);
-            Arc::new(Network::new(spec, backend.opener(Arc::clone(&loaded.model), started.choice.device)))
+            Arc::new(Network::new(spec, backend.opener(Arc::clone(&loaded.model), started.choice.device, i == 0)))
         };
         Ok(Arc::clone(loaded.network.get_or_init(make)))
     }
@@ -290,7 +291,8 @@ impl Engine {
         self.loaded[i].model.bytes.len() as f64
     }
 
-    /// The networks to run, in order, to enlarge by `factor`: none if the picture is large enough already.
+    /// The networks to run, in order, to enlarge by `factor`: none if the picture is large enough already, unless one of factor 1 was
+    /// named.
     ///
     /// A network that was named runs once and first; later passes are faithful. The default may be replaced by another of the
     /// faithful family that gets there in one cheaper pass.
@@ -300,8 +302,12 @@ impl Engine {
     pub fn passes(&self, factor: f64) -> Result<Vec<usize>> {
         let scale = |i: usize| self.loaded[i].model.manifest.scale as usize;
         let all = 0..self.makers;
-        if all.is_empty() || factor <= STRETCH {
+        if all.is_empty() {
             return Ok(Vec::new());
+        }
+        if factor <= STRETCH {
+            // One that enlarges nothing was named for what else it does: it denoises, or takes out JPEG's blocks.
+            return Ok(if self.named && scale(0) == 1 { vec![0] } else { Vec::new() });
         }
         if !self.named {
             let enough = all.clone().filter(|&i| scale(i) as f64 * STRETCH >= factor);
@@ -384,7 +390,18 @@ impl Engine {
         if rule.feather > 0 && rule.fixed.is_none() {
             return Grid::with_core(width, height, BLEND_CORE, rule);
         }
-        Grid::best(width, height, rule, &self.budget(i, (width, height), channels, parallel)?)
+        let budget = self.budget(i, (width, height), channels, parallel)?;
+        let grid = Grid::best(width, height, rule, &budget)?;
+        // A size rule can ask for any padding.
+        let px = grid.largest_input_px();
+        if rule.fixed.is_none() && px > 4 * budget.tile_px.max(width * height).max(256 * 256) {
+            return Err(Error::limit(
+                format!("model {}", network.spec.id),
+                format!("its size rule asks for tiles of {:.1} megapixels for a picture of {width}x{height} px", px as f64 / 1e6),
+                "a smaller `size.minimum` or `size.multiple_of` in its manifest",
+            ));
+        }
+        Ok(grid)
     }
 
     /// Bytes per tile pixel that a worker needs for network `i`. Measured on two small tiles, once.
@@ -400,7 +417,7 @@ impl Engine {
         let (small, large) = (side(72), side(96));
         let peak = |side: usize| -> Result<Option<u64>> {
             let mut session = network.open(false)?;
-            trial(&network, &mut session, side)?;
+            trial(&network, &mut session, (side, side))?;
             Ok(session.peak_bytes())
         };
         let mut found = HUNGRY;
@@ -422,16 +439,19 @@ impl Engine {
         let network = self.network(0)?;
         let rule = &network.spec.rule;
         let mut session = network.open(false)?;
-        let side = |px: usize| rule.fixed.map_or(px.max(rule.minimum).next_multiple_of(rule.multiple.max(1)), |f| f.0);
-        let mut time = |side: usize| -> Result<f64> {
+        let side = |px: usize| {
+            let free = px.max(rule.minimum).next_multiple_of(rule.multiple.max(1));
+            rule.fixed.map_or((free, free), |(height, width)| (width, height))
+        };
+        let mut time = |side: (usize, usize)| -> Result<f64> {
             let clock = Instant::now();
             trial(&network, &mut session, side)?;
-            Ok((side * side) as f64 / clock.elapsed().as_secs_f64().max(1e-6))
+            Ok((side.0 * side.1) as f64 / clock.elapsed().as_secs_f64().max(1e-6))
         };
         // The first run also sets things up; a second one is worth it where it is quick.
         let first = side(48);
         let rate = time(first)?;
-        let rate = if (first * first) as f64 / rate < 0.2 { time(side(96))? } else { rate };
+        let rate = if (first.0 * first.1) as f64 / rate < 0.2 { time(side(96))? } else { rate };
         Ok(rate * workers)
     }
 
@@ -481,8 +501,8 @@ impl Engine {
 }
 
 /// Runs a tile with something in it. What comes out does not matter: pictures are judged one by one.
-fn trial(network: &Network, session: &mut Box<dyn Infer>, side: usize) -> Result<()> {
-    let mut tile = Band::new(0, side, side, network.spec.channels);
+fn trial(network: &Network, session: &mut Box<dyn Infer>, (width, height): (usize, usize)) -> Result<()> {
+    let mut tile = Band::new(0, width, height, network.spec.channels);
     for (i, v) in tile.data.iter_mut().enumerate() {
         *v = (i * 37 % 101) as f32 / 100.0;
     }
@@ -520,7 +540,7 @@ pub(crate) mod tests {
             Ok(Choice { device: Device::Cpu, reason: "fake".into() })
         }
 
-        fn opener(&self, model: Arc<Model>, _device: Device) -> Box<dyn Open> {
+        fn opener(&self, model: Arc<Model>, _device: Device, _main: bool) -> Box<dyn Open> {
             let invents = if model.manifest.kind == Kind::Perceptual { 0.1 } else { 0.0 };
             let fake = Fake { scale: model.manifest.scale as usize, invents, ..self.fake.clone() };
             Box::new(Fakes { fake, safe_heals: false })
@@ -577,6 +597,17 @@ pub(crate) mod tests {
         let named = engine(family().remove(0), true, FakeBackend::default());
         assert_eq!(ids(&named, 2.0), ["faithful4"], "what was asked for is what runs");
         assert_eq!(named.faithful_passes(4.0), [0]);
+    }
+
+    #[test]
+    fn a_named_network_that_enlarges_nothing_runs_all_the_same() {
+        let denoiser = |named| engine(model("denoiser", 1, Kind::Perceptual, 400), named, FakeBackend::default());
+        let e = denoiser(true);
+        for factor in [0.5, 1.0, 1.01] {
+            assert_eq!(ids(&e, factor), ["denoiser"], "{factor}");
+        }
+        assert_eq!(ids(&e, 2.0), ["denoiser", "faithful2"]);
+        assert!(ids(&denoiser(false), 1.0).is_empty());
     }
 
     #[test]

@@ -5,8 +5,10 @@
 //!
 //! Over 500 lines because every rewrite needs the same few graph primitives, and with its tests.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
+use std::path::{Component, Path};
 
 use prost::Message;
 
@@ -18,6 +20,9 @@ use crate::upscale::onnx::{
 
 /// Largest number of elements of one constant that is read or rewritten (256 Mi, 1 GiB as `f32`).
 const MAX_ELEMENTS: usize = 1 << 28;
+
+const SINGLE: &str =
+    "put both files side by side, or save one, in Python: onnx.save(onnx.load(\"in.onnx\"), \"out.onnx\", save_as_external_data=False)";
 
 /// Reads an ONNX file and checks that it is one piece lastmile can work with; `name` is used in messages.
 ///
@@ -41,17 +46,51 @@ pub fn decode(name: impl Display, bytes: &[u8]) -> Result<ModelProto> {
         return Err(Error::model(name, what, HINT));
     }
     if let Some(graph) = &model.graph {
-        let external = graph.initializer.iter().filter(|t| t.data_location == 1 || !t.external_data.is_empty());
-        if let Some(tensor) = external.into_iter().next() {
+        if let Some(tensor) = graph.initializer.iter().find(|t| is_external(t)) {
             let file = tensor.external_data.iter().find(|e| e.key == "location").map_or("another file", |e| e.value.as_str());
-            return Err(Error::model(
-                name,
-                format!("its weights lie in another file (`{}` in `{file}`)", tensor.name),
-                "save it as a single file, in Python: onnx.save(onnx.load(\"in.onnx\"), \"out.onnx\", save_as_external_data=False)",
-            ));
+            return Err(Error::model(name, format!("its weights lie in another file (`{}` in `{file}`)", tensor.name), SINGLE));
         }
     }
     Ok(model)
+}
+
+fn is_external(tensor: &TensorProto) -> bool {
+    tensor.data_location == 1 || !tensor.external_data.is_empty()
+}
+
+/// An ONNX file with the weights that lie in files beside it (in `folder`) put into it; `bytes` itself if there are none, or if it is
+/// no ONNX file, which [`decode`] tells.
+///
+/// # Errors
+/// [`Error::Model`] for a file that is not there, lies elsewhere or is too short.
+pub fn whole(name: impl Display, bytes: Vec<u8>, folder: &Path) -> Result<Vec<u8>> {
+    let Ok(mut model) = ModelProto::decode(bytes.as_slice()) else { return Ok(bytes) };
+    let tensors = model.graph.iter_mut().flat_map(|g| &mut g.initializer).filter(|t| is_external(t));
+    let (mut files, mut moved) = (HashMap::new(), false);
+    for tensor in tensors {
+        let said = |key: &str| tensor.external_data.iter().find(|e| e.key == key).map(|e| e.value.as_str());
+        let number = |key: &str| said(key).map_or(Ok(None), |v| v.parse::<usize>().map(Some));
+        let file = said("location").unwrap_or_default().to_owned();
+        let refuse = |what: String| Error::model(&name, format!("the weights `{}` lie in `{file}`, {what}", tensor.name), SINGLE);
+        // A model from elsewhere must not name any file on this machine.
+        let mut parts = Path::new(&file).components();
+        if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
+            return Err(refuse("which is no file beside it".into()));
+        }
+        let data = match files.entry(file.clone()) {
+            Entry::Occupied(e) => e.into_mut(),
+            Entry::Vacant(e) => e.insert(std::fs::read(folder.join(&file)).map_err(|e| refuse(format!("which cannot be read: {e}")))?),
+        };
+        let (Ok(at), Ok(len)) = (number("offset"), number("length")) else { return Err(refuse("at a place that is no number".into())) };
+        let at = at.unwrap_or(0);
+        let end = len.map_or(Some(data.len()), |n| at.checked_add(n));
+        let Some(values) = end.and_then(|end| data.get(at..end)) else { return Err(refuse("which is cut off".into())) };
+        tensor.raw_data = values.to_vec();
+        tensor.data_location = 0;
+        tensor.external_data.clear();
+        moved = true;
+    }
+    Ok(if moved { encode(&model) } else { bytes })
 }
 
 /// The model as bytes of an ONNX file.
@@ -466,6 +505,7 @@ pub(crate) fn f16_to_f32(half: u16) -> f32 {
 mod tests {
     use super::*;
     use crate::upscale::onnx::OperatorSetIdProto;
+    use crate::upscale::onnx::StringStringEntryProto;
 
     fn model(nodes: Vec<NodeProto>, constants: Vec<TensorProto>) -> ModelProto {
         let graph = GraphProto { node: nodes, initializer: constants, ..GraphProto::default() };
@@ -525,6 +565,41 @@ mod tests {
         let bytes = encode(&model(vec![new_node("Relu", &["input"], "output", vec![])], vec![tensor]));
         let error = decode("x.onnx", &bytes).map(|_| ()).unwrap_err().to_string();
         assert!(error.contains("weights lie in another file (`w`"), "{error}");
+    }
+
+    #[test]
+    fn weights_beside_the_file_are_put_into_it() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("m.onnx.data"), [0u8, 0, 9, 9, 9, 9, 9, 9, 9, 9, 0]).unwrap();
+        let of = |pairs: &[(&str, &str)]| {
+            let said = pairs.iter().map(|(k, v)| StringStringEntryProto { key: (*k).into(), value: (*v).into() }).collect();
+            let w = TensorProto {
+                name: "w".into(),
+                dims: vec![2],
+                data_type: FLOAT,
+                data_location: 1,
+                external_data: said,
+                ..TensorProto::default()
+            };
+            encode(&model(vec![new_node("Relu", &["input"], "output", vec![])], vec![w]))
+        };
+        let bytes = of(&[("location", "m.onnx.data"), ("offset", "2"), ("length", "8")]);
+        let one = decode("m.onnx", &whole("m.onnx", bytes, dir.path()).unwrap()).unwrap();
+        assert_eq!(one.graph.unwrap().initializer[0].raw_data, [9; 8]);
+        for (pairs, fault) in [
+            (&[("location", "m.onnx.data"), ("offset", "4"), ("length", "8")][..], "cut off"),
+            (&[("location", "m.onnx.data"), ("offset", "18446744073709551615"), ("length", "8")], "cut off"),
+            (&[("location", "m.onnx.data"), ("offset", "-1")], "no number"),
+            (&[("location", "../m.onnx.data")], "no file beside it"),
+            (&[("location", "/etc/passwd")], "no file beside it"),
+            (&[], "no file beside it"),
+            (&[("location", "other")], "cannot be read"),
+        ] {
+            let error = whole("m.onnx", of(pairs), dir.path()).unwrap_err().to_string();
+            assert!(error.contains(fault), "{error}");
+        }
+        // Whatever else it is, stays.
+        assert_eq!(whole("x", b"no model".to_vec(), dir.path()).unwrap(), b"no model");
     }
 
     #[test]

@@ -293,6 +293,9 @@ pub(crate) fn check_id(id: &str) -> Result<(), String> {
             "`{id}` is no usable id: letters, digits, `-`, `_` and `.`, at most 100, not beginning with `.` or `-`, not `none`"
         ));
     }
+    if id.ends_with(".onnx") {
+        return Err(format!("`{id}` is no usable id: what ends in .onnx is taken for a file"));
+    }
     Ok(())
 }
 

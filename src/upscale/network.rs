@@ -14,6 +14,11 @@ pub trait Open: Send + Sync {
 
     /// Whether `safe` makes a difference (the session runs in reduced precision otherwise).
     fn has_safe(&self) -> bool;
+
+    /// Whether it runs on the processor: what is refused there is the tile, not the device.
+    fn on_processor(&self) -> bool {
+        false
+    }
 }
 
 /// What a network takes and gives; independent of the runtime.
@@ -157,6 +162,17 @@ impl Network {
         }
     }
 
+    /// The runtime refused a tile. A processor refuses what does not suit the network; other pictures may.
+    fn failed(&self, tile: &Band, what: &str) -> Error {
+        let model = format!("model {}", self.spec.id);
+        match self.opener.on_processor() {
+            true => {
+                Error::limit(model, format!("it refused a tile of {}x{} px: {what}", tile.width, tile.rows), "another --model, or --tile")
+            }
+            false => Error::device(model, what, "--device cpu, or `lastmile doctor`"),
+        }
+    }
+
     /// Runs the tile whole or, where the device lacks the memory, in two halves cut with full context, down to a floor.
     fn split(&self, session: &mut Box<dyn Infer>, tile: &Band) -> Result<Band> {
         let px = tile.width * tile.rows;
@@ -164,7 +180,7 @@ impl Network {
             match session.run(tile) {
                 Ok(out) => return self.sized(tile, out),
                 Err(InferError::Failed(what)) => {
-                    return Err(Error::device(format!("model {}", self.spec.id), what, "--device cpu, or `lastmile doctor`"));
+                    return Err(self.failed(tile, &what));
                 }
                 Err(InferError::OutOfMemory(_)) => {
                     self.cap_px.fetch_min(px.saturating_sub(1).max(1), Ordering::Relaxed);

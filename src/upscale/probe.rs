@@ -111,6 +111,7 @@ fn said(port: &Port) -> String {
 /// An id made from a file name.
 pub(crate) fn id_of(path: &Path) -> String {
     let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+    let stem = stem.strip_suffix(".onnx").unwrap_or(&stem);
     let keep = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
     let id: String = stem.chars().map(keep).take(100).collect();
     let id = id.trim_start_matches(['.', '-']).to_owned();
@@ -121,6 +122,16 @@ pub(crate) fn id_of(path: &Path) -> String {
 fn weights(model: &ModelProto) -> u64 {
     let tensors = model.graph.iter().flat_map(|g| &g.initializer);
     tensors.filter_map(|t| graph::element_count(&t.dims)).fold(0, |sum, n| sum.saturating_add(n as u64))
+}
+
+/// The smallest number that both divide.
+fn common_multiple(a: u32, b: u32) -> u32 {
+    let (a, b) = (a.max(1), b.max(1));
+    let (mut x, mut y) = (a, b);
+    while y > 0 {
+        (x, y) = (y, x % y);
+    }
+    a / x * b
 }
 
 /// A network that is being tried.
@@ -138,13 +149,9 @@ impl Trial {
         let result = self.run(manifest, side).map_err(|e| self.refuse(&e.to_string()))?;
         manifest.scale = self.scale(manifest, side, &result)?;
         let mut notes = Vec::new();
-        let (range, sure) = self.range(manifest)?;
-        manifest.range = range;
-        if !sure {
-            notes.push("its output resembles its input neither in 0..1 nor in 0..255: taken as 0..1".to_owned());
-        }
+        manifest.range = self.range(manifest)?;
         if manifest.channels == 3 {
-            notes.push("channel order taken as RGB".into());
+            notes.push("channel order taken as RGB".to_owned());
         }
         if self.analysis.outputs.len() > 1 {
             notes.push(format!("first of {} outputs used", self.analysis.outputs.len()));
@@ -181,13 +188,15 @@ impl Trial {
             return Ok(SizeRule { minimum, multiple_of, fixed });
         }
         let mut last = String::new();
-        for base in [64u32, 96, 128, 192, 256] {
+        // 168 and 336 are multiples of the 7, 12, 14 and 24 that windows of attention have as well.
+        for base in [64u32, 96, 128, 168, 192, 256, 336] {
             match self.run(manifest, (base, base)) {
                 Ok(_) => {
-                    for multiple_of in [1, 2, 4, 8, 16, 32, 64] {
+                    for multiple_of in [1, 2, 4, 7, 8, 12, 14, 16, 24, 28, 32, 48, 56, 64] {
                         let (a, b) = (base + multiple_of, base + 3 * multiple_of);
-                        if self.run(manifest, (a, b)).is_ok() {
-                            return Ok(SizeRule { minimum: SAFE_PX.max(multiple_of), multiple_of, fixed });
+                        if base % multiple_of == 0 && self.run(manifest, (a, b)).is_ok() {
+                            let minimum = self.minimum(manifest, multiple_of, base);
+                            return Ok(SizeRule { minimum, multiple_of, fixed });
                         }
                     }
                     // Only this size: as good as fixed.
@@ -196,7 +205,16 @@ impl Trial {
                 Err(e) => last = e.to_string(),
             }
         }
-        Err(self.refuse(&format!("it ran at none of 64x64 to 256x256 pixels: {last}")))
+        Err(self.refuse(&format!("it ran at none of 64x64 to 336x336 pixels: {last}")))
+    }
+
+    /// The smallest side up to `base`, at which it ran, at which it still does: padding inside it may need more than it is given.
+    fn minimum(&mut self, manifest: &Manifest, multiple_of: u32, base: u32) -> u32 {
+        let mut side = SAFE_PX.next_multiple_of(multiple_of);
+        while side < base && self.run(manifest, (side, side)).is_err() {
+            side = (2 * side).next_multiple_of(multiple_of).min(base);
+        }
+        side
     }
 
     fn scale(&mut self, manifest: &Manifest, side: (u32, u32), out: &Band) -> Result<u32> {
@@ -222,13 +240,12 @@ impl Trial {
         Ok(scale)
     }
 
-    /// Whether values are 0..1 or 0..255: in the right range the output, reduced, resembles the input. The flag says whether
-    /// it did at all.
-    fn range(&mut self, manifest: &Manifest) -> Result<(Range, bool)> {
+    /// Whether values are 0..1 or 0..255: in the right range the output, reduced, resembles the input.
+    fn range(&mut self, manifest: &Manifest) -> Result<Range> {
         let (width, height) = self.side(manifest, 48);
         let (w, h, scale) = (width as usize, height as usize, manifest.scale as usize);
         let picture = gentle_picture(w, h, manifest.channels as usize);
-        let mut error = |white: f32| -> Result<f32> {
+        let mut error = |white: f32, out_white: f32| -> Result<f32> {
             let mut input = picture.clone();
             input.data.iter_mut().for_each(|v| *v *= white);
             let out = self.session.run(&input).map_err(|e| Error::model(&self.name, e, ""))?;
@@ -239,18 +256,34 @@ impl Trial {
                 for y in border..h - border {
                     for x in border..w - border {
                         let block: f32 = (0..scale * scale).map(|i| out.row(c, y * scale + i / scale)[x * scale + i % scale]).sum();
-                        sum += f64::from((block / (scale * scale) as f32 / white - picture.row(c, y)[x]).abs());
+                        sum += f64::from((block / (scale * scale) as f32 / out_white - picture.row(c, y)[x]).abs());
                         count += 1;
                     }
                 }
             }
             Ok((sum / count.max(1) as f64) as f32)
         };
-        let (one, byte) = (error(1.0)?, error(255.0)?);
+        let (one, byte) = (error(1.0, 1.0)?, error(255.0, 255.0)?);
         // Networks see the same picture 255 times too dark or too bright: measured, that costs them at least a factor of 7.
         // A linear network does not care; then 0..1 it is.
         const RESEMBLES: f32 = 0.15;
-        Ok(if byte < RESEMBLES && 2.0 * byte < one { (Range::Byte, true) } else { (Range::One, one < RESEMBLES) })
+        if byte < RESEMBLES && 2.0 * byte < one {
+            return Ok(Range::Byte);
+        }
+        if one < RESEMBLES {
+            return Ok(Range::One);
+        }
+        // Shown with its values out of range or inverted, a picture looks broken, and nobody would know why.
+        let what = match (error(1.0, 255.0)?, error(255.0, 1.0)?) {
+            (e, _) if e < RESEMBLES => "it takes values of 0..1 and gives values of 0..255",
+            (_, e) if e < RESEMBLES => "it takes values of 0..255 and gives values of 0..1",
+            _ => "its result resembles the picture neither in 0..1 nor in 0..255: it does not enlarge, or gives only what is to be added",
+        };
+        Err(Error::model(
+            &self.name,
+            what,
+            "a network whose result is a picture in the range of its input; or a manifest beside it that says `range`",
+        ))
     }
 
     fn halo(&mut self, manifest: &Manifest) -> Result<(Halo, String)> {
@@ -269,7 +302,7 @@ impl Trial {
 
     /// How much the result in a core changes when everything further than `halo` from it does.
     fn leak(&mut self, manifest: &Manifest, halo: u32) -> Result<f32> {
-        let step = manifest.size.multiple_of.max(manifest.stride);
+        let step = common_multiple(manifest.size.multiple_of, manifest.stride);
         let margin = (halo + 4).next_multiple_of(step);
         let (core, side) = (8u32.next_multiple_of(step), 2 * margin);
         let (width, height) = self.side(manifest, side + core);
@@ -302,7 +335,7 @@ impl Trial {
         }
         // About 1e11 multiplications for the whole picture, whatever the network.
         let affordable = ((1e11 / self.weights.max(1) as f64).sqrt() as u32).clamp(64, 160);
-        let step = manifest.size.multiple_of.max(manifest.stride);
+        let step = common_multiple(manifest.size.multiple_of, manifest.stride);
         let side = self.side(manifest, affordable.next_multiple_of(step)).0;
         let start = ((side - CORE_PX.min(side)) / 2).next_multiple_of(step);
         let white = manifest.range.white();

@@ -203,6 +203,7 @@ pub fn init(path: &Path) -> Result<()> {
         let fault = format!("{} cannot be loaded because {} is in use", path.display(), before.display());
         return Err(Error::runtime(fault, "one library per run"));
     }
+    complete(&path)?;
     // Always by absolute path and before anything else: ort alone would look elsewhere and panic.
     let builder = ort::init_from(&path).map_err(|e| refused(&path, &e))?;
     let environment = builder
@@ -242,6 +243,26 @@ pub fn version() -> Result<String> {
 }
 
 /// Why a file was refused as a library, and what to do.
+/// That an ELF library is as long as its headers say: the loader maps what is not there, and the program dies of a bus error.
+fn complete(path: &Path) -> Result<()> {
+    use std::io::Read;
+    let mut head = [0; 64];
+    let Ok(mut file) = std::fs::File::open(path) else { return Ok(()) };
+    // Other kinds of files, and what cannot be read at all, are the loader's to refuse.
+    if file.read_exact(&mut head).is_err() || head[..6] != *b"\x7fELF\x02\x01" {
+        return Ok(());
+    }
+    let number = |at: usize, bytes: usize| head[at..at + bytes].iter().rev().fold(0u64, |n, b| n << 8 | u64::from(*b));
+    // The table of sections stands at the end.
+    let (sections, size, count) = (number(40, 8), number(58, 2), number(60, 2));
+    let length = file.metadata().map_or(u64::MAX, |m| m.len());
+    if sections.saturating_add(size * count) > length {
+        let fault = format!("{} is cut off: {length} bytes of {}", path.display(), sections.saturating_add(size * count));
+        return Err(Error::runtime(fault, "`lastmile runtime install`, or another library with --onnxruntime"));
+    }
+    Ok(())
+}
+
 fn refused(path: &Path, e: &ort::LoadDynamicError) -> Error {
     use ort::LoadDynamicError as E;
     let at = path.display();
@@ -311,6 +332,27 @@ pub(crate) fn for_tests() -> bool {
 mod tests {
     use super::*;
     use std::fs;
+
+    #[test]
+    fn a_library_that_was_cut_off_is_not_loaded() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("libonnxruntime.so");
+        let mut elf = vec![0u8; 4096];
+        elf[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        elf[40..48].copy_from_slice(&3968u64.to_le_bytes());
+        (elf[58], elf[60]) = (64, 2);
+        fs::write(&path, &elf).unwrap();
+        assert!(complete(&path).is_ok());
+        for length in [4095, 4000, 100, 64] {
+            fs::write(&path, &elf[..length]).unwrap();
+            let said = complete(&path).unwrap_err().to_string();
+            assert!(said.contains(&format!("cut off: {length} bytes of 4096")), "{said}");
+        }
+        for other in [&b"MZ"[..], b"", b"\x7fELF"] {
+            fs::write(&path, other).unwrap();
+            assert!(complete(&path).is_ok(), "the loader tells");
+        }
+    }
 
     fn options(root: &Path) -> RuntimeOptions {
         RuntimeOptions {

@@ -91,8 +91,20 @@ impl Grid {
     /// Cuts a picture so that the fewest pixels are computed within `budget`.
     pub fn best(width: usize, height: usize, rule: &Rule, budget: &Budget) -> Result<Self> {
         if let Some((h, w)) = rule.fixed {
-            let core = |side: usize| side.saturating_sub(2 * rule.halo).max(1);
-            return Self::cut(width, height, width.div_ceil(core(w)), height.div_ceil(core(h)), rule);
+            // Origins lie on the stride: context and cores are whole steps.
+            let stride = rule.stride.max(1);
+            let core = |side: usize| side.saturating_sub(2 * rule.halo.next_multiple_of(stride)) / stride * stride;
+            let parts = |size: usize, side: usize| {
+                if size <= side { Some(1) } else { Some(core(side)).filter(|c| *c > 0).map(|c| size.div_ceil(c)) }
+            };
+            return match (parts(width, w), parts(height, h)) {
+                (Some(nx), Some(ny)) => Self::cut(width, height, nx, ny, rule),
+                _ => Err(Error::limit(
+                    "the network",
+                    format!("its fixed input of {w}x{h} px leaves nothing beside {} px of context on each side", rule.halo),
+                    "--tile-mode blend, or the model exported with free height and width",
+                )),
+            };
         }
         // Halo pixels are what splitting costs: (w + 2 halo (nx-1)) (h + 2 halo (ny-1)) are computed in all. Enough tiles for
         // every worker are forced only as far as cores stay worth their halo.
@@ -322,6 +334,18 @@ mod tests {
 
     #[test]
     fn a_fixed_network_gets_tiles_of_its_size() {
+        let budget = Budget { tile_px: 1 << 30, row_px: 1 << 20, parallel: 1 };
+        for (side, halo, stride) in [(64, 18, 2), (64, 20, 8), (48, 10, 3), (40, 18, 1), (96, 7, 8)] {
+            let r = Rule { halo, stride, fixed: Some((side, side)), ..Rule::default() };
+            for size in 1..200 {
+                let g = Grid::best(size, 2 * size, &r, &budget).unwrap();
+                assert!(g.cols.iter().chain(&g.rows).all(|s| s.computed() == side), "{side} {halo} {stride} {size}");
+                assert!(size > side || g.cols.len() == 1, "what fits is not cut");
+            }
+        }
+        // Nothing is left beside the context.
+        let r = Rule { halo: 32, fixed: Some((64, 64)), ..Rule::default() };
+        assert!(Grid::best(65, 20, &r, &budget).unwrap_err().to_string().contains("--tile-mode blend"));
         let r = Rule { halo: 8, fixed: Some((64, 64)), ..Rule::default() };
         for (w, h) in [(200, 100), (64, 64), (65, 30), (5, 5), (48, 49)] {
             let g = Grid::best(w, h, &r, &Budget { tile_px: 1, row_px: 1, parallel: 1 }).unwrap();

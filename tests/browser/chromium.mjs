@@ -32,7 +32,7 @@ export async function open(executablePath, folder) {
 function stopwatch() {
   window.nextTimes = [];
   addEventListener("keydown", (e) => {
-    if (!"arf".includes(e.key) || e.target.matches("textarea, input")) return;
+    if (!"arf".includes(e.key.toLowerCase()) || e.target.matches("textarea, input")) return;
     const name = document.getElementById("name");
     const before = name.textContent;
     const check = () => {
@@ -52,8 +52,17 @@ export async function times(p) {
 }
 
 export const firstPaint = async (p) => Math.round(await p.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0].startTime));
-export const settled = (p) => p.waitForFunction(() => document.body.dataset.ready && document.getElementById("canvas").dataset.settled === "true");
 export const text = (p, id) => p.locator(id).innerText();
+
+/** The picture stands complete; what a key asked for is drawn in the next frame, so that one is let go by first. */
+export async function settled(p) {
+  await p.evaluate(() => new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go))));
+  await p.waitForFunction(() => document.body.dataset.ready && document.getElementById("canvas").dataset.settled === "true");
+}
+
+/** Waits until an element's text is as it should be. */
+export const reads = (p, id, expected) =>
+  p.waitForFunction(([id, source]) => new RegExp(source).test(document.querySelector(id).textContent.trim()), [id, expected.source]);
 
 export async function accessible(p, where) {
   // The page's own policy forbids inline scripts; the check comes in through the debugger.

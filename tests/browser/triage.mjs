@@ -2,7 +2,7 @@
 // Any failed check ends it with an error; what was measured is printed as one JSON object.
 
 import assert from "node:assert/strict";
-import { accessible, firstPaint, open, settled, text, times } from "./chromium.mjs";
+import { accessible, firstPaint, open, reads, settled, text, times } from "./chromium.mjs";
 
 const [url, folder, executablePath] = process.argv.slice(2);
 const { page, shot, close } = await open(executablePath, folder);
@@ -38,12 +38,12 @@ try {
   await p.keyboard.press("v");
   await p.keyboard.press("2");
   assert.equal(await p.locator("#findings [aria-current=true] .number").innerText(), "2");
-  assert.equal((await text(p, "#zoom-text")).trim(), "100 %");
+  await reads(p, "#zoom-text", /^100 %$/);
   await p.keyboard.press("h");
   await settled(p);
   await shot(p, "3-heat");
   await p.keyboard.press("z");
-  assert.match(await text(p, "#zoom-text"), /^Fit/);
+  await reads(p, "#zoom-text", /^Fit/);
   await settled(p);
   await shot(p, "4-fit");
   await p.keyboard.press("/");

@@ -69,7 +69,7 @@ try {
   await p.waitForTimeout(800);
   await shot(p, "done");
   await accessible(p, "done");
-  assert.match(await text(p, "#sheet .summary"), new RegExp(`^${total - bad.size} approved, ${bad.size} rejected, 0 to repair\\. All that had to be`));
+  assert.match(await text(p, "#sheet .summary"), new RegExp(`^✓ ${total - bad.size} approved, ✕ ${bad.size} rejected, ↻ 0 to repair\\. All that had to be`));
   console.log(JSON.stringify(measured));
 } finally {
   await close();

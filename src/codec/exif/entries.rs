@@ -13,6 +13,7 @@ pub(in crate::codec) const COPYRIGHT: u16 = 0x8298;
 /// IPTC-IIM records; TIFF's place for them, which readers accept in an EXIF block too.
 pub(in crate::codec) const IPTC: u16 = 0x83bb;
 pub(in crate::codec) const GPS_IFD: u16 = 0x8825;
+const INTEROPERABILITY: u16 = 0xa005;
 pub(in crate::codec) const USER_COMMENT: u16 = 0x9286;
 
 /// Which directory of a block.
@@ -22,6 +23,8 @@ pub(in crate::codec) enum Which {
     Main,
     /// The EXIF directory that IFD0 points to.
     Exif,
+    /// IFD1, which is only read: it goes with the thumbnail.
+    Thumbnail,
 }
 
 /// A value to be added.
@@ -60,6 +63,7 @@ pub(in crate::codec) fn add(block: &mut Vec<u8>, which: Which, new: &[(u16, Valu
     let done = match which {
         Which::Main => grow_main(block, new),
         Which::Exif => grow_exif(block, new),
+        Which::Thumbnail => None,
     };
     if done.is_none() {
         block.truncate(before);
@@ -131,7 +135,10 @@ fn directory(block: &[u8], which: Which) -> Option<(bool, usize)> {
     if which == Which::Main {
         return Some((little, at));
     }
-    let (list, _) = entries(block, at, little)?;
+    let (list, next) = entries(block, at, little)?;
+    if which == Which::Thumbnail {
+        return u32_at(block, next, little).filter(|&at| at >= 8).map(|at| (little, at as usize));
+    }
     Some((little, u32_at(block, list.iter().find(|e| e.tag == EXIF_IFD)?.at, little)? as usize))
 }
 
@@ -174,6 +181,45 @@ fn outside(block: &[u8], e: &Entry, little: bool) -> Option<std::ops::Range<usiz
     Some(at..at.checked_add(len).filter(|&end| at >= 8 && end <= block.len())?)
 }
 
+/// Where directories and values stand that lead from the first directory: itself, those it points to, and their values.
+pub(in crate::codec) fn in_use(block: &[u8]) -> Vec<std::ops::Range<usize>> {
+    let Some((little, at)) = directory(block, Which::Main) else { return Vec::new() };
+    let mut all: Vec<_> = std::iter::once(0..8).collect();
+    let mut to_do = vec![at];
+    while let Some(at) = to_do.pop() {
+        let Some((list, end)) = entries(block, at, little) else { continue };
+        if all.contains(&(at..end)) {
+            continue;
+        }
+        all.push(at..end);
+        all.extend(list.iter().filter_map(|e| outside(block, e, little)));
+        let pointers = list.iter().filter(|e| [EXIF_IFD, GPS_IFD, INTEROPERABILITY].contains(&e.tag));
+        to_do.extend(pointers.filter_map(|e| u32_at(block, e.at, little)).map(|v| v as usize));
+    }
+    all
+}
+
+/// Blanks a directory, its values and those it points to, but for what `kept` holds.
+pub(in crate::codec) fn blank_directory(block: &mut [u8], at: usize, kept: &[std::ops::Range<usize>]) {
+    let Some(little) = little(block) else { return };
+    let mut to_do = vec![at];
+    let mut seen = Vec::new();
+    while let Some(at) = to_do.pop().filter(|_| seen.len() < 16) {
+        let Some((list, end)) = entries(block, at, little).filter(|_| !seen.contains(&at)) else { continue };
+        seen.push(at);
+        let pointers = list.iter().filter(|e| [EXIF_IFD, GPS_IFD, INTEROPERABILITY].contains(&e.tag));
+        to_do.extend(pointers.filter_map(|e| u32_at(block, e.at, little)).map(|v| v as usize));
+        to_do.extend(u32_at(block, end, little).filter(|&next| next >= 8).map(|v| v as usize));
+        let spans: Vec<_> =
+            list.iter().filter_map(|e| outside(block, e, little)).chain(std::iter::once(at..(end + 4).min(block.len()))).collect();
+        for span in spans {
+            if kept.iter().all(|k| k.end <= span.start || k.start >= span.end) {
+                block[span].fill(0);
+            }
+        }
+    }
+}
+
 fn blank(block: &mut [u8], e: &Entry, little: bool) {
     if let Some(span) = outside(block, e, little) {
         block[span].fill(0);
@@ -209,18 +255,86 @@ pub(in crate::codec) fn of_comment(text: &str) -> Value {
 /// The text of UserComment (EXIF 2.32, 4.6.5), also where it stands in the first directory, as some generators put it there.
 pub(in crate::codec) fn user_comment(block: &[u8]) -> Option<String> {
     let b = bytes(block, Which::Exif, USER_COMMENT).or_else(|| bytes(block, Which::Main, USER_COMMENT))?;
-    let said = match b.split_first_chunk::<8>() {
-        Some((b"UNICODE\0", rest)) => utf16(rest),
-        Some((b"ASCII\0\0\0" | b"\0\0\0\0\0\0\0\0", rest)) => eight_bit(rest),
-        Some((b"JIS\0\0\0\0\0", _)) => return None,
-        _ => eight_bit(b),
+    let said = match coded(b) {
+        // Some writers say UNICODE and mean UTF-8.
+        (Code::Unicode, rest) if !is_plain(rest) => utf16(rest),
+        (Code::Unknown, rest) if looks_wide(rest) => utf16(rest),
+        (_, rest) => eight_bit(rest),
     };
     let said = said.trim_end_matches(['\0', ' ']).to_string();
     (!said.is_empty()).then_some(said)
 }
 
+/// What a UserComment says about its characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Code {
+    Unicode,
+    /// ASCII, JIS or nothing that is known.
+    Other,
+    /// Eight zeros: the standard's "undefined".
+    Unknown,
+}
+
+/// The characters of a UserComment without their code, which writers spell in large and small letters.
+fn coded(b: &[u8]) -> (Code, &[u8]) {
+    match b.split_first_chunk::<8>() {
+        Some((code, rest)) if code.eq_ignore_ascii_case(b"UNICODE\0") => (Code::Unicode, rest),
+        Some(([0, 0, 0, 0, 0, 0, 0, 0], rest)) => (Code::Unknown, rest),
+        Some((code, rest)) if code.eq_ignore_ascii_case(b"ASCII\0\0\0") || code.eq_ignore_ascii_case(b"JIS\0\0\0\0\0") => {
+            (Code::Other, rest)
+        }
+        _ => (Code::Other, b),
+    }
+}
+
+/// Whether this is UTF-8 without zeros, and mostly ASCII: pairs of ASCII characters make rare signs in UTF-16.
+fn is_plain(b: &[u8]) -> bool {
+    let b = &b[..b.iter().rposition(|&b| b != 0).map_or(0, |i| i + 1)];
+    let printable = b.iter().filter(|b| b.is_ascii_graphic() || b.is_ascii_whitespace()).count();
+    !b.contains(&0) && std::str::from_utf8(b).is_ok() && printable * 2 > b.len()
+}
+
+fn looks_wide(b: &[u8]) -> bool {
+    b.iter().take(64).filter(|&&b| b == 0).count() * 4 > b.len().min(64)
+}
+
+/// Texts for people, in which a part of a prompt is a prompt.
+pub(in crate::codec) fn is_free_text(tag: u16) -> bool {
+    matches!(tag, IMAGE_DESCRIPTION | USER_COMMENT | 0x9c9b..=0x9c9f)
+}
+
+/// Every entry of a directory that may be a text, read in all encodings that it may have.
+pub(in crate::codec) fn readings(block: &[u8], which: Which) -> Vec<(u16, Vec<String>)> {
+    /// BYTE, ASCII, UNDEFINED and EXIF 3.0's UTF-8.
+    const TEXTS: [u16; 4] = [1, ASCII, UNDEFINED, 129];
+    let Some((little, at)) = directory(block, which) else { return Vec::new() };
+    let Some((list, _)) = entries(block, at, little) else { return Vec::new() };
+    let read = |e: &Entry| {
+        let span = match outside(block, e, little) {
+            Some(span) => span,
+            None => e.at..e.at + (e.count as usize).min(4),
+        };
+        let b = coded(block.get(span)?).1;
+        let mut all = vec![eight_bit(b)];
+        if looks_wide(b) || !is_plain(b) {
+            all.extend(wide(b));
+        }
+        Some((e.tag, all.into_iter().map(|t| t.trim_matches('\0').to_string()).filter(|t| !t.is_empty()).collect()))
+    };
+    list.iter().filter(|e| TEXTS.contains(&e.kind)).filter_map(read).collect()
+}
+
 fn eight_bit(b: &[u8]) -> String {
     std::str::from_utf8(b).map_or_else(|_| b.iter().map(|&b| char::from(b)).collect(), str::to_string)
+}
+
+/// UTF-16 in both orders.
+fn wide(b: &[u8]) -> [String; 2] {
+    let pairs = b.as_chunks::<2>().0;
+    [u16::from_le_bytes, u16::from_be_bytes].map(|unit| {
+        let units: Vec<u16> = pairs.iter().map(|&p| unit(p)).collect();
+        String::from_utf16_lossy(&units).trim_start_matches('\u{feff}').to_string()
+    })
 }
 
 /// UTF-16 in the order of its mark, else in the order in which more code units are below 256.

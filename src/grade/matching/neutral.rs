@@ -180,7 +180,7 @@ fn levels(points: &[Point], centre: [f32; 2]) -> Vec<(f32, [f32; 3], f32)> {
 /// The line channel = gain x luma + offset by least squares, an offset of 0 and a gain of `flat` being what is expected.
 fn line(greys: &[(f32, [f32; 3], f32)], c: usize, flat: f32) -> (f32, f32) {
     /// How much the expectation weighs, in shares of the pixels.
-    const EXPECT: f32 = 0.01;
+    const EXPECT: f32 = 0.002;
     // Unknowns: gain - flat, and offset.
     let (mut xx, mut x1, mut xy, mut y1, mut n) = (EXPECT * 0.1, 0.0, 0.0, 0.0, EXPECT);
     for (w, rgb, y) in greys {

@@ -9,22 +9,28 @@ use crate::image::{Image, Samples};
 
 /// Cells per channel.
 const EDGE: usize = 32;
-/// No block of 2 x 2 x 2 cells counts for more than this share of a picture: a plain backdrop is not what a picture is about.
-const MOST_OF_ONE: f64 = 0.06;
-/// Channels at or above this in all three are paper, at or below [`INK`] a mat; neither says anything about colours.
-const PAPER: f64 = 0.97;
-const INK: f64 = 0.012;
+/// No colour with what is as near to it as [`NEAR`] counts for more than this share of a picture: a plain backdrop is not what
+/// a picture is about.
+const MOST_OF_ONE: f64 = 0.1;
+/// In standard deviations of each channel, so that another contrast, exposure or cast of the same picture gives the same shares.
+const NEAR: f64 = 0.2;
+/// Channels at or above this in all three are paper.
+const PAPER: f32 = 0.97;
+/// Up to the first share of a picture paper is lights like others; from the second on it says nothing about colours.
+const BLANK: [f64; 2] = [0.02, 0.06];
 
 /// Counts pixels row by row. Two of them may be summed, so that rows of one picture can be counted apart.
 #[derive(Debug, Clone)]
 pub struct Collector {
     /// Weight, and weighted sums of R, G and B, of every cell; red slowest.
     cells: Vec<[f64; 4]>,
+    /// The same of paper.
+    paper: [f64; 4],
 }
 
 impl Default for Collector {
     fn default() -> Self {
-        Self { cells: vec![[0.0; 4]; EDGE * EDGE * EDGE] }
+        Self { cells: vec![[0.0; 4]; EDGE * EDGE * EDGE], paper: [0.0; 4] }
     }
 }
 
@@ -38,8 +44,12 @@ impl Collector {
         for i in 0..band.width * band.rows {
             let weight = alpha.map_or(1.0, |a| f64::from(unit(a[i])));
             let c = planes.map(|p| unit(p[i]));
-            let [r, g, b] = c.map(|v| (v * (EDGE as f32 - 0.001)) as usize);
-            let cell = &mut self.cells[(r * EDGE + g) * EDGE + b];
+            let cell = if c.iter().all(|v| *v >= PAPER) {
+                &mut self.paper
+            } else {
+                let [r, g, b] = c.map(|v| (v * (EDGE as f32 - 0.001)) as usize);
+                &mut self.cells[(r * EDGE + g) * EDGE + b]
+            };
             cell[0] += weight;
             for (sum, v) in cell[1..].iter_mut().zip(c) {
                 *sum += weight * f64::from(v);
@@ -49,31 +59,46 @@ impl Collector {
 
     /// Adds what another one counted.
     pub fn add(&mut self, other: &Self) {
-        for (mine, theirs) in self.cells.iter_mut().zip(&other.cells) {
+        for (mine, theirs) in self.cells.iter_mut().chain([&mut self.paper]).zip(other.cells.iter().chain([&other.paper])) {
             mine.iter_mut().zip(theirs).for_each(|(m, t)| *m += t);
         }
     }
 
     /// The statistics of what was counted, as those of one picture.
     pub fn finish(&self) -> Statistics {
-        let mut cells = BTreeMap::new();
-        let mut plain = BTreeMap::new();
-        for (i, [weight, sums @ ..]) in self.cells.iter().enumerate().filter(|(_, c)| c[0] > 0.0) {
-            let mean = sums.map(|s| s / weight);
-            let blank = mean.iter().all(|v| *v >= PAPER) || mean.iter().all(|v| *v <= INK);
-            let into = if blank { &mut plain } else { &mut cells };
-            into.insert(i as u16, Cell { weight: *weight, mean });
-        }
+        let cell = |[weight, sums @ ..]: &[f64; 4]| Cell { weight: *weight, mean: sums.map(|s| s / weight) };
+        let mut cells: BTreeMap<u16, Cell> =
+            self.cells.iter().enumerate().filter(|(_, c)| c[0] > 0.0).map(|(i, c)| (i as u16, cell(c))).collect();
         let content: f64 = cells.values().map(|c| c.weight).sum();
-        let blank: f64 = plain.values().map(|c| c.weight).sum();
-        // A drawing on paper is its lines; a sheet with next to nothing on it is nothing but paper.
-        if content < 0.002 * (content + blank) {
-            return Statistics { pictures: 1.0, cells: BTreeMap::new(), all: whole(&plain, &cells) };
+        let total = content + self.paper[0];
+        let mut all = cells.clone();
+        if self.paper[0] > 0.0 {
+            let paper = cell(&self.paper);
+            join(&mut all, WHITE, paper);
+            let counts = ((BLANK[1] - paper.weight / total) / (BLANK[1] - BLANK[0])).clamp(0.0, 1.0);
+            if counts > 0.0 {
+                join(&mut cells, WHITE, Cell { weight: paper.weight * counts, ..paper });
+            }
         }
-        let all = whole(&plain, &cells);
+        all.values_mut().for_each(|c| c.weight /= total);
+        // A drawing on paper is its lines; a sheet with next to nothing on it is nothing but paper.
+        if content <= 0.002 * total {
+            return Statistics { pictures: 1.0, cells: BTreeMap::new(), all };
+        }
         level(&mut cells);
         Statistics { pictures: 1.0, cells, all }
     }
+}
+
+/// The cell of white.
+const WHITE: u16 = (EDGE * EDGE * EDGE - 1) as u16;
+
+/// Adds to a cell.
+fn join(cells: &mut BTreeMap<u16, Cell>, at: u16, more: Cell) {
+    let into = cells.entry(at).or_insert(Cell { weight: 0.0, mean: more.mean });
+    into.weight += more.weight;
+    let part = if into.weight > 0.0 { more.weight / into.weight } else { 0.0 };
+    into.mean.iter_mut().zip(more.mean).for_each(|(m, v)| *m += (v - *m) * part);
 }
 
 /// Held to 0..=1; NaN becomes 0.
@@ -81,29 +106,37 @@ fn unit(v: f32) -> f32 {
     if v > 0.0 { v.min(1.0) } else { 0.0 }
 }
 
-/// Every cell with weights that sum to 1.
-fn whole(plain: &BTreeMap<u16, Cell>, cells: &BTreeMap<u16, Cell>) -> BTreeMap<u16, Cell> {
-    let total: f64 = plain.values().chain(cells.values()).map(|c| c.weight).sum();
-    plain.iter().chain(cells).map(|(k, c)| (*k, Cell { weight: c.weight / total, mean: c.mean })).collect()
-}
-
 /// Holds down what one colour can count for, and makes the weights sum to 1.
 fn level(cells: &mut BTreeMap<u16, Cell>) {
-    let block = |i: u16| {
-        let i = usize::from(i);
-        (i / EDGE / EDGE / 2, i / EDGE % EDGE / 2, i % EDGE / 2)
-    };
     let total: f64 = cells.values().map(|c| c.weight).sum();
-    let mut blocks: BTreeMap<_, f64> = BTreeMap::new();
-    for (i, c) in cells.iter() {
-        *blocks.entry(block(*i)).or_default() += c.weight / total;
+    let mut sums = [[0f64; 2]; 3];
+    for c in cells.values() {
+        for (s, v) in sums.iter_mut().zip(c.mean) {
+            s[0] += c.weight / total * v;
+            s[1] += c.weight / total * v * v;
+        }
     }
-    let held = |w: f64| w.min(MOST_OF_ONE);
-    let sum: f64 = blocks.values().map(|w| held(*w)).sum();
-    for (i, c) in cells.iter_mut() {
-        let share = blocks[&block(*i)];
-        c.weight *= held(share) / share / total / sum;
-    }
+    // Below this a picture is of one colour, and shares of its noise mean nothing.
+    let wide = sums.map(|[mean, square]| ((square - mean * mean).max(0.0).sqrt() * NEAR).max(0.006));
+    let points: Vec<(f64, [f64; 3])> = cells.values().map(|c| (c.weight / total, [0, 1, 2].map(|k| c.mean[k] / wide[k]))).collect();
+    // Cells come by red, so that those too far away need not be looked at.
+    let held: Vec<f64> = points
+        .iter()
+        .enumerate()
+        .map(|(i, (w, at))| {
+            let near = |(other, there): &(f64, [f64; 3])| {
+                let d: f64 = at.iter().zip(there).map(|(a, b)| (a - b) * (a - b)).sum();
+                other * (1.0 - d).max(0.0)
+            };
+            // Two neighbouring cells of red overlap nowhere, but within one the means come in any order.
+            let reach = (wide[0] + 1.0 / EDGE as f64) / wide[0];
+            let around: f64 = points[..i].iter().rev().take_while(|p| at[0] - p.1[0] < reach).map(near).sum::<f64>()
+                + points[i..].iter().take_while(|p| p.1[0] - at[0] < reach).map(near).sum::<f64>();
+            w * (MOST_OF_ONE / around).min(1.0)
+        })
+        .collect();
+    let sum: f64 = held.iter().sum();
+    cells.values_mut().zip(held).for_each(|(c, w)| c.weight = w / sum);
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -116,7 +149,7 @@ struct Cell {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Statistics {
     pictures: f64,
-    /// Without paper and mats, plain areas held down.
+    /// Without paper, plain areas held down.
     cells: BTreeMap<u16, Cell>,
     /// Everything as it is.
     all: BTreeMap<u16, Cell>,
@@ -184,10 +217,7 @@ impl Statistics {
                 let mean = change(cell.mean.map(|v| v as f32)).map(unit);
                 let [r, g, b] = mean.map(|v| (v * (EDGE as f32 - 0.001)) as usize);
                 let mean = mean.map(f64::from);
-                let into = out.entry(((r * EDGE + g) * EDGE + b) as u16).or_insert(Cell { weight: 0.0, mean });
-                into.weight += cell.weight;
-                let part = if into.weight > 0.0 { cell.weight / into.weight } else { 0.0 };
-                into.mean.iter_mut().zip(mean).for_each(|(m, v)| *m += (v - *m) * part);
+                join(&mut out, ((r * EDGE + g) * EDGE + b) as u16, Cell { weight: cell.weight, mean });
             }
             out
         };
@@ -204,7 +234,7 @@ impl Statistics {
         self.cells.is_empty()
     }
 
-    /// Weight and encoded sRGB of what the pictures show: weights sum to 1, paper and mats left out, plain areas held down.
+    /// Weight and encoded sRGB of what the pictures show: weights sum to 1, paper left out, plain areas held down.
     pub fn content(&self) -> impl Iterator<Item = (f32, [f32; 3])> + '_ {
         self.cells.values().map(|c| (c.weight as f32, c.mean.map(|v| v as f32)))
     }
@@ -285,7 +315,7 @@ mod tests {
         assert!(near(mean(&with([1.0; 3], 1.0)), mean(&alone), 1e-5), "white paper");
         assert!(near(mean(&with([0.9, 0.1, 0.3], 0.0)), mean(&alone), 1e-5), "clear");
         let backdrop = mean(&with([0.1, 0.8, 0.2], 1.0));
-        assert!(near(backdrop, mean(&alone), 0.1), "a backdrop of three quarters moves the mean little: {backdrop:?}");
+        assert!(near(backdrop, mean(&alone), 0.13), "a backdrop of three quarters moves the mean little: {backdrop:?}");
         let mut blank = Collector::default();
         blank.push(&Band { data: vec![1.0; 300], ..Band::new(0, 100, 1, 3) });
         assert!(blank.finish().is_blank() && blank.finish().pixels().count() == 1);

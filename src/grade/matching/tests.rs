@@ -124,23 +124,65 @@ fn greys_keep_their_order_and_nothing_new_is_clipped() {
     }
 }
 
-/// The ten tones of the Monk scale (Google, 2022) under three lights, and the hue they have after balancing.
+/// The ten tones of the Monk scale (Google, 2022) under three lights, and the hue they have after balancing: by the formula, and
+/// by the LUT that it becomes.
 #[test]
 fn skin_keeps_its_hue() {
     const MONK: [u32; 10] = [0xf6ede4, 0xf3e7db, 0xf7ead0, 0xeadaba, 0xd7bd96, 0xa07e56, 0x825c43, 0x604134, 0x3a312a, 0x292420];
+    let chroma = |c: [f32; 3]| {
+        let [_, a, b] = srgb_to_oklab(c);
+        a.hypot(b)
+    };
     for m in matches() {
+        let lut = m.lut(LUT_SIZE, 1.0).unwrap();
         for tone in MONK {
             let tone = [16, 8, 0].map(|s| (tone >> s & 255) as f32 / 255.0);
             for light in [[1.0, 1.0, 1.0], [1.0, 0.97, 0.93], [0.94, 0.97, 1.0]] {
                 let lit = [0, 1, 2].map(|k| tone[k] * light[k]);
                 let balanced = m.neutral.balance(lit);
-                let turn = hue_turn(balanced, m.eval(lit));
-                let [_, a, b] = srgb_to_oklab(balanced);
-                // What has become grey has no hue.
-                assert!(turn < 4.0 || a.hypot(b) < 0.006, "{tone:?} in {light:?}: {turn} degrees");
+                for (way, out) in [("formula", m.eval(lit)), ("LUT", lut.eval(lit))] {
+                    let turn = hue_turn(balanced, out);
+                    // What has become grey has no hue.
+                    assert!(turn < 4.0 || chroma(balanced).min(chroma(out)) < 0.006, "{tone:?} in {light:?}, {way}: {turn} degrees");
+                }
             }
         }
     }
+}
+
+/// The same pictures in another contrast, exposure and cast are counted alike, so that undoing either comes to the same.
+#[test]
+fn shares_do_not_hang_on_the_cast() {
+    let plain = picture(|c| c);
+    let darker = picture(|c| [c[0], c[1] * 0.95, c[2] * 0.85].map(|v| v * 0.7 + 0.05));
+    let quantiles = |s: &Statistics| {
+        let all: Vec<_> = s.content().collect();
+        shares(&all, 12)
+    };
+    for (a, b) in quantiles(&plain).into_iter().zip(quantiles(&darker)) {
+        let expected = a * luma([1.0, 0.95, 0.85]) * 0.7 + 0.05;
+        assert!((b - expected).abs() < 0.02, "{a} became {b}, not {expected}");
+    }
+}
+
+#[test]
+fn tone_curves_hit_what_they_are_made_for() {
+    let gamma = |e: f32| -> [f64; TONES] { std::array::from_fn(|i| f64::from((i as f32 / (TONES - 1) as f32).powf(e))) };
+    for e in [0.7, 1.0, 1.4] {
+        let wanted = gamma(e);
+        let got = fitted(wanted, [1.0 / TONES as f64; TONES]);
+        for i in 3..TONES {
+            assert!((f64::from(got[i]) - wanted[i]).abs() < 0.01, "{e} at {i}: {} {}", got[i], wanted[i]);
+        }
+    }
+    // What cannot be had is come near to, within the slopes.
+    let steep: [f64; TONES] = std::array::from_fn(|i| if i < TONES / 2 { 0.0 } else { 1.0 });
+    let got = fitted(steep, [1.0 / TONES as f64; TONES]);
+    for w in got.windows(2) {
+        let slope = f64::from(w[1] - w[0]) * (TONES - 1) as f64;
+        assert!(slope > SLOPES.start() - 1e-3 && slope < SLOPES.end() + 1e-3, "{slope}");
+    }
+    assert!(got[0] == 0.0 && got[TONES - 1] == 1.0);
 }
 
 proptest! {

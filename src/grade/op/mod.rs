@@ -8,6 +8,7 @@ mod channel_mixer;
 mod contrast;
 mod curves;
 mod exposure;
+mod gamut_compression;
 mod highlight_rolloff;
 mod hsl;
 mod levels;
@@ -192,6 +193,7 @@ ops! {
         channel_mixer::ChannelMixer,
         black_and_white::BlackAndWhite,
         highlight_rolloff::HighlightRolloff,
+        gamut_compression::GamutCompression,
         lut::LutFile,
     }
     spatial {

@@ -26,6 +26,8 @@ fn samples() -> Vec<(&'static str, &'static str)> {
         ("channel_mixer", "red = [1, 0.3, -0.2]"),
         ("black_and_white", "red = 1"),
         ("highlight_rolloff", "start = 0.7\nwhite = 3"),
+        ("gamut_compression", "limit = 1.3\nthreshold = 0.7"),
+        ("gamut_compression", "limit = 3\nthreshold = 0.98\npower = 4"),
     ]
 }
 

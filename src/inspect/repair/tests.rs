@@ -133,3 +133,34 @@ fn pixels_that_are_not_opaque_stay() {
     mended.patches.apply(&mut band);
     assert_ne!(band.plane(0), before.plane(0));
 }
+
+#[test]
+fn a_region_at_the_border_is_mended_like_any_other() {
+    for at in [Rect { x: 0, y: 0, w: 80, h: 70 }, Rect { x: SIDE - 70, y: 150, w: 70, h: 80 }, Rect { x: 150, y: SIDE - 60, w: 90, h: 60 }]
+    {
+        let mut result = invented(&truth(), at);
+        // Its network saw zeros beyond the picture.
+        let planes = [0, 1, 2].map(|c| {
+            let mut p = result.channel(c).clone();
+            for i in 0..SIDE {
+                for (x, y) in [(i, 0), (i, SIDE - 1), (0, i), (SIDE - 1, i)] {
+                    p.data[y * SIDE + x] -= 0.05;
+                }
+            }
+            p
+        });
+        result = Picture::from_planes(planes);
+        let first = inspect(&scene(result.clone()), &about());
+        let mended = mend(scene(result.clone()), first, &about()).unwrap();
+        assert!(mended.regions.iter().any(|r| r.kept && r.after <= 0.5 * r.before), "{at:?}: {:?}", mended.regions);
+        let mut band = result.band(0, SIDE);
+        mended.patches.apply(&mut band);
+        let (clean, mut error) = (truth(), 0.0f64);
+        for y in at.y..at.y + at.h {
+            for x in at.x..at.x + at.w {
+                error += f64::from((band.row(1, y)[x] - clean.channel(1).row(y)[x]).abs());
+            }
+        }
+        assert!(error / (at.area() as f64) < 0.02, "{at:?}: {error}");
+    }
+}

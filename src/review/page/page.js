@@ -80,6 +80,7 @@ let since = 0; // when it came there
 let pace = []; // seconds per verdict in this sitting
 let undo = [];
 let sheetOpen = false;
+let [shownMode, shownWhole] = [null, null]; // what the buttons say
 
 // Saving: in order, one at a time, kept until it worked.
 const unsaved = [];
@@ -106,6 +107,10 @@ addEventListener("beforeunload", (e) => { if (unsaved.length) e.preventDefault()
 const current = () => (shown === null ? null : pictures[shown]);
 const say = (text) => { $("live").textContent = text; };
 const file = (name) => name.split("/").pop();
+/** A name as people write it: the journal has per cent signs for what is no text. */
+function readable(name) {
+  try { return decodeURIComponent(name); } catch { return name; }
+}
 
 /** What the view needs to know of a picture. */
 function scene(p) {
@@ -122,7 +127,9 @@ function places(p) {
   return [...(p.report?.findings ?? []), ...letters.map((box) => ({ box, letters: true }))];
 }
 const called = (place) => (place.letters ? "Lettering" : title(place.detector));
-const told = (place) => (place.letters ? "Looks like text: compare it with the source." : place.note);
+const told = (place) => (place.letters ? "Looks like text: compare it with the source." : sentence(place.note));
+/** As a sentence: a number stays with its unit. */
+const sentence = (note) => (note.charAt(0).toUpperCase() + note.slice(1)).replace(/(\d) (?=[%a-z])/g, "$1\u00a0");
 const firstBox = (p) => (places(p).length ? 0 : -1);
 
 /** Puts the picture at a position of the order on the stage. */
@@ -149,7 +156,7 @@ function open(position, box) {
     view.show(scene(p), box ?? firstBox(p));
     view.prefetch(coming().map((next) => ({ picture: scene(next), box: firstBox(next) })));
   }
-  about(p);
+  describe(p);
   sessionStorage.setItem("shown", p.sha256);
 }
 
@@ -162,6 +169,7 @@ function coming() {
 }
 
 function empty() {
+  closeSheet();
   shown = null;
   view.clear();
   $("empty").textContent = "No picture is like that. “Show all” in the filter brings them back.";
@@ -183,8 +191,10 @@ function facts(p) {
 }
 
 /** The column beside the picture. */
-function about(p) {
-  $("name").textContent = p.name;
+function describe(p) {
+  // The folder may end a line; the file's name is what counts.
+  const cut = p.title.lastIndexOf("/") + 1;
+  $("name").replaceChildren(make("span", { className: "quiet", textContent: p.title.slice(0, cut) }), make("wbr"), p.title.slice(cut));
   facts(p);
   const chips = [];
   if (p.entry.decision) chips.push([p.entry.decision, DECISIONS[p.entry.decision][1]]);
@@ -202,7 +212,7 @@ function about(p) {
     make("span", { className: "number", textContent: i + 1 }),
     make("span", { className: "what" }, called(f),
       f.letters ? make("span", { textContent: `${f.box[2]} × ${f.box[3]}`, title: "pixels" }) : make("span", { textContent: f.severity.toFixed(2), title: "severity, 0 to 1" })),
-    !f.letters && f.note && make("span", { className: "note", textContent: f.note.replace(/; already in the source:.*$/, "") }),
+    !f.letters && f.note && make("span", { className: "note", textContent: sentence(f.note.replace(/; already in the source:.*$/, "")) }),
     f.origin === "source" && make("span", { className: "origin", textContent: "Already in the source: render it again, upscaling did not cause it." })));
   $("findings").replaceChildren(...findings.map(item));
   $("letters").replaceChildren(...letters.map((f, i) => item(f, findings.length + i)));
@@ -221,12 +231,19 @@ function about(p) {
   const also = letters.length ? ` ${plural(letters.length, "place")} with lettering.` : "";
   const what = (findings.length ? `${plural(findings.length, "finding")}. First: ${title(findings[0].detector)}. ${findings[0].note}` : $("no-findings").textContent) + also;
   const decided = p.entry.decision ? `${DECISIONS[p.entry.decision][1]}.` : "";
-  $("canvas").setAttribute("aria-label", `${p.source ? "Source and result" : "Result"} of ${p.name}`);
-  say(`${p.name}, ${at + 1} of ${order.length}. ${data.compare ? "" : what} ${decided}`);
+  $("canvas").setAttribute("aria-label", `${p.source ? "Source and result" : "Result"} of ${p.title}`);
+  say(`${p.title}, ${at + 1} of ${order.length}. ${data.compare ? "" : what} ${decided}`);
+}
+
+/** The column beside the picture, shown or put away. */
+function about(on = $("about").hidden) {
+  $("about").hidden = !on;
+  say(on ? "" : "Picture alone");
 }
 
 /** Which finding and which buttons are on. */
 function marks() {
+  if (!view) return;
   const p = current();
   document.querySelectorAll("button.place").forEach((b, i) => b.setAttribute("aria-current", i === view.box && !view.fitted));
   for (const [id, decision] of [["approve", "approved"], ["reject", "rejected"], ["fix", "repair"]]) {
@@ -244,6 +261,8 @@ function marks() {
 }
 
 const decided = (p) => Boolean(p.entry.decision);
+const close = () => data.queue.sample.slice(0, data.queue.close);
+const drawn = () => data.queue.sample.slice(data.queue.close);
 const toDo = () => [...data.queue.flagged, ...data.queue.sample];
 
 /** Position, progress, time left. */
@@ -279,20 +298,21 @@ function decide(decision) {
   p.entry.seconds += seconds;
   pace = [...pace, seconds].slice(-15);
   save([p.id], { decision, seconds });
-  say(`${DECISIONS[decision][1]}: ${file(p.name)}.`);
+  say(`${DECISIONS[decision][1]}: ${file(p.title)}.`);
   flash(`${DECISIONS[decision].join(" ")}`);
   const rest = (from, to) => order.slice(from, to).findIndex((id) => !decided(pictures[id]));
   const later = rest(at + 1, order.length);
   const earlier = rest(0, at);
   if (later >= 0) {
     const next = at + 1 + later;
-    const [flagged, sample] = [data.queue.flagged, data.queue.sample];
-    if (flagged.includes(p.id) && sample.includes(order[next])) flash("The flagged ones are done. Now some that passed, drawn by lot.", 3500);
+    const [was, is] = [p.id, order[next]].map((id) => [data.queue.flagged, close(), drawn()].findIndex((list) => list.includes(id)));
+    if (was === 0 && is === 1) flash("The flagged ones are done. Now those that passed by little.", 3500);
+    else if (was >= 0 && was < is) flash(`${was === 0 ? "The flagged ones are done. " : ""}Now some that passed, drawn by lot.`, 3500);
     open(next);
   } else if (earlier >= 0) {
     open(earlier);
   } else {
-    about(p);
+    describe(p);
     openSheet(true);
   }
 }
@@ -330,7 +350,7 @@ function takeBack() {
   if (last.before.length > 1) return openSheet();
   if (!order.includes(last.id)) clearFilter();
   open(order.indexOf(last.id));
-  say(`Undone. ${pictures[last.id].name}`);
+  say(`Undone. ${pictures[last.id].title}`);
 }
 
 let flashing;
@@ -363,7 +383,7 @@ function nextHeat() {
 function setMode(mode) {
   view.setMode(mode);
   marks();
-  say(`Compare: ${{ side: "side by side", swipe: "swipe", blink: "blink" }[mode]}`);
+  say(`View: ${{ one: "one at a time", side: "side by side", swipe: "swipe", blink: "blink" }[mode]}`);
 }
 
 // Contact sheet: at the picture one comes from, or `atTop`, where it says what was decided.
@@ -395,9 +415,10 @@ function sheet() {
   if (!data.compare) {
     const open = toDo().filter((id) => !decided(pictures[id])).length;
     const undecided = pictures.filter((p) => !decided(p)).length;
-    const words = [`${tally("approved")} approved`, `${tally("rejected")} rejected`, `${tally("repair")} to repair`];
-    if (undecided) words.push(`${undecided} undecided`);
-    parts.push(make("p", { className: "summary" }, `${words.join(", ")}. `, open === 0 ? "All that had to be looked at is decided. " : ""));
+    const counted = [["approved", "approved"], ["rejected", "rejected"], ["repair", "to repair"]].map(([d, words]) =>
+      make("span", { className: d }, make("i", { textContent: DECISIONS[d][0], "aria-hidden": "true" }), ` ${tally(d)} ${words}`, undecided || d !== "repair" ? ", " : ". "));
+    if (undecided) counted.push(make("span", { textContent: `${undecided} undecided. ` }));
+    parts.push(make("p", { className: "summary" }, ...counted, open === 0 ? make("span", { className: "done", textContent: "All that had to be looked at is decided. " }) : ""));
     const next = make("p", { className: "lead" });
     if (window.REVIEW) next.append(make("button", { type: "button", textContent: "Save verdicts.json", onclick: download }), "Send that file back, and it is carried out there.");
     else next.append("Next, in the terminal: ", make("code", { textContent: data.next }));
@@ -417,8 +438,9 @@ function sheet() {
   else {
     section("Flagged", "The worst first.", data.queue.flagged.filter(inspected));
     section("Not inspected", "Nothing is known about these.", data.queue.flagged.filter((id) => !inspected(id)), true);
-    section("Drawn by lot", "Passed inspection; looked at all the same.", data.queue.sample);
-    section("Passed", "A glance at each is what is left.", data.queue.rest, true);
+    section("Close calls", "Passed by little; the highest scores first.", close());
+    section("Drawn by lot", "Passed inspection; looked at all the same.", drawn());
+    section("Passed", "A glance at each is what is left; the highest scores first.", data.queue.rest, true);
     const lettered = data.queue.rest.filter((id) => visible.has(id) && pictures[id].source && pictures[id].report?.text_like?.length);
     if (lettered.length) {
       parts.push(make("h2", { textContent: "Lettering in them " }, make("span", { className: "quiet", textContent: lettered.length })),
@@ -426,7 +448,7 @@ function sheet() {
         make("ul", { className: "pairs" }, ...lettered.flatMap((id) => pictures[id].report.text_like.slice(0, 3).map((box, i) => pair(pictures[id], box, i)))));
     }
   }
-  if (!visible.size) parts.push(make("p", { className: "summary", textContent: "No picture is like that." }));
+  if (!visible.size) parts.push(make("p", { className: "summary", textContent: "No picture is like that. “Show all” in the filter brings them back." }));
   // All cells have the shape that most pictures have, so that rows and columns line up.
   const shapes = order.map((id) => pictures[id].width / pictures[id].height || 1).sort((a, b) => a - b);
   $("sheet").style.setProperty("--cell", Math.max(0.66, Math.min(1.9, shapes[shapes.length >> 1] ?? 1.5)));
@@ -444,10 +466,10 @@ function card(id) {
   const frame = make("span", { className: "frame" },
     make("img", { loading: "lazy", decoding: "async", alt: "", src: store.thumb(p) }),
     d && make("span", { className: `mark ${d}`, textContent: DECISIONS[d][0], "aria-hidden": "true" }));
-  const button = make("button", { type: "button", title: p.name, onclick: () => open(order.indexOf(id)) },
+  const button = make("button", { type: "button", title: p.title, onclick: () => open(order.indexOf(id)) },
     frame,
     make("span", { className: "caption" },
-      make("span", { textContent: file(p.name) }), make("span", { textContent: below || "\u00a0" }), d && make("b", { className: "sr", textContent: status })));
+      make("span", { textContent: file(p.title) }), make("span", { textContent: below || "\u00a0" }), d && make("b", { className: "sr", textContent: status })));
   if (id === shown) button.setAttribute("aria-current", "true");
   return make("li", {}, button);
 }
@@ -455,9 +477,9 @@ function card(id) {
 /** Source and result of one place, side by side at 100 %; drawn when it comes into sight. */
 function pair(p, box, i) {
   const side = (id, label) => make("span", { className: "frame" }, make("canvas", { width: 1, height: 1, className: id }), make("span", { className: "tag", textContent: label }));
-  const button = make("button", { type: "button", title: p.name, onclick: () => open(order.indexOf(p.id), (p.report.findings.length ?? 0) + i) },
+  const button = make("button", { type: "button", title: p.title, onclick: () => open(order.indexOf(p.id), (p.report.findings.length ?? 0) + i) },
     make("span", { className: "two" }, side("source", "Source"), side("result", "Result")),
-    make("span", { className: "caption", textContent: file(p.name) }));
+    make("span", { className: "caption", textContent: file(p.title) }));
   button.draw = () => {
     for (const canvas of button.querySelectorAll("canvas")) {
       const room = canvas.getBoundingClientRect();
@@ -509,7 +531,7 @@ function refilter() {
   const want = Object.fromEntries(filters.map((f) => [f, $(`f-${f}`).value]));
   const fits = (id) => {
     const p = pictures[id];
-    return p.name.toLowerCase().includes(want.name.toLowerCase())
+    return p.title.toLowerCase().includes(want.name.toLowerCase())
       && (!want.detector || p.report?.findings.some((f) => f.detector === want.detector))
       && (!want.suggestion || (p.report?.verdict ?? "none") === want.suggestion)
       && (!want.decision || (want.decision === "unopened" ? !p.entry.opened : (p.entry.decision ?? "none") === want.decision))
@@ -560,12 +582,13 @@ async function generators() {
 const keys = {
   a: () => decide("approved"), r: () => decide("rejected"), f: () => decide("repair"), u: takeBack,
   n: () => open(at + 1), p: () => open(at - 1),
-  h: nextHeat, z: () => { view.toggleZoom(); marks(); },
-  v: () => setMode({ side: "swipe", swipe: "blink", blink: "side" }[view.mode]),
+  h: nextHeat, z: () => view.toggleZoom(),
+  v: () => setMode({ side: "swipe", swipe: "blink", blink: "one", one: "side" }[view.mode]),
   b: () => { view.marks = !view.marks; view.draw(); say(view.marks ? "Marks on" : "Marks off"); },
   " ": () => view.swap(),
   c: () => (sheetOpen ? open(Math.max(0, order.indexOf(shown))) : openSheet()),
-  m: () => { if (!sheetOpen) $("note").focus(); },
+  m: () => { about(true); $("note").focus(); },
+  i: () => about(),
   "/": () => toggleFilter(true), "?": () => $("help").showModal(),
   "+": () => view.zoomBy(Math.SQRT2), "=": () => view.zoomBy(Math.SQRT2), "-": () => view.zoomBy(Math.SQRT1_2), "0": () => view.fit(),
   arrowleft: () => view.pan(60, 0), arrowright: () => view.pan(-60, 0), arrowup: () => view.pan(0, 60), arrowdown: () => view.pan(0, -60),
@@ -607,6 +630,10 @@ $("note").addEventListener("input", () => {
 
 /** What moved: the zoom that is shown, and whether a finding is still looked at. */
 function moved() {
+  if (view.mode !== shownMode || view.fitted !== shownWhole) {
+    [shownMode, shownWhole] = [view.mode, view.fitted];
+    marks();
+  }
   const percent = view.zoom * 100;
   const text = view.fitted ? `Fit ${Math.round(percent)} %` : `${percent < 10 ? percent.toFixed(1) : Math.round(percent)} %`;
   if ($("zoom-text").textContent !== text) $("zoom-text").textContent = text;
@@ -616,17 +643,17 @@ function moved() {
 async function start() {
   data = await store.list();
   pictures = data.pictures;
+  for (const p of pictures) p.title = readable(p.name);
   readUndo();
   $("title").textContent = data.title;
   document.title = `${data.title}: ${data.compare ? "compare" : "review"}`;
   const detectors = [...new Set(pictures.flatMap((p) => (p.report?.findings ?? []).map((f) => f.detector)))].sort();
   $("f-detector").append(...detectors.map((d) => make("option", { value: d, textContent: title(d) })));
   if (data.compare) for (const e of [$("progress"), document.querySelector(".verdict"), ...["detector", "suggestion", "decision"].map((f) => $(`f-${f}`).parentElement)]) e.hidden = true;
-  if (data.notice) {
-    $("notice").replaceChildren(...data.notice.split("`").map((part, i) => (i % 2 ? make("code", { textContent: part }) : part)));
-    $("notice").hidden = false;
-  }
+  $("notices").replaceChildren(...data.notices.map((notice) => make("p", { className: "notice" },
+    ...notice.split("`").map((part, i) => (i % 2 ? make("code", { textContent: part }) : part)))));
   view = new View($("stage"), store.pieces, moved);
+  if (data.compare) view.modes.whole = "side";
   order = [...data.queue.flagged, ...data.queue.sample, ...data.queue.rest];
   // Where one was, else the first without a verdict.
   const was = order.findIndex((id) => pictures[id].sha256 === sessionStorage.getItem("shown"));

@@ -1,5 +1,6 @@
 "use strict";
-// The picture: one canvas, one to three panes that show the same spot of source, result and repair.
+// The picture: one canvas, one to three panes that show the same spot of source, result and repair. A place is looked at beside
+// the source, the whole picture alone, as large as it goes, unless somebody says otherwise.
 // Positions are in pixels of the result; zoom is screen pixels per pixel of the result, so 1 is 100 % on any screen.
 
 /** Decoded pixels. An image element is decoded when it is first drawn, which the eye would have to wait for. */
@@ -76,9 +77,11 @@ class View {
     this.canvas = stage.querySelector("canvas");
     this.labels = stage.querySelector("#labels");
     this.divider = stage.querySelector("#divider");
+    this.map = document.getElementById("map");
     this.pieces = pieces;
     this.moved = moved;
-    this.mode = "side";
+    this.modes = { whole: "one", place: "side" };
+    this.looking = "place";
     this.split = 0.5;
     this.turn = 0;
     this.marks = true;
@@ -107,34 +110,51 @@ class View {
 
   clear() {
     this.picture = null;
+    this.map.hidden = true;
     this.draw();
   }
+
+  /** How the sides are laid out now: `one`, `side`, `swipe` or `blink`. */
+  get mode() { return this.modes[this.looking]; }
 
   /** Moves to box number `box` at 100 %, or to the whole picture. */
   go(box) {
     if (!this.picture) return;
     this.box = box;
-    Object.assign(this, this.aim(this.picture, box));
-    this.draw();
+    this.turnTo(this.aim(this.picture, box));
   }
 
   fit() {
-    if (!this.picture) return;
-    Object.assign(this, this.aim(this.picture, -1));
+    if (this.picture) this.turnTo(this.aim(this.picture, -1));
+  }
+
+  turnTo(aim) {
+    Object.assign(this, aim);
+    this.settle();
     this.draw();
   }
 
-  /** Where to look for a box of a picture, or for the whole of it. */
+  /** Where to look for a box of a picture, or for the whole of it, and how. */
   aim(picture, box) {
     const b = picture.boxes[box];
-    if (b) return this.clamp(picture, { x: b[0] + b[2] / 2, y: b[1] + b[3] / 2, zoom: 1, fitted: false });
-    return { x: picture.width / 2, y: picture.height / 2, zoom: this.fitting(picture), fitted: true };
+    const how = { looking: b ? "place" : "whole", stacked: this.stacks(picture, Boolean(b)) };
+    if (b) return this.clamp(picture, { x: b[0] + b[2] / 2, y: b[1] + b[3] / 2, zoom: 1, fitted: false, ...how });
+    return { x: picture.width / 2, y: picture.height / 2, zoom: this.fitting(picture, how), fitted: true, ...how };
   }
 
-  fitting(picture) {
-    const pane = this.panes(picture)[0];
+  fitting(picture, how = this) {
+    const pane = this.panes(picture, 0, how)[0];
     const room = 24 * this.ratio;
     return Math.max(0.001, Math.min(1, (pane.w - room) / picture.width, (pane.h - room) / picture.height));
+  }
+
+  /** Whether sides lie better one over the other: a place is seen best in square panes, a whole picture where it is largest. */
+  stacks(picture, place) {
+    const [w, h] = [this.canvas.width, this.canvas.height];
+    const n = picture.sides.length;
+    const [width, height] = place ? [1, 1] : [picture.width, picture.height];
+    const largest = (w, h) => Math.min(w / width, h / height);
+    return largest(w, h / n) > largest(w / n, h);
   }
 
   /** Zooms by a factor, keeping the point under screen position (px, py) of a pane where it is. */
@@ -158,13 +178,21 @@ class View {
 
   /** Between the whole picture and 100 %. */
   toggleZoom(at) {
-    if (this.fitted || Math.abs(this.zoom - 1) > 1e-6) {
-      const box = this.picture?.boxes[this.box];
-      if (!at && this.fitted && box) this.go(this.box);
-      else this.zoomTo(1, at);
-    } else {
-      this.fit();
-    }
+    if (!this.picture) return;
+    const box = this.picture.boxes[this.box];
+    if (this.fitted && !at && box) this.go(this.box);
+    else if (this.fitted) this.look(at);
+    else if (Math.abs(this.zoom - 1) > 1e-6) this.zoomTo(1, at);
+    else this.fit();
+  }
+
+  /** To 100 % at a position on the screen, or in the middle. */
+  look(at) {
+    const pane = this.paneAt(at) ?? this.panes()[0];
+    const [ox, oy] = this.origin(pane);
+    const [x, y] = at ? [(at[0] - ox) / this.zoom, (at[1] - oy) / this.zoom] : [this.x, this.y];
+    const how = { looking: "place", stacked: this.stacks(this.picture, true) };
+    this.turnTo(this.clamp(this.picture, { x, y, zoom: 1, fitted: false, ...how }));
   }
 
   pan(dx, dy) {
@@ -178,7 +206,7 @@ class View {
   /** Keeps the picture over the pane: centred where it is smaller, without a gap where it is larger. */
   clamp(picture = this.picture, at = this) {
     if (!picture) return at;
-    const pane = this.panes(picture)[0];
+    const pane = this.panes(picture, 0, at)[0];
     const along = (v, all, room) => (all <= room ? all / 2 : Math.max(room / 2, Math.min(all - room / 2, v)));
     at.x = along(at.x, picture.width, pane.w / at.zoom);
     at.y = along(at.y, picture.height, pane.h / at.zoom);
@@ -186,17 +214,21 @@ class View {
   }
 
   setMode(mode) {
-    this.mode = mode;
-    this.divider.hidden = mode !== "swipe" || (this.picture?.sides.length ?? 0) < 2;
-    clearInterval(this.blinking);
-    if (mode === "blink") {
-      this.turn = 0;
-      const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-      if (!still) this.blinking = setInterval(() => { this.turn++; this.draw(); }, 700);
-    }
+    this.modes[this.looking] = mode;
+    this.turn = 0;
+    this.settle();
     if (this.fitted) this.fit();
     this.clamp();
     this.draw();
+  }
+
+  /** Brings what belongs to a mode in line with it. */
+  settle() {
+    const several = (this.picture?.sides.length ?? 0) > 1;
+    this.divider.hidden = this.mode !== "swipe" || !several;
+    const blinks = this.mode === "blink" && several && !matchMedia("(prefers-reduced-motion: reduce)").matches;
+    if (!blinks) this.blinking = clearInterval(this.blinking);
+    else this.blinking ??= setInterval(() => { this.turn++; this.draw(); }, 700);
   }
 
   /** Puts the next side first; a blink then waits for the next call. */
@@ -227,25 +259,27 @@ class View {
     return sides.map((_, i) => sides[(i + turn) % sides.length]);
   }
 
-  /** Rectangles on the canvas, each with its side. */
-  panes(picture = this.picture, turn = this.turn) {
+  /** Rectangles on the canvas, each with its side; `how` they lie there: { looking, stacked }. */
+  panes(picture = this.picture, turn = this.turn, how = this) {
     const [w, h] = [this.canvas.width, this.canvas.height];
-    const sides = this.order(picture, turn);
+    const mode = this.modes[how.looking];
+    // Alone, the result comes first.
+    const first = mode === "one" ? Math.max(0, picture?.sides.findIndex((s) => s.id === "result") ?? 0) : 0;
+    const sides = this.order(picture, turn + first);
     const whole = { x: 0, y: 0, w, h };
-    if (sides.length < 2) return [{ ...whole, side: sides[0], clip: whole }];
-    if (this.mode === "swipe") {
+    if (sides.length < 2 || mode === "one") return [{ ...whole, side: sides[0], clip: whole }];
+    if (mode === "swipe") {
       const at = Math.round(w * this.split);
       return [
         { ...whole, side: sides[0], clip: { x: 0, y: 0, w: at, h } },
         { ...whole, side: sides[1], clip: { x: at, y: 0, w: w - at, h } },
       ];
     }
-    if (this.mode === "blink") return [{ ...whole, side: sides[0], clip: whole }];
+    if (mode === "blink") return [{ ...whole, side: sides[0], clip: whole }];
     const gap = Math.round(2 * this.ratio);
-    const upright = w < h;
     return sides.map((side, i) => {
       const cut = (all, k) => Math.round((all + gap) * k / sides.length);
-      const pane = upright
+      const pane = how.stacked
         ? { x: 0, w, y: cut(h, i), h: cut(h, i + 1) - gap - cut(h, i) }
         : { y: 0, h, x: cut(w, i), w: cut(w, i + 1) - gap - cut(w, i) };
       return { ...pane, side, clip: pane };
@@ -278,10 +312,53 @@ class View {
   prefetch(coming) {
     const urls = () => coming.flatMap(({ picture, box }) => {
       const aim = this.aim(picture, box);
-      return this.panes(picture, 0).flatMap((pane) => this.covering(picture, pane, aim, null).filter((p) => !p.coarse).map((p) => p.url));
+      return this.panes(picture, 0, aim).flatMap((pane) => this.covering(picture, pane, aim, null).filter((p) => !p.coarse).map((p) => p.url));
     });
-    this.idle = () => urls().forEach((url) => this.tiles.get(url, false));
+    const small = () => coming.flatMap(({ picture }) => this.small(picture)).map((p) => p.url);
+    this.idle = () => [...urls(), ...small()].forEach((url) => this.tiles.get(url, false));
     this.draw();
+  }
+
+  /** The images that show the whole result at its smallest. */
+  small(picture) {
+    const all = this.pieces(picture, "result", [0, 0, picture.width, picture.height], 0.001);
+    return all.filter((p) => p.w >= picture.width && p.h >= picture.height).slice(0, 1);
+  }
+
+  /** Where in the picture one is: the whole of it, small, with what the stage shows left bright. */
+  overview() {
+    this.map.hidden = this.fitted;
+    if (this.fitted) return;
+    const { width, height } = this.picture;
+    const room = this.map.parentElement.clientWidth - 2 * parseFloat(getComputedStyle(this.map.parentElement).paddingLeft);
+    const factor = Math.min(room / width, 180 / height) * this.ratio;
+    const [w, h] = [Math.max(1, Math.round(width * factor)), Math.max(1, Math.round(height * factor))];
+    if (this.map.width !== w || this.map.height !== h) {
+      [this.map.width, this.map.height] = [w, h];
+      [this.map.style.width, this.map.style.height] = [`${w / this.ratio}px`, `${h / this.ratio}px`];
+    }
+    const g = this.map.getContext("2d", { alpha: false });
+    g.fillStyle = "#808080";
+    g.fillRect(0, 0, w, h);
+    g.imageSmoothingQuality = "high";
+    for (const piece of this.small(this.picture)) {
+      const image = this.tiles.get(piece.url);
+      if (image) g.drawImage(image, 0, 0, w, h);
+    }
+    const pane = this.panes()[0];
+    const along = (at, span, all) => [Math.max(0, at - span / 2), Math.min(all, at + span / 2)].map((v) => Math.round(v * factor));
+    const [[x0, x1], [y0, y1]] = [along(this.x, pane.w / this.zoom, width), along(this.y, pane.h / this.zoom, height)];
+    g.fillStyle = "rgb(0 0 0 / .5)";
+    for (const r of [[0, 0, w, y0], [0, y1, w, h - y1], [0, y0, x0, y1 - y0], [x1, y0, w - x1, y1 - y0]]) g.fillRect(...r);
+    g.lineWidth = this.ratio;
+    g.strokeStyle = "#fff";
+    g.strokeRect(x0 + 0.5, y0 + 0.5, x1 - x0 - 1, y1 - y0 - 1);
+    const least = 4 * this.ratio;
+    this.picture.boxes.slice(0, this.picture.flagged).forEach(([x, y, bw, bh]) => {
+      const [mw, mh] = [Math.max(least, bw * factor), Math.max(least, bh * factor)];
+      g.strokeStyle = "#ffc247";
+      g.strokeRect((x + bw / 2) * factor - mw / 2, (y + bh / 2) * factor - mh / 2, mw, mh);
+    });
   }
 
   draw() {
@@ -328,6 +405,7 @@ class View {
       if (this.marks) this.brackets(g, ox, oy);
       g.restore();
     }
+    this.overview();
     this.settled = missing === 0;
     this.canvas.dataset.settled = this.settled;
     this.broken = broken > 0;
@@ -413,6 +491,18 @@ class View {
       const lines = e.deltaMode === 1 ? 33 : 1;
       this.zoomBy(2 ** (-e.deltaY * lines * (e.ctrlKey ? 0.01 : 0.0022)), spot(e));
     }, { passive: false });
+    const travel = (e) => {
+      const box = this.map.getBoundingClientRect();
+      this.x = ((e.clientX - box.left) / box.width) * this.picture.width;
+      this.y = ((e.clientY - box.top) / box.height) * this.picture.height;
+      this.clamp();
+      this.draw();
+    };
+    this.map.addEventListener("pointerdown", (e) => {
+      this.map.setPointerCapture(e.pointerId);
+      travel(e);
+    });
+    this.map.addEventListener("pointermove", (e) => { if (this.map.hasPointerCapture(e.pointerId)) travel(e); });
     this.divider.addEventListener("pointerdown", (e) => this.divider.setPointerCapture(e.pointerId));
     this.divider.addEventListener("pointermove", (e) => {
       if (!this.divider.hasPointerCapture(e.pointerId)) return;

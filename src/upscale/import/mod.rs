@@ -172,16 +172,29 @@ pub fn architectures() -> impl Iterator<Item = &'static str> {
 /// Reads a checkpoint and builds its network.
 ///
 /// # Errors
-/// [`Error::Io`] if the file cannot be opened; [`Error::Model`] for everything that is wrong with what is in it.
+/// [`Error::Model`] if the file cannot be opened, and for everything that is wrong with what is in it.
 pub fn import(file: &Path, options: &Options) -> Result<Imported> {
-    let reader = File::open(file).map_err(|e| Error::io(file, e))?;
+    let reader = File::open(file).map_err(|e| Error::model(file.display(), format!("cannot be read: {e}"), "check the spelling"))?;
     import_from(Box::new(BufReader::with_capacity(1 << 16, reader)), options).map_err(|r| r.of(file))
 }
 
 /// As [`import`], from an open reader.
 pub fn import_from(reader: Box<dyn ReadSeek>, options: &Options) -> Result<Imported, Refusal> {
     let mut weights = Weights::open(reader)?;
-    let architecture = ARCHITECTURES.iter().find(|a| (a.detect)(&weights)).ok_or_else(|| unknown(&weights))?;
+    let known = |weights: &Weights| ARCHITECTURES.iter().find(|a| (a.detect)(weights));
+    if known(&weights).is_none() {
+        weights.narrow(&|inner| known(inner).is_some());
+    }
+    let architecture = known(&weights).ok_or_else(|| unknown(&weights))?;
+    let ignored = |what: &str| {
+        Refusal::new(format!("it looks like {}, which has no choice of {what}", architecture.name), format!("leave --{what} out"))
+    };
+    if options.range.is_some() && ![span::ARCHITECTURE.name, rlfn::ARCHITECTURE.name].contains(&architecture.name) {
+        return Err(ignored("range"));
+    }
+    if options.activation.is_some() && architecture.name != srvgg::ARCHITECTURE.name {
+        return Err(ignored("activation"));
+    }
     let mut graph = build::Graph::new(options.precision);
     let (last, facts) = (architecture.build)(&mut weights, &mut graph, options)
         .map_err(|r| Refusal::new(format!("it looks like {}, but {}", architecture.name, r.what), r.hint))?;

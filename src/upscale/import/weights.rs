@@ -11,12 +11,54 @@ use super::torch_zip::TorchZip;
 use super::{Refusal, pickle, safetensors};
 
 /// Where checkpoints keep their weights, best first: averaged weights before raw ones.
-const CONTAINERS: [&str; 10] =
-    ["params_ema", "params", "state_dict", "model_state_dict", "model", "g_ema", "net_g_ema", "net_g", "generator", "network"];
+const CONTAINERS: [&str; 20] = [
+    "params_ema",
+    "params-ema",
+    "g_ema",
+    "net_g_ema",
+    "netG_ema",
+    "model_ema",
+    "model-ema",
+    "state_dict_ema",
+    "sd-ema",
+    "ema",
+    "params",
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "net_g",
+    "netG",
+    "generator",
+    "network",
+    "net",
+    "sd",
+];
 /// How deep a container may lie in other containers.
 const MAX_CONTAINER_DEPTH: usize = 3;
 /// What wrappers put before every key.
 const PREFIXES: [&str; 6] = ["module.", "_orig_mod.", "net_g.", "netG.", "generator.", "params_ema."];
+/// What stands before the keys of one network among others, best first. Old ESRGAN keys begin with `model.` themselves, so these are
+/// tried only where the names as they are tell nothing.
+const PARTS: [&str; 18] = [
+    "params_ema.",
+    "params-ema.",
+    "g_ema.",
+    "net_g_ema.",
+    "netG_ema.",
+    "model_ema.",
+    "ema_model.",
+    "ema.",
+    "params.",
+    "net_g.",
+    "netG.",
+    "generator.",
+    "module.",
+    "_orig_mod.",
+    "state_dict.",
+    "model.",
+    "network.",
+    "net.",
+];
 /// Largest tensor; the largest of a large RRDBNet has 37,000 values.
 const MAX_VALUES: u64 = 1 << 28;
 
@@ -264,6 +306,25 @@ impl Weights {
             return Err(Refusal::new("two of its tensors have the same name", "save the weights again"));
         }
         Ok(Self { source, names, places, used: HashSet::new() })
+    }
+
+    /// Leaves only one network of several, the best one for which `known` holds; tells whether there was one.
+    pub fn narrow(&mut self, known: &dyn Fn(&Self) -> bool) -> bool {
+        for part in PARTS {
+            let of_it = |name: &String| name.strip_prefix(part).map(|inner| (inner.to_owned(), self.places[name].clone()));
+            let inner: Vec<(String, Place)> = self.names.iter().filter_map(of_it).collect();
+            if inner.is_empty() {
+                continue;
+            }
+            let names = inner.iter().map(|(name, _)| name.clone()).collect();
+            let all = (std::mem::replace(&mut self.names, names), std::mem::replace(&mut self.places, inner.into_iter().collect()));
+            // Wrappers wrap each other.
+            if known(self) || self.narrow(known) {
+                return true;
+            }
+            (self.names, self.places) = all;
+        }
+        false
     }
 
     /// The names in file order, without the prefix of wrappers.

@@ -3,4 +3,4 @@
 #[path = "../checks.rs"]
 mod checks;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| checks::decode(data));
+libfuzzer_sys::fuzz_target!(init: checks::ours_alone(), |data: &[u8]| checks::decode(data));
