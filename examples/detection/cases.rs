@@ -185,13 +185,23 @@ fn warped(p: &Plane, by: impl Fn(usize, usize) -> (f32, f32)) -> Plane {
     out
 }
 
-/// All cases of one base: its clean pictures, and one defect of every kind if `defects`.
+/// What is planted in a base picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Planted {
+    Nothing,
+    /// One defect of every kind, of a random variant and strength.
+    One,
+    /// Two of every kind, of strength 2 and 3, each of a random variant.
+    Plain,
+}
+
+/// All cases of one base: its clean pictures, and what is planted in it.
 pub fn of_base(
     name: &str,
     photo: &Colour,
     foreign: &Colour,
     hard_kinds: usize,
-    defects: bool,
+    planted: Planted,
     faithful: &mut dyn FnMut(&Picture) -> Picture,
 ) -> Vec<Case> {
     let mut r = Random::new(name, 1);
@@ -209,20 +219,27 @@ pub fn of_base(
         let made = each(&hard::make(kind, photo, &mut r), |p| p.map(|v| v.clamp(0.0, 1.0)));
         out.push(clean(kind, picture(&drifted(&mut r, &made)), source(&mut r, &made)));
     }
-    if defects {
-        for (kind, variants) in KINDS {
-            let (variant, strength) = (variants[r.below(0, variants.len())], r.below(1, 4));
+    let mut again = Random::new(name, 99);
+    let (r, strengths) = match planted {
+        Planted::Nothing => return out,
+        Planted::One => (&mut r, 1..2),
+        Planted::Plain => (&mut again, 2..4),
+    };
+    for (kind, variants) in KINDS {
+        for strength in strengths.clone() {
+            let variant = variants[r.below(0, variants.len())];
+            let strength = if planted == Planted::One { r.below(1, 4) } else { strength };
             let ramp;
             // Banding needs a ramp: a sky is laid over pictures that have none.
             let photo = if kind == "banding" {
-                ramp = with_sky(photo, &mut r);
+                ramp = with_sky(photo, r);
                 &ramp
             } else {
                 photo
             };
-            if let Some((result, mask)) = inject(&mut r, photo, kind, variant, strength, foreign) {
-                let source = source(&mut r, photo);
-                out.push(Case { kind, variant, strength, result: picture(&drifted(&mut r, &result)), source, mask });
+            if let Some((result, mask)) = inject(r, photo, kind, variant, strength, foreign) {
+                let source = source(r, photo);
+                out.push(Case { kind, variant, strength, result: picture(&drifted(r, &result)), source, mask });
             }
         }
     }

@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use cases::{Case, Colour, each};
+use cases::{Case, Colour, Planted, each};
 use lastmile::inspect::plane::Plane;
 use lastmile::inspect::{Outcome, Scene, measure};
 use lastmile::resample::Filter;
@@ -138,9 +138,13 @@ fn run(rows: &Path, part: &str, folders: &[&str]) {
             continue;
         }
         let mut enlarge = |p: &lastmile::inspect::Picture| faithful.run(p);
-        let (hard, defects) = if part == "tables" { (6, false) } else { (4, true) };
+        let (hard, planted) = match part {
+            "tables" => (6, Planted::Nothing),
+            "tuning" => (5, Planted::Plain),
+            _ => (4, Planted::One),
+        };
         let mut lines = String::new();
-        for case in cases::of_base(&name, &photo, &other, hard, defects, &mut enlarge) {
+        for case in cases::of_base(&name, &photo, &other, hard, planted, &mut enlarge) {
             for row in rows_of(&case, part, &name, &mut faithful) {
                 lines += &(serde_json::to_string(&row).unwrap() + "\n");
             }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 
-use lastmile::inspect::calibration::{Calibration, Table};
+use lastmile::inspect::calibration::{Calibration, Table, Thresholds};
 use lastmile::inspect::{DETECTORS, Situation, Tier};
 
 use super::Row;
@@ -14,7 +14,92 @@ use super::random::Random;
 /// Clean pictures that were enlarged from their source, not reduced to it.
 const ENLARGED: [&str; 4] = ["bicubic", "faithful", "render_bicubic", "render_same"];
 
-/// Fits the tables to the clean pictures of the tables' part.
+/// Thresholds of `situation`, chosen together: at every tier, as many planted defects of strength 2 and 3 of the tuning part as possible
+/// (by the detector of their own kind, kinds alike) with no more than [`ROOM`] of the tier's share of clean pictures flagged by any.
+/// Step by step the threshold is lowered that gains most for what it costs; then one is raised and another lowered as long as that
+/// finds more. A tier goes on from the stricter one before it.
+fn thresholds(rows: &[Row], tables: &Calibration, situation: &str, kinds: &[&str]) -> BTreeMap<String, BTreeMap<String, f64>> {
+    let of = if situation == "alone" { Situation::Alone } else { Situation::Source };
+    // The number of thresholds that a score reaches.
+    let reached = |r: &Row, kind: &str| {
+        let score = tables.score(kind, of, r.raw.get(kind).copied().flatten().map_or(0.0, f64::from));
+        LEVELS.partition_point(|l| *l <= score)
+    };
+    let rows: Vec<&Row> = rows.iter().filter(|r| r.part != "report" && r.situation == situation).collect();
+    let clean = rows.iter().filter(|r| r.kind == "clean").map(|r| kinds.iter().map(|k| reached(r, k)).collect());
+    let clean: Vec<Vec<usize>> = clean.collect();
+    let found: Vec<Vec<f64>> = kinds
+        .iter()
+        .map(|kind| {
+            let planted = rows.iter().filter(|r| r.part == "tuning" && r.kind == *kind && r.strength > 1);
+            let planted: Vec<usize> = planted.map(|r| reached(r, kind)).collect();
+            let share = |l: usize| planted.iter().filter(|p| **p > l).count() as f64 / planted.len().max(1) as f64;
+            (0..LEVELS.len()).map(share).collect()
+        })
+        .collect();
+    let alarms = |level: &[usize]| clean.iter().filter(|r| r.iter().zip(level).any(|(s, l)| s > l)).count() as f64;
+    let mut level = vec![LEVELS.len() - 1; kinds.len()];
+    let mut out = BTreeMap::new();
+    for tier in Tier::ALL {
+        let (most, highest) = (ROOM * tier.false_alarms() * clean.len() as f64, level.clone());
+        let least = LEVELS.iter().position(|l| 1.0 - l <= MOST * tier.false_alarms()).unwrap_or(0);
+        // Lowers the one threshold, or raises one and lowers another, that is worth most.
+        let better = |level: &[usize], swap: bool| -> Option<Vec<usize>> {
+            let now = alarms(level);
+            let mut best: Option<(f64, Vec<usize>)> = None;
+            let mut look = |level: &[usize], gained: f64| {
+                for k in 0..kinds.len() {
+                    for l in (least..level[k]).rev() {
+                        let gain = gained + found[k][l] - found[k][level[k]];
+                        let mut next = level.to_vec();
+                        next[k] = l;
+                        let cost = alarms(&next);
+                        if cost > most {
+                            break;
+                        }
+                        let worth = if swap { gain } else { gain / (cost - now + 0.5) };
+                        if worth > best.as_ref().map_or(1e-9, |b| b.0) {
+                            best = Some((worth, next));
+                        }
+                    }
+                }
+            };
+            if swap {
+                for k in 0..kinds.len() {
+                    for l in level[k] + 1..=highest[k] {
+                        let mut raised = level.to_vec();
+                        raised[k] = l;
+                        look(&raised, found[k][l] - found[k][level[k]]);
+                    }
+                }
+            } else {
+                look(level, 0.0);
+            }
+            best.map(|b| b.1)
+        };
+        while let Some(next) = better(&level, false).or_else(|| better(&level, true)) {
+            level = next;
+        }
+        let named = kinds.iter().zip(&level).map(|(k, l)| ((*k).to_owned(), LEVELS[*l])).collect();
+        println!("{situation} {}: {} of {} clean pictures flagged", tier.name(), alarms(&level), clean.len());
+        out.insert(tier.name().to_owned(), named);
+    }
+    out
+}
+
+/// What a threshold may be.
+const LEVELS: [f64; 20] = [
+    0.90, 0.92, 0.935, 0.95, 0.96, 0.965, 0.97, 0.975, 0.98, 0.985, 0.9875, 0.99, 0.9925, 0.995, 0.9965, 0.9975, 0.9985, 0.999, 0.9995,
+    0.9998,
+];
+
+/// The share of a tier's false alarms that is given away on known pictures: others are not as well known.
+const ROOM: f64 = 0.6;
+
+/// The share of a tier's false alarms that one detector alone may have.
+const MOST: f64 = 0.5;
+
+/// Fits the tables to the clean pictures of the tables' part, and thresholds to them and the tuning part.
 pub fn fit(rows: &[Row]) {
     let mut tables: BTreeMap<String, BTreeMap<String, Table>> = BTreeMap::new();
     for d in DETECTORS {
@@ -36,7 +121,12 @@ pub fn fit(rows: &[Row]) {
         }
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/inspect/calibration.json");
-    let made = Calibration::from_tables(tables);
+    let fitted = Calibration::new(tables.clone(), Thresholds::new());
+    let all: Vec<&str> = KINDS.iter().map(|k| k.0).collect();
+    let thresholds = [("source", all.as_slice()), ("alone", &super::ALONE)]
+        .map(|(situation, kinds)| (situation.to_owned(), thresholds(rows, &fitted, situation, kinds)))
+        .into();
+    let made = Calibration::new(tables, thresholds);
     std::fs::write(&path, made.text() + "\n").unwrap();
     for d in DETECTORS {
         let show = |s| {
@@ -115,7 +205,9 @@ fn alarms(r: &Row, tables: &Calibration, tier: Tier) -> Vec<&'static str> {
     let raw = |d: &lastmile::inspect::Detector| r.raw.get(d.name).copied().flatten().map(f64::from);
     let weights: f64 = DETECTORS.iter().filter(|d| raw(d).is_some()).map(|d| d.weight).sum();
     let flags = |d: &&lastmile::inspect::Detector| {
-        raw(d).is_some_and(|raw| tables.score(d.name, Situation::Source, raw) >= tables.threshold(tier, d.weight / weights))
+        raw(d).is_some_and(|raw| {
+            tables.score(d.name, Situation::Source, raw) >= tables.threshold(d.name, Situation::Source, tier, d.weight / weights)
+        })
     };
     DETECTORS.iter().filter(flags).map(|d| d.name).collect()
 }

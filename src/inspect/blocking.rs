@@ -3,7 +3,9 @@
 //!
 //! After Wang, Sheikh and Bovik, "No-reference perceptual quality assessment of JPEG compressed images", ICIP 2002: steps at block boundaries against
 //! steps elsewhere. A pixel's step is `max(0, |d| - (|d before| + |d after|) / 2)` of the first difference d, clipped at 12
-//! levels; above 24 levels it is a drawn edge and counts against its place: where pixel art has its cells, it has both.
+//! levels; above 24 levels it is a drawn edge and counts against its place: where pixel art has its cells, it has both. With a
+//! faithful enlargement, a step counts as far as that one does not rise or fall there, too: what is drawn in the source is no block.
+//! A window counts less as its fine structure repeats exactly (cloth, tiles): coded blocks differ from each other.
 
 use multiversion::multiversion;
 use rayon::prelude::*;
@@ -15,6 +17,8 @@ use super::{Measured, Outcome, Scene, Spot};
 /// Side of a window, output pixels; its steps decide together.
 const WINDOW: usize = 64;
 const HALF: usize = WINDOW / 2;
+/// A window below this score is nobody's blocks, and is not looked at twice.
+const LOOK: f32 = 0.5;
 /// A clipped step, nominal.
 const CLIP: f32 = 12.0 / 255.0;
 
@@ -24,8 +28,17 @@ pub fn measure(scene: &Scene) -> Outcome {
     if y.width < 2 * WINDOW || y.height < 2 * WINDOW {
         return Outcome::NotApplicable("smaller than 128 px");
     }
-    let (map, period) = blockiness(y, scene.scale);
-    let in_source = scene.source_luma().filter(|s| s.width >= 2 * WINDOW && s.height >= 2 * WINDOW).map(|s| blockiness(s, 1.0).0);
+    let (mut map, period) = blockiness(y, scene.faithful_luma(), scene.scale);
+    if map.peak().0 > LOOK {
+        let folded = scene.folded();
+        let ((cols, rows), width) = (folded.size(), map.width);
+        for (i, v) in map.data.iter_mut().enumerate().filter(|(_, v)| **v > LOOK) {
+            let (x, y) = ((i % width).min(cols.saturating_sub(4)), (i / width).min(rows.saturating_sub(4)));
+            let exact = folded.shares(x, y, (4, 4), [8, 16]).into_iter().fold(0.0f32, f32::max);
+            *v *= (1.5 - 5.0 * exact).clamp(0.0, 1.0);
+        }
+    }
+    let in_source = scene.source_luma().filter(|s| s.width >= 2 * WINDOW && s.height >= 2 * WINDOW).map(|s| blockiness(s, None, 1.0).0);
     let note = move |spot: &Spot| format!("block edges every {period} px, {:.1} times as strong as between them", spot.raw + 1.0);
     let mut measured = Measured::peak(map, note);
     measured.in_source = in_source;
@@ -33,9 +46,12 @@ pub fn measure(scene: &Scene) -> Outcome {
 }
 
 /// Per window, how much stronger steps are at the block boundaries than elsewhere (0 = no stronger), for the period that
-/// stands out most; and that period.
-fn blockiness(y: &Plane, scale: f32) -> (Plane, usize) {
-    let sums = sums(y);
+/// stands out most; and that period. What is `drawn` does not count.
+fn blockiness(y: &Plane, drawn: Option<&Plane>, scale: f32) -> (Plane, usize) {
+    // The phase is that of all steps: without what is drawn, little is left to vote.
+    let all = drawn.map(|_| sums(y, None));
+    let counted = sums(y, drawn);
+    let all = all.as_ref().unwrap_or(&counted);
     let mut periods = vec![8, 16];
     let coded = (8.0 * scale).round() as usize;
     if scale > 1.2 && (scale * 8.0 - coded as f32).abs() < 1e-3 && coded != 16 && coded <= HALF {
@@ -44,7 +60,7 @@ fn blockiness(y: &Plane, scale: f32) -> (Plane, usize) {
     // What repeats every 8 px also repeats every 16: a longer period has to be clearly stronger.
     let mut best: Option<(Plane, usize)> = None;
     for period in periods {
-        let map = ratio(&sums, (y.width / HALF, y.height / HALF), period);
+        let map = ratio(&counted, all, (y.width / HALF, y.height / HALF), period);
         let least = best.as_ref().map_or(0.0, |b| b.0.peak().0.max(0.0));
         if best.is_none() || map.peak().0 > 1.3 * least {
             best = Some((map, period));
@@ -57,7 +73,7 @@ fn blockiness(y: &Plane, scale: f32) -> (Plane, usize) {
 type Sums = [[f32; HALF]; 2];
 
 /// Sums of the steps, as the head of this file defines them, of every half window.
-fn sums(y: &Plane) -> Vec<Sums> {
+fn sums(y: &Plane, drawn: Option<&Plane>) -> Vec<Sums> {
     let (w, h) = (y.width, y.height);
     let (cols, rows) = (w / HALF, h / HALF);
     let strips: Vec<Vec<Sums>> = (0..rows)
@@ -66,11 +82,10 @@ fn sums(y: &Plane) -> Vec<Sums> {
             let mut out = vec![[[0.0f32; HALF]; 2]; cols];
             let (mut columns, mut line, mut along) = (vec![0.0f32; w], vec![0.0f32; w], vec![0.0f32; cols + 1]);
             for r in cy * HALF..(cy + 1) * HALF {
-                let row = y.row(r);
-                add_steps([row, &row[1..], &row[2..], &row[3..]], &mut columns[2..w - 1]);
+                add_steps(four(y, r * w, 1, w - 3), drawn.map(|p| four(p, r * w, 1, w - 3)), &mut columns[2..w - 1]);
                 if r >= 2 && r + 1 < h {
                     line.fill(0.0);
-                    add_steps([y.row(r - 2), y.row(r - 1), row, y.row(r + 1)], &mut line);
+                    add_steps(four(y, (r - 2) * w, w, w), drawn.map(|p| four(p, (r - 2) * w, w, w)), &mut line);
                     along.fill(0.0);
                     filter::add_runs(&line, HALF, &mut along);
                     out.iter_mut().zip(&along).for_each(|(o, s)| o[1][r % HALF] = *s);
@@ -83,14 +98,32 @@ fn sums(y: &Plane) -> Vec<Sums> {
     strips.concat()
 }
 
-/// Adds the step from the second to the third of four values that follow each other.
+/// `n` values each from an index on, and from one, two and three strides after it.
+fn four(p: &Plane, from: usize, stride: usize, n: usize) -> [&[f32]; 4] {
+    std::array::from_fn(|k| &p.data[from + k * stride..][..n])
+}
+
+/// Adds the step from the second to the third of four values that follow each other, less what four others rise or fall there.
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
-fn add_steps([a, b, c, d]: [&[f32]; 4], sums: &mut [f32]) {
-    for ((((s, a), b), c), d) in sums.iter_mut().zip(a).zip(b).zip(c).zip(d) {
-        let step = (c - b).abs() - 0.5 * ((b - a).abs() + (d - c).abs());
+fn add_steps([a, b, c, d]: [&[f32]; 4], drawn: Option<[&[f32]; 4]>, sums: &mut [f32]) {
+    let n = sums.len();
+    let (a, b, c, d) = (&a[..n], &b[..n], &c[..n], &d[..n]);
+    let of = |step: f32| {
         let clipped = if step < CLIP { step } else { CLIP };
         let small = if step > 0.0 { clipped } else { 0.0 };
-        *s += if step > 2.0 * CLIP { -2.0 * CLIP } else { small };
+        if step > 2.0 * CLIP { -2.0 * CLIP } else { small }
+    };
+    let step = |i: usize| (c[i] - b[i]).abs() - 0.5 * ((b[i] - a[i]).abs() + (d[i] - c[i]).abs());
+    match drawn.map(|d| d.map(|d| &d[..n])) {
+        None => (0..n).for_each(|i| sums[i] += of(step(i))),
+        Some([e, f, g, h]) => {
+            for i in 0..n {
+                let (wide, near) = ((h[i] - e[i]).abs(), (g[i] - f[i]).abs());
+                let step = step(i);
+                // Above the limit it stays a drawn edge, whatever it is in the source.
+                sums[i] += if step > 2.0 * CLIP { of(step) } else { of(step - if wide > near { wide } else { near }) };
+            }
+        }
     }
 }
 
@@ -110,10 +143,11 @@ fn excesses(sums: &[f32], lines: f32, out: &mut [f32]) {
     }
 }
 
-/// Windows half a window apart: the weaker axis' excess of steps at the picture's best phase over the other phases.
-fn ratio(raw: &[Sums], (cols, rows): (usize, usize), period: usize) -> Plane {
+/// Windows half a window apart: the weaker axis' excess of steps at the best phase of `all` the picture's steps over the other
+/// phases.
+fn ratio(raw: &[Sums], all: &[Sums], (cols, rows): (usize, usize), period: usize) -> Plane {
     // Sums of steps per half window and phase; phases count from the picture's corner.
-    let fold = |axis: usize| -> Vec<[f32; HALF]> {
+    let fold = |raw: &[Sums], axis: usize| -> Vec<[f32; HALF]> {
         let one = |(i, s): (usize, &Sums)| {
             let from = if axis == 0 { i % cols } else { i / cols } * HALF;
             let mut out = [0.0f32; HALF];
@@ -126,8 +160,8 @@ fn ratio(raw: &[Sums], (cols, rows): (usize, usize), period: usize) -> Plane {
         };
         raw.iter().enumerate().map(one).collect()
     };
-    let axes = [fold(0), fold(1)];
-    let best = axes.each_ref().map(|windows| {
+    let axes = [fold(raw, 0), fold(raw, 1)];
+    let best = [fold(all, 0), fold(all, 1)].each_ref().map(|windows| {
         let mut totals = [0.0f32; HALF];
         let mut each = [0.0f32; HALF];
         for s in windows {

@@ -1,8 +1,13 @@
 //! Raw scores to probabilities: the share of clean pictures whose worst spot is less bad.
 //!
 //! `calibration.json` holds, per detector and situation, the sorted per-picture raw scores of clean pictures (thinned to knots
-//! at equal steps of probability). It is written by `cargo run --release --example detection -- fit`, and its hash goes
-//! into every report. Beyond the last knot a Pareto tail goes on rising strictly, so that no two raw scores tie.
+//! at equal steps of probability), and the score from which each detector flags at each tier. It is written by
+//! `cargo run --release --example detection -- fit`, and its hash goes into every report. Beyond the last knot a Pareto tail goes on
+//! rising strictly, so that no two raw scores tie.
+//!
+//! A score of 0.98 means that two clean pictures in a hundred have a spot this bad, whatever the detector. Where it flags differs: the
+//! thresholds of a tier were chosen together, so that the clean pictures which any of them flags stay within the tier's share, with
+//! more room for detectors that find more with it.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -20,14 +25,26 @@ const FILE: &str = include_str!("calibration.json");
 /// The tables that ship.
 pub static SHIPPED: LazyLock<Calibration> = LazyLock::new(|| Calibration::parse(FILE));
 
-/// One table per detector and situation.
+/// One table per detector and situation, and thresholds chosen together.
 #[derive(Debug, Clone, Default)]
 pub struct Calibration {
-    tables: Tables,
+    fitted: Fitted,
     hash: String,
 }
 
-type Tables = BTreeMap<String, BTreeMap<String, Table>>;
+/// By detector, then `source`, `alone` or `own`.
+pub type Tables = BTreeMap<String, BTreeMap<String, Table>>;
+
+/// The score from which a detector flags, by `source` or `alone`, then tier, then detector.
+pub type Thresholds = BTreeMap<String, BTreeMap<String, BTreeMap<String, f64>>>;
+
+/// What the file holds.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Fitted {
+    tables: Tables,
+    #[serde(default)]
+    thresholds: Thresholds,
+}
 
 /// Raw scores of clean pictures.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -79,13 +96,13 @@ impl Table {
 impl Calibration {
     /// From the text of a file; without tables, if it is not one.
     pub fn parse(text: &str) -> Self {
-        let tables = serde_json::from_str(text).unwrap_or_default();
-        Self { tables, hash: Sha256::digest(text.as_bytes()).iter().take(8).map(|b| format!("{b:02x}")).collect() }
+        let fitted = serde_json::from_str(text).unwrap_or_default();
+        Self { fitted, hash: Sha256::digest(text.as_bytes()).iter().take(8).map(|b| format!("{b:02x}")).collect() }
     }
 
-    /// From fitted tables.
-    pub fn from_tables(tables: BTreeMap<String, BTreeMap<String, Table>>) -> Self {
-        Self::parse(&serde_json::to_string(&tables).unwrap_or_default())
+    /// From fitted tables and thresholds.
+    pub fn new(tables: Tables, thresholds: Thresholds) -> Self {
+        Self::parse(&serde_json::to_string(&Fitted { tables, thresholds }).unwrap_or_default())
     }
 
     /// First 16 hex digits of the file's sha256.
@@ -96,7 +113,7 @@ impl Calibration {
     /// The table of a detector. A picture of our own has a stricter one for what only a foreign result can hold (true detail that
     /// its source lacks), and uses that of a foreign one with source where it has none.
     pub fn table(&self, detector: &str, situation: Situation) -> Option<&Table> {
-        let of = self.tables.get(detector)?;
+        let of = self.fitted.tables.get(detector)?;
         match situation {
             Situation::Own => of.get("own").or_else(|| of.get("source")),
             Situation::Source => of.get("source"),
@@ -113,14 +130,17 @@ impl Calibration {
         }
     }
 
-    /// The score from which a detector flags, if it may have `share` (0..1) of the tier's false alarms (Sidak's correction).
-    pub fn threshold(&self, tier: Tier, share: f64) -> f64 {
-        (1.0 - tier.false_alarms()).powf(share)
+    /// The score from which a detector flags. Where none was fitted, it may have `share` (0..1) of the tier's false alarms
+    /// (Sidak's correction).
+    pub fn threshold(&self, detector: &str, situation: Situation, tier: Tier, share: f64) -> f64 {
+        let situation = if situation == Situation::Alone { "alone" } else { "source" };
+        let fitted = self.fitted.thresholds.get(situation).and_then(|t| t.get(tier.name())?.get(detector));
+        fitted.copied().unwrap_or_else(|| (1.0 - tier.false_alarms()).powf(share))
     }
 
     /// As text for the file.
     pub fn text(&self) -> String {
-        serde_json::to_string_pretty(&self.tables).unwrap_or_default()
+        serde_json::to_string_pretty(&self.fitted).unwrap_or_default()
     }
 }
 
@@ -151,8 +171,9 @@ mod tests {
     #[test]
     fn budgets_are_shared() {
         let c = Calibration::default();
-        assert!((c.threshold(Tier::Standard, 1.0) - 0.95).abs() < 1e-12);
-        let each = c.threshold(Tier::Standard, 0.1);
+        let threshold = |share| c.threshold("seam", Situation::Source, Tier::Standard, share);
+        assert!((threshold(1.0) - 0.95).abs() < 1e-12);
+        let each = threshold(0.1);
         assert!((each.powi(10) - 0.95).abs() < 1e-12 && each > 0.994);
     }
 
@@ -160,8 +181,12 @@ mod tests {
     fn the_file_survives_a_round_trip() {
         let mut tables = Tables::new();
         tables.entry("seam".into()).or_default().insert("source".into(), Table::fit(vec![1.0, 2.0, 3.5]));
-        let c = Calibration::from_tables(tables);
+        let thresholds = serde_json::from_str(r#"{"source": {"standard": {"seam": 0.97}}}"#).unwrap();
+        let c = Calibration::new(tables, thresholds);
         let again = Calibration::parse(&c.text());
+        assert_eq!(again.threshold("seam", Situation::Own, Tier::Standard, 0.1), 0.97);
+        assert!(again.threshold("seam", Situation::Own, Tier::Hero, 0.1) > 0.98);
+        assert!(again.threshold("seam", Situation::Alone, Tier::Standard, 0.1) > 0.98);
         assert_eq!(again.table("seam", Situation::Own), c.table("seam", Situation::Source));
         assert_eq!(c.table("seam", Situation::Alone), None);
         assert_eq!(c.hash().len(), 16);

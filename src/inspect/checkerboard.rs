@@ -2,7 +2,8 @@
 //! artifacts", Distill 2016).
 //!
 //! The difference to a faithful enlargement (alone: the picture itself) is put on a common contrast and folded ([`super::fold`]).
-//! Raw score: the largest share of its variance, in windows of 64 px (128 for period 16), that repeats.
+//! Raw score: the largest share of its variance, in windows of 64 px (128 for period 16), that repeats. What repeats in the faithful
+//! enlargement at the same place, too, is drawn that way (cloth, rows of dots) and is taken off twice.
 
 use rayon::prelude::*;
 
@@ -17,8 +18,11 @@ pub fn measure(scene: &Scene) -> Outcome {
     if y.width < 128 || y.height < 128 {
         return Outcome::NotApplicable("smaller than 128 px");
     }
-    let alone = |p: &Plane| repeating(&Folded::new((p.width, p.height), MARGIN, |tile| normalised(&tile.cut(p))));
-    let map = scene.difference().map_or_else(|| alone(y), repeating);
+    let map = match scene.difference() {
+        Some(difference) => repeating(difference, scene.faithful_folded()),
+        None => repeating(scene.folded(), None),
+    };
+    let alone = |p: &Plane| repeating(&Folded::new((p.width, p.height), MARGIN, |tile| normalised(&tile.cut(p))), None);
     let in_source = scene.source_luma().filter(|s| s.width >= 128 && s.height >= 128).map(|s| alone(s).0);
     let (map, periods) = map;
     let compared = if scene.faithful.is_some() { "what differs from the source" } else { "the fine detail" };
@@ -31,8 +35,8 @@ pub fn measure(scene: &Scene) -> Outcome {
     Outcome::Measured(measured)
 }
 
-/// The largest repeating share by window, half a window apart, and the period it belongs to.
-fn repeating(folded: &Folded) -> (Plane, Plane) {
+/// The largest repeating share by window, half a window apart, less twice what is drawn so, and the period it belongs to.
+fn repeating(folded: &Folded, drawn: Option<&Folded>) -> (Plane, Plane) {
     let (cols, rows) = folded.size();
     let (w, h) = (cols.max(2) - 1, rows.max(2) - 1);
     let found: Vec<(f32, f32)> = (0..w * h)
@@ -42,8 +46,13 @@ fn repeating(folded: &Folded) -> (Plane, Plane) {
             let mut best = (0.0f32, 2.0);
             let at = |side: usize| (x.min(cols.saturating_sub(side)), y.min(rows.saturating_sub(side)));
             let ((sx, sy), (lx, ly)) = (at(2), at(4));
-            let short = folded.shares(sx, sy, (2, 2), [2, 4, 8]);
-            let long = folded.shares(lx, ly, (4, 4), [16]);
+            let mut short = folded.shares(sx, sy, (2, 2), [2, 4, 8]);
+            let mut long = folded.shares(lx, ly, (4, 4), [16]);
+            if let Some(drawn) = drawn {
+                let less = |all: &mut [f32], drawn: &[f32]| all.iter_mut().zip(drawn).for_each(|(a, d)| *a = (*a - 2.0 * d).max(0.0));
+                less(&mut short, &drawn.shares(sx, sy, (2, 2), [2, 4, 8]));
+                less(&mut long, &drawn.shares(lx, ly, (4, 4), [16]));
+            }
             for (period, share) in [2.0, 4.0, 8.0, 16.0].into_iter().zip(short.into_iter().chain(long)) {
                 // A multiple of the true period holds at least as much.
                 if share > 1.15 * best.0 {

@@ -1,7 +1,9 @@
 //! Detail lost to white or black.
 //!
-//! With a source: pixels at the end of the range (>= 254 or <= 1 of 255 in a channel) where the source's 3x3 neighbourhood is well inside
-//! it (< 250, > 5), and the result is white or black over a source pixel as well (dots of a print are not). Without: flat areas at the end of the range, as far as the histogram piles up there; a high-key picture
+//! With a source: pixels of a channel at the end of what the channel holds (its last two codes, if that end is within 15 of 255
+//! of white or black: what was clipped may have been graded since) where the source's 3x3 neighbourhood is well inside it, and the result
+//! ends over a source pixel as well (dots of a print do not). Clipping takes all values beyond a limit: a pixel counts by the
+//! share of source pixels of its value over which the result ends. Without: flat areas at the end of the range, as far as the histogram piles up there; a high-key picture
 //! alone is no defect. Raw score: the square root of the share of the picture that is lost, after dropping single pixels.
 
 use multiversion::multiversion;
@@ -22,8 +24,8 @@ const BLACK: f32 = 1.5 / 255.0;
 pub fn measure(scene: &Scene) -> Outcome {
     let result = &scene.result;
     let (w, h) = (result.width, result.height);
-    let rows = match &scene.source {
-        Some(source) => lost_from(result, source),
+    let rows = match scene.source.as_ref().zip(scene.reduced()) {
+        Some((source, reduced)) => lost_from(result, source, reduced),
         None => lost_alone(result),
     };
     // A pixel counts if most of its 5x5 neighbourhood is lost too.
@@ -48,14 +50,50 @@ type Rows = Vec<Option<Vec<f32>>>;
 
 /// Where a value is at the end of the range.
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
-fn ends(row: &[f32], hits: &mut [u8]) {
+fn ends(row: &[f32], (black, white): (f32, f32), hits: &mut [u8]) {
     for (h, &v) in hits.iter_mut().zip(row) {
-        *h = u8::from((v >= WHITE) | (v <= BLACK));
+        *h = u8::from((v >= white) | (v <= black));
     }
 }
 
-/// 1 where a channel ends where the source's 3x3 neighbourhood does not.
-fn lost_from(result: &Picture, source: &Picture) -> Rows {
+/// Levels of 255: how near its end a channel may be graded after clipping, the codes that clipping then fills, how far inside a source
+/// value has to be, and how far the mean over a source pixel may be.
+const GRADED: f32 = 15.0;
+const FILLED: f32 = 2.5;
+const INSIDE: f32 = 3.5;
+const MEAN: f32 = 12.0;
+
+/// Where a channel ends: black and white, from its least and largest value.
+fn range(plane: &Plane) -> (f32, f32) {
+    let (low, high) = plane
+        .data
+        .par_chunks(1 << 16)
+        .map(|part| part.iter().fold((f32::MAX, f32::MIN), |(a, b), &v| (if v < a { v } else { a }, if v > b { v } else { b })))
+        .reduce(|| (f32::MAX, f32::MIN), |a, b| (a.0.min(b.0), a.1.max(b.1)));
+    let black = if low <= GRADED / 255.0 { low + FILLED / 255.0 } else { 0.0 };
+    let white = if high >= 1.0 - GRADED / 255.0 { high - FILLED / 255.0 } else { 1.0 };
+    (black.max(BLACK), white.min(WHITE))
+}
+
+/// Values of a source are told apart in so many steps.
+const STEPS: usize = 64;
+
+fn step_of(v: f32) -> usize {
+    ((v * STEPS as f32) as usize).min(STEPS - 1)
+}
+
+/// By source value, how far it is that the result ends there rather than drawing: 0 to a quarter of its pixels, 1 from a half.
+fn shares(source: &Plane, reduced: &Plane, ends: impl Fn(f32) -> bool) -> [f32; STEPS] {
+    let (mut all, mut lost) = ([0u32; STEPS], [0u32; STEPS]);
+    for (s, r) in source.data.iter().zip(&reduced.data) {
+        all[step_of(*s)] += 1;
+        lost[step_of(*s)] += u32::from(ends(*r));
+    }
+    std::array::from_fn(|i| ((lost[i] as f32 / all[i].max(1) as f32 - 0.25) * 4.0).clamp(0.0, 1.0))
+}
+
+/// What is lost where a channel ends and the source's 3x3 neighbourhood does not, 0..1.
+fn lost_from(result: &Picture, source: &Picture, reduced: &Picture) -> Rows {
     let (w, h) = (result.width, result.height);
     let (x_axis, y_axis) = (Axis::linear(source.width, w), Axis::linear(source.height, h));
     let taps = gaussian((0.6 * (w as f32 / source.width as f32)).max(0.8));
@@ -63,19 +101,30 @@ fn lost_from(result: &Picture, source: &Picture) -> Rows {
     for c in 0..channels(result) {
         let (plane, s) = (result.channel(c), source.channel(c));
         let (high, low) = (s.dilate(1), s.map(|v| 1.0 - v).dilate(1));
+        let (black, white) = range(plane);
+        let (inside, mean) = (INSIDE / 255.0, MEAN / 255.0);
+        let bright = shares(s, reduced.channel(c), |r| r > white - mean);
+        let dark = shares(s, reduced.channel(c), |r| r < black + mean);
         rows.par_iter_mut().enumerate().for_each_init(
             || vec![0u8; w],
             |hits, (y, out)| {
                 let row = plane.row(y);
-                ends(row, hits);
+                ends(row, (black, white), hits);
                 for x in mask::hits(hits) {
-                    let lost = match row[x] {
-                        v if v >= WHITE => between(&high, (&x_axis, &y_axis), x, y) < 250.0 / 255.0,
-                        _ => 1.0 - between(&low, (&x_axis, &y_axis), x, y) > 5.0 / 255.0,
+                    let is_white = row[x] >= white;
+                    let lost = match is_white {
+                        true => between(&high, (&x_axis, &y_axis), x, y) < white - inside,
+                        false => 1.0 - between(&low, (&x_axis, &y_axis), x, y) > black + inside,
                     };
-                    let ends = |mean: f32| if row[x] >= WHITE { mean > 0.95 } else { mean < 0.05 };
-                    if lost && ends(mean_at(plane, &taps, x, y)) {
-                        out.get_or_insert_with(|| vec![0.0; w])[x] = 1.0;
+                    if !lost {
+                        continue;
+                    }
+                    let here = step_of(between(s, (&x_axis, &y_axis), x, y));
+                    let share = if is_white { bright[here] } else { dark[here] };
+                    let ends = |mean_here: f32| if is_white { mean_here > white - mean } else { mean_here < black + mean };
+                    if share > 0.0 && ends(mean_at(plane, &taps, x, y)) {
+                        let o = &mut out.get_or_insert_with(|| vec![0.0; w])[x];
+                        *o = o.max(share);
                     }
                 }
             },
@@ -112,7 +161,7 @@ fn lost_alone(result: &Picture) -> Rows {
             || vec![0u8; w],
             |hits, (y, out)| {
                 let row = plane.row(y);
-                ends(row, hits);
+                ends(row, (BLACK, WHITE), hits);
                 for x in mask::hits(hits) {
                     let o = &mut out.get_or_insert_with(|| vec![0.0; w])[x];
                     *o = o.max(if row[x] >= WHITE { white } else { black });

@@ -3,11 +3,10 @@
 //! Needs a faithful enlargement. Grid: the folded share ([`super::fold`]) of the difference over the whole picture, weighted by
 //! how little chance explains. Rainbow: colour (R-Y, B-Y) finer than 6 px that the faithful one lacks, in windows, over
 //! the picture's usual. Droplet: a round spot of colour and tone in what the reduced result adds to the source. Raw score: the worst of
-//! the three, each over what clean pictures usually reach.
+//! the three, each over what one clean picture in a hundred reaches.
 
 use super::fold::Folded;
 use super::plane::{Plane, Soft, reach};
-use super::scene::{MARGIN, normalised};
 use super::{Measured, Outcome, Scene, Spot, filter, tiles, windows};
 use crate::resample::Filter;
 
@@ -20,7 +19,7 @@ pub fn measure(scene: &Scene) -> Outcome {
     if w < 128 || h < 128 || source.width < 24 || source.height < 24 {
         return Outcome::NotApplicable("smaller than 128 px, or its source smaller than 24 px");
     }
-    let (grid, period) = scene.difference().zip(scene.faithful_luma()).map(|(d, f)| grid(d, f)).unwrap_or_default();
+    let (grid, period) = scene.difference().zip(scene.faithful_folded()).map(|(d, f)| grid(d, f)).unwrap_or_default();
     let rainbow = rainbow(scene, faithful);
     let (cols, rows) = (rainbow.width, rainbow.height);
     let droplet = droplet(source, reduced).resize(cols, rows, Filter::Bilinear).unwrap_or_else(|_| Plane::new(cols, rows));
@@ -38,13 +37,12 @@ pub fn measure(scene: &Scene) -> Outcome {
 
 /// The picture-wide repeating share over 0.4 %, and its period. What repeats in the faithful enlargement, too, is drawn that way
 /// (bricks 16 px high) and is taken off twice.
-fn grid(difference: &Folded, faithful: &Plane) -> (f32, usize) {
+fn grid(difference: &Folded, drawn: &Folded) -> (f32, usize) {
     const PERIODS: [usize; 3] = [4, 8, 16];
     let shares = difference.shares(0, 0, difference.size(), PERIODS);
     if shares.iter().all(|s| *s <= 0.0) {
         return (0.0, PERIODS[0]);
     }
-    let drawn = Folded::new((faithful.width, faithful.height), MARGIN, |tile| normalised(&tile.cut(faithful)));
     let drawn = drawn.shares(0, 0, drawn.size(), PERIODS);
     let mut best = (0.0f32, PERIODS[0]);
     for ((period, share), drawn) in PERIODS.into_iter().zip(shares).zip(drawn) {
@@ -62,7 +60,7 @@ fn rainbow(scene: &Scene, faithful: &super::Picture) -> Plane {
     let energy = |p: &super::Picture, y: &Plane| windows::mean_of(&colours(p, y)).map(f32::sqrt);
     let more = energy(&scene.result, yc).zip(&energy(faithful, yf), |c, f| (c - f).max(0.0));
     let usual = more.quantile(0.5);
-    more.map(|v| v / (3.0 * usual + 6.0 / 255.0))
+    more.map(|v| v / (1.1 * (3.0 * usual + 6.0 / 255.0)))
 }
 
 /// Mean squares of R-Y and B-Y between Gaussians of 0.8 and 6 px, by cells. The wide Gaussian is taken at half size: it hardly
@@ -114,7 +112,7 @@ fn droplet(source: &super::Picture, reduced: &super::Picture) -> Plane {
     let usual = size.quantile(0.9);
     // At an edge the reduced result differs by what is not known of the kernel.
     let contrast = source.luma().variance(2.0);
-    size.zip(&contrast, |v, c| v / (6.0 * usual + 4.0 / 255.0 + KERNEL * c.sqrt()))
+    size.zip(&contrast, |v, c| 5.5 * v / (6.0 * usual + 4.0 / 255.0 + KERNEL * c.sqrt()))
 }
 
 #[cfg(test)]

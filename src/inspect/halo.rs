@@ -3,17 +3,14 @@
 //! Needs a faithful enlargement F. Halo: in windows of 64 px, the gain of the band between Gaussians of 0.35 and 0.9 source
 //! pixels, read as the regression of the result's band on F's (texture that F does not have does not count), against the
 //! picture's median gain. Ringing: what swings faster than 2 px, 3 to 8 px beside strong edges where F is calm, against the same
-//! farther from edges; or the finest detail alone is missing ([`texture`]) beside edges as steep as ever: a low-pass with a sharp
-//! limit, which rings. Raw score: the largest of the three, in usual spreads.
+//! farther from edges; or detail ends at a sharp limit ([`spectrum`]) that the rest of the picture does not have: a low-pass that
+//! rings. Raw score: the largest of the three, in usual spreads.
 
 use multiversion::multiversion;
 
 use super::mask::Mask;
 use super::plane::{Plane, Soft, reach};
-use super::{Measured, Outcome, Scene, Spot, texture, tiles, windows};
-
-/// A usual spread of missing fine detail in those of the gain.
-const BAND: f32 = 6.0;
+use super::{Measured, Outcome, Scene, Spot, spectrum, tiles, windows};
 
 /// Measures a scene.
 pub fn measure(scene: &Scene) -> Outcome {
@@ -64,11 +61,7 @@ pub fn measure(scene: &Scene) -> Outcome {
     let mut map = gain.zip(&alike, |g, a| a * ((g - usual) / 0.1).max(0.0));
     map.data.iter_mut().zip(&ok).filter(|(_, ok)| !**ok).for_each(|(v, _)| *v = 0.0);
     let ringing = ringing(rest.each_ref().map(windows::mean_of));
-    // Ringing of a sharp low-pass: only what is finer than the cut is missing, edges are as steep as before.
-    let cut =
-        |fine: f32, middle: f32, edge: f32| fine * (1.0 - 2.0 * middle.max(0.0)).clamp(0.0, 1.0) * ((edge + 0.5) / 0.3).clamp(0.0, 1.0);
-    let band = scene.texture().map(|t| texture::judged(t, cut)).filter(|b| b.data.len() == map.data.len());
-    let band = band.map_or_else(|| Plane::new(map.width, map.height), |b| b.map(|v| BAND * v));
+    let band = spectrum::cliffs(c);
     let both = map.zip3(&ringing, &band, |m, r, b| m.max(0.7 * r).max(b));
     let note = move |s: &Spot| {
         let (gain, ripple, cut) = (s.worst_in(&map), s.worst_in(&ringing), s.worst_in(&band));
@@ -78,7 +71,7 @@ pub fn measure(scene: &Scene) -> Outcome {
                 ((0.1 * gain).exp() - 1.0) * 100.0
             ),
             () if ripple >= cut => format!("ringing beside edges where the source is calm, {:.1} times the usual", ripple + 1.0),
-            () => "detail ends at a sharp limit here while edges stay steep, as a low-pass leaves it that rings".into(),
+            () => "fine detail ends at a sharp limit here and not elsewhere, as a low-pass leaves it that rings".into(),
         }
     };
     Outcome::Measured(Measured::peak(both, note))

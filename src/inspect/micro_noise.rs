@@ -1,7 +1,8 @@
 //! Noise in areas that should be smooth: skin, sky, walls.
 //!
 //! Only flat areas are judged (flat in the source, too, if there is one). Noise is Immerkaer's estimate ("Fast noise variance
-//! estimation", CVIU 64, 1996) under a Gaussian window of 6 px, for luma and for the two colour differences. Raw score: the natural
+//! estimation", CVIU 64, 1996) under a Gaussian window of 6 px, for luma, for luma at half size (soft noise hardly changes
+//! from pixel to pixel) and for the two colour differences. What counts as flat goes down with the picture's contrast. Raw score: the natural
 //! logarithm of the noise over the picture's own quiet floor at that brightness, times its size up to one level; the 97 %
 //! quantile over the flat area. Even grain everywhere is a property, not a defect, and scores low.
 
@@ -24,6 +25,9 @@ const SPREAD: usize = 4;
 const STEEP: f32 = 0.005;
 /// A local deviation in the source from which a place has structure.
 const STRUCTURE: f32 = 0.020;
+/// Both are those of a picture with this distance from its 5 % to its 95 % quantile; the least share of it that counts.
+const CONTRAST: f32 = 0.5;
+const LEAST: f32 = 0.4;
 
 /// Measures a scene.
 pub fn measure(scene: &Scene) -> Outcome {
@@ -56,10 +60,19 @@ fn flat_in_source(source: &Picture) -> Plane {
     all.dilate(1)
 }
 
+/// A picture's distance from its 5 % to its 95 % quantile over that of a usual one, LEAST..1.
+fn contrast(y: &Plane) -> f32 {
+    let small = y.cells(CELL);
+    ((small.quantile(0.95) - small.quantile(0.05)) / CONTRAST).clamp(LEAST, 1.0)
+}
+
 /// What is measured of a picture by cells: the share that is flat, the brightness, and the response of Immerkaer's operator in flat
-/// places of luma, R-Y and B-Y (those of a grey picture are empty).
-fn measured(picture: &Picture, y: &Plane, in_source: Option<&Plane>) -> [Plane; 5] {
+/// places of luma, R-Y and B-Y (those of a grey picture are empty), and of luma at half size.
+fn measured(picture: &Picture, y: &Plane, in_source: Option<&Plane>) -> [Plane; 6] {
     let size = (y.width, y.height);
+    let contrast = contrast(y);
+    let steep = (STEEP * contrast) * (STEEP * contrast);
+    let structure = STRUCTURE * contrast.max(0.6);
     let axes = in_source.map(|s| (Axis::linear(s.width, y.width), Axis::linear(s.height, y.height)));
     // Slopes are taken at half size: under so wide a Gaussian they hardly change from pixel to pixel.
     let (soft, spread) = (0.5 * SOFT, SPREAD / 2);
@@ -68,18 +81,25 @@ fn measured(picture: &Picture, y: &Plane, in_source: Option<&Plane>) -> [Plane; 
         let y = tile.cut(y);
         // The slope of half a colour difference counts like that of luma.
         let mut rough = Mask::none((y.width / 2).max(1), (y.height / 2).max(1));
-        rough.join_steep(&y.cells(2), soft, 4.0 * STEEP * STEEP);
-        colours.iter().for_each(|d| rough.join_steep(&d.cells(2), soft, 16.0 * STEEP * STEEP));
+        rough.join_steep(&y.cells(2), soft, 4.0 * steep);
+        colours.iter().for_each(|d| rough.join_steep(&d.cells(2), soft, 16.0 * steep));
         let mut rough = rough.dilate(spread).doubled(y.width, y.height);
         if let (Some(source), Some((x, rows))) = (in_source, &axes) {
             let (across, down) = tile.outer();
             let there = reduce::window(source, (x, rows), across, down);
-            rough.join(&Mask::of(&there, |s| s >= STRUCTURE));
+            rough.join(&Mask::of(&there, |s| s >= structure));
         }
         let (x, _) = tile.inside();
         let (mut operator, mut response) = (Soft::with(vec![1.0, -2.0, 1.0]), vec![0.0f32; y.width]);
         let mut flat = vec![0.0f32; x.len()];
-        tile.sums(CELL, |r, [share, bright, noise @ ..]: &mut [Vec<f32>; 5]| {
+        let coarse = {
+            let half = y.cells(2);
+            let mut operator = Soft::with(vec![1.0, -2.0, 1.0]);
+            let mut response = Plane::new(half.width, half.height);
+            (0..half.height).for_each(|r| operator.row(&half, r, response.row_mut(r)));
+            response
+        };
+        tile.sums(CELL, |r, [share, bright, noise @ .., soft]: &mut [Vec<f32>; 6]| {
             let here = &y.row(r)[x.clone()];
             select(here, &rough.row(r)[x.clone()], &mut flat);
             filter::add(&flat, share);
@@ -88,6 +108,9 @@ fn measured(picture: &Picture, y: &Plane, in_source: Option<&Plane>) -> [Plane; 
                 operator.row(p, r, &mut response);
                 add_noise(&response[x.clone()], &flat, sums);
             }
+            let row = coarse.row((r / 2).min(coarse.height - 1));
+            response.iter_mut().enumerate().for_each(|(i, v)| *v = row[(i / 2).min(row.len() - 1)]);
+            add_noise(&response[x.clone()], &flat, soft);
         })
     })
 }
@@ -121,7 +144,7 @@ struct Excess {
 }
 
 fn excess(picture: &Picture, y: &Plane, in_source: Option<&Plane>) -> Option<Excess> {
-    let [share, bright, noisy, red, blue] = measured(picture, y, in_source);
+    let [share, bright, noisy, red, blue, soft] = measured(picture, y, in_source);
     let weight = share.blur(WINDOW);
     let ok: Vec<bool> = weight.data.iter().map(|&w| w > 0.5).collect();
     let n = ok.iter().filter(|ok| **ok).count();
@@ -129,18 +152,25 @@ fn excess(picture: &Picture, y: &Plane, in_source: Option<&Plane>) -> Option<Exc
         return None;
     }
     let noise = |p: &Plane| p.blur(WINDOW).zip(&weight, |v, w| v / w.max(0.5) / 6.0 * 1.2533 * 255.0);
+    // A quarter of the values: under a window of four times the area they are as sure.
+    let wide = share.blur(2.0 * WINDOW);
+    let soft = soft.blur(2.0 * WINDOW).zip(&wide, |v, w| v / w.max(0.5) / 6.0 * 1.2533 * 255.0);
     let luma = noise(&noisy);
     let bright = bright.blur(WINDOW);
     let mut map = over_floor(&luma, &bright, &ok);
     let mut loudest = luma.clone();
-    if !picture.is_grey() {
-        let chroma = noise(&red).zip(&noise(&blue), |a, b| 0.5 * (a + b));
-        let of_chroma = over_floor(&chroma, &bright, &ok);
-        for (i, v) in of_chroma.data.iter().enumerate() {
+    let mut raise = |noise: &Plane| {
+        let of = over_floor(noise, &bright, &ok);
+        for (i, v) in of.data.iter().enumerate() {
             if *v > map.data[i] {
-                (map.data[i], loudest.data[i]) = (*v, chroma.data[i]);
+                (map.data[i], loudest.data[i]) = (*v, noise.data[i]);
             }
         }
+    };
+    raise(&soft);
+    if !picture.is_grey() {
+        let chroma = noise(&red).zip(&noise(&blue), |a, b| 0.5 * (a + b));
+        raise(&chroma);
     }
     let pick = |p: &Plane| -> Vec<f32> { p.data.iter().zip(&ok).filter(|(_, ok)| **ok).map(|(v, _)| *v).collect() };
     let floor = quantile(&mut pick(&luma), 0.25);

@@ -34,6 +34,7 @@ pub mod report;
 pub mod residual;
 pub mod scene;
 pub mod seam;
+pub mod spectrum;
 pub mod strips;
 pub mod texture;
 mod tiles;
@@ -54,7 +55,7 @@ pub use scene::{Joins, Picture, Scene};
 pub struct Detector {
     /// As in reports.
     pub name: &'static str,
-    /// Its share of the false alarms that a tier allows.
+    /// Its share of the false alarms that a tier allows, where no threshold was fitted.
     pub weight: f64,
     /// Measures a scene. Pure: the same scene gives the same outcome.
     pub measure: fn(&Scene) -> Outcome,
@@ -168,7 +169,7 @@ pub fn inspect_with(scene: &Scene, about: &About, tables: &Calibration) -> Inspe
         };
         let h = |raw: f32| tables.score(name, about.situation, f64::from(raw)).powf(larger);
         let score = h(measured.score);
-        let threshold = tables.threshold(about.tier, detector.weight / weights);
+        let threshold = tables.threshold(name, about.situation, about.tier, detector.weight / weights);
         detectors.insert(name.into(), round(score));
         thresholds.insert(name.into(), round(threshold));
         let map = measured.map.map(|raw| h(raw) as f32);

@@ -3,7 +3,8 @@
 //! Read from runs of equal values (within one level) that end in a jump. Dead: pixels in a run of at least six along both axes, each run
 //! bounded by jumps on both sides. Mosaic: in windows of 32 px, jumps that share one phase of a period 3 to 16 along both axes, with
 //! equal values between them. What fills much of the picture is its style (pixel art, cel shading, halftone) and is
-//! discounted; with a faithful enlargement only what differs from it counts. Raw score: jump height x 10, times how well it fits.
+//! discounted; with a faithful enlargement only what differs from it counts. Raw score: jump height x 10, times how well it fits; of a dead
+//! block three times that.
 
 use multiversion::multiversion;
 use rayon::prelude::*;
@@ -19,6 +20,8 @@ const JUMP: f32 = 3.0 / 255.0;
 /// Shortest run of a dead block, and the longest that is not simply an area, output pixels.
 const SHORT: usize = 6;
 const LONG: usize = 96;
+/// Clean pictures hold a third of the dead blocks that they hold of a mosaic.
+const DEAD: f32 = 3.0;
 /// Cell of the map, and side of a window in cells.
 const CELL: usize = 8;
 const WINDOW: usize = 4;
@@ -33,7 +36,7 @@ pub fn measure(scene: &Scene) -> Outcome {
         let [map] = tiles::cells((y.width, y.height), CELL, 0, |t| [t.cells(&t.zip(y, f, |c, f| (c - f).abs()), CELL)]);
         map
     });
-    let dead = discounted(dead(y), 0.02);
+    let dead = discounted(dead(y), 0.02).map(|v| DEAD * v);
     let mosaic = discounted(mosaic(y), 0.10);
     let mut map = dead.zip(&mosaic, f32::max);
     if let Some(differs) = &differs {
@@ -41,7 +44,7 @@ pub fn measure(scene: &Scene) -> Outcome {
         map = map.zip(differs, |v, d| v * ((d - 0.004) / 0.02).clamp(0.0, 1.0));
     }
     let note = move |s: &Spot| match s.worst_in(&dead) >= s.worst_in(&mosaic) {
-        true => format!("dead block: constant values with a hard border, {:.0} levels high", s.raw / 10.0 * 255.0),
+        true => format!("dead block: constant values with a hard border, {:.0} levels high", s.raw / DEAD / 10.0 * 255.0),
         false => format!("mosaic: square cells of equal values, {:.0} levels apart", s.raw / 10.0 * 255.0),
     };
     let mut measured = Measured::peak(map, note);

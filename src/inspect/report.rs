@@ -63,6 +63,18 @@ pub enum Tier {
 }
 
 impl Tier {
+    /// All, the one with the fewest false alarms first.
+    pub const ALL: [Self; 3] = [Self::Draft, Self::Standard, Self::Hero];
+
+    /// As in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Draft => "draft",
+            Self::Standard => "standard",
+            Self::Hero => "hero",
+        }
+    }
+
     /// Share of clean pictures that may be flagged, over all detectors.
     pub fn false_alarms(self) -> f64 {
         match self {

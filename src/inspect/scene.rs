@@ -148,6 +148,8 @@ pub struct Scene {
     residual: OnceLock<Residual>,
     texture: OnceLock<Option<Texture>>,
     difference: OnceLock<Folded>,
+    folded: OnceLock<Folded>,
+    faithful_folded: OnceLock<Folded>,
 }
 
 /// How much the aspect ratios of result and source may differ: one source pixel in a hundred.
@@ -230,6 +232,17 @@ impl Scene {
         self.texture.get_or_init(|| texture::measure(self.luma(), faithful)).as_ref()
     }
 
+    /// The result on a common contrast as [`normalised`], folded.
+    pub fn folded(&self) -> &Folded {
+        self.folded.get_or_init(|| fold(self.luma()))
+    }
+
+    /// The faithful enlargement on a common contrast, folded: what is drawn with a period.
+    pub fn faithful_folded(&self) -> Option<&Folded> {
+        let faithful = self.faithful_luma()?;
+        Some(self.faithful_folded.get_or_init(|| fold(faithful)))
+    }
+
     /// Result minus faithful enlargement, on a common contrast as [`normalised`], folded.
     pub fn difference(&self) -> Option<&Folded> {
         let faithful = self.faithful_luma()?;
@@ -238,6 +251,10 @@ impl Scene {
             Folded::new((result.width, result.height), MARGIN, |tile| normalised(&tile.zip(result, faithful, |c, f| c - f)))
         }))
     }
+}
+
+fn fold(y: &Plane) -> Folded {
+    Folded::new((y.width, y.height), MARGIN, |tile| normalised(&tile.cut(y)))
 }
 
 /// Pixels around a place that [`normalised`] looks at.
