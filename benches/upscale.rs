@@ -124,7 +124,7 @@ fn inference(c: &mut Criterion) {
         let Some(Ok(model)) = Model::embedded(embedded.id) else { continue };
         let spec = model.manifest.spec();
         let rule = spec.rule;
-        let network = Arc::new(Network::new(spec, backend.opener(Arc::new(model), Device::Cpu)));
+        let network = Arc::new(Network::new(spec, backend.opener(Arc::new(model), Device::Cpu, true)));
         for core in [128, 512] {
             let Ok(grid) = Grid::with_core(p.width, p.rows, core, &rule) else { continue };
             group.bench_function(format!("{} tiles of {core}", embedded.id), |b| b.iter(|| run(&network, &pool, &grid, &p)));

@@ -45,11 +45,9 @@ pub fn decode(name: impl Display, bytes: &[u8]) -> Result<ModelProto> {
             .map_or_else(|| "not an ONNX file: it holds no graph".to_owned(), |format| format!("not an ONNX file, this is {format}"));
         return Err(Error::model(name, what, HINT));
     }
-    if let Some(graph) = &model.graph {
-        if let Some(tensor) = graph.initializer.iter().find(|t| is_external(t)) {
-            let file = tensor.external_data.iter().find(|e| e.key == "location").map_or("another file", |e| e.value.as_str());
-            return Err(Error::model(name, format!("its weights lie in another file (`{}` in `{file}`)", tensor.name), SINGLE));
-        }
+    if let Some(tensor) = model.graph.iter().flat_map(|g| &g.initializer).find(|t| is_external(t)) {
+        let file = tensor.external_data.iter().find(|e| e.key == "location").map_or("another file", |e| e.value.as_str());
+        return Err(Error::model(name, format!("its weights lie in another file (`{}` in `{file}`)", tensor.name), SINGLE));
     }
     Ok(model)
 }
