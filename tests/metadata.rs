@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+mod program;
+
 use lastmile::Band;
 use lastmile::codec::{self, Changes, Encoding, Event, Format, Keep, Limits, Metadata, Policy, SourceType, Strip, Text};
 use lastmile::image::Channels;
@@ -396,4 +398,98 @@ fn the_generators_own_readers_find_their_data_in_jpeg_and_webp() {
         assert!(holds(&[b"UNICODE\0", &utf16[..]].concat()), "{format:?}");
         assert!(holds(b"workflow:{\"nodes\": []}\0") && holds(b"prompt:{\"1\": "), "{format:?}");
     }
+}
+
+/// A PNG with more chunks behind its header.
+fn with_chunks(png: &[u8], chunks: &[(&[u8; 4], &[u8])]) -> Vec<u8> {
+    let mut out = png[..33].to_vec();
+    for (kind, data) in chunks {
+        out.extend((data.len() as u32).to_be_bytes());
+        let mut sum = flate2::Crc::new();
+        sum.update(*kind);
+        sum.update(data);
+        out.extend(*kind);
+        out.extend(*data);
+        out.extend(sum.sum().to_be_bytes());
+    }
+    out.extend(&png[33..]);
+    out
+}
+
+#[test]
+fn a_manifest_is_not_kept_where_metadata_are_to_be_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    write(&dir.join("a.png"), Format::Png, 8, 8, &Metadata { text: vec![Text::new("parameters", PARAMETERS)], ..Metadata::default() });
+    let plain = std::fs::read(dir.join("a.png")).unwrap();
+    std::fs::write(dir.join("a.png"), with_chunks(&plain, &[(b"caBX", b"a manifest with a prompt in it")])).unwrap();
+    let run = |more: &str| {
+        let words = format!("upscale a.png -o out --model none --scale 2 {more}");
+        let output = program::lastmile(dir, &dir.join("home")).args(words.split_whitespace()).output().unwrap();
+        let (out, err) = program::text(&output);
+        assert!(output.status.success(), "{out}{err}");
+        out + &err
+    };
+    let beside = dir.join("out/a.png.source.c2pa");
+    for (more, kept) in [
+        ("", true),
+        ("--strip all", false),
+        ("--overwrite", true),
+        ("--metadata minimal", false),
+        ("--overwrite", true),
+        ("--strip prompt", false),
+    ] {
+        let said = run(&format!("{more} -v"));
+        assert_eq!(beside.exists(), kept, "{more}: {said}");
+        assert_eq!(said.contains("was not kept beside"), !kept && !more.contains("all"), "{more}: {said}");
+        let result = std::fs::read(dir.join("out/a.png")).unwrap();
+        assert_eq!(result.windows(5).any(|w| w == b"caf\xe9," || w == b"Steps"), kept, "{more}");
+    }
+}
+
+#[test]
+fn a_hidden_prompt_does_not_pass_where_pixels_keep_their_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let secret = "zebra on a unicycle\nSteps: 20, Seed: 1";
+    let bits = [&b"stealth_pnginfo"[..], &(secret.len() as u32 * 8).to_be_bytes(), secret.as_bytes()].concat();
+    let bit = |i: usize| bits.get(i / 8).map_or(0, |b| b >> (7 - i % 8) & 1);
+    let (width, height) = (32, 32);
+    let mut band = Band::new(0, width, height, 4);
+    for i in 0..width * height {
+        let (x, y) = (i / height, i % height);
+        band.plane_mut(3)[y * width + x] = f32::from(254 + bit(i)) / 255.0;
+    }
+    let mut e = codec::encoder(&dir.join("s.png"), &how(Format::Png), width, height, Channels::Rgba, &Metadata::default()).unwrap();
+    e.write(&band).unwrap();
+    e.finish().unwrap();
+    let source = codec::decode(Path::new("s.png"), &std::fs::read(dir.join("s.png")).unwrap(), &Limits::default()).unwrap();
+    assert_eq!(source.metadata.hidden.unwrap().text, secret);
+    for more in ["--strip prompt", "--strip all", "--format webp --lossless", "--source-type print"] {
+        let words = format!("upscale s.png -o out --model none --scale 1 --overwrite {more}");
+        let output = program::lastmile(dir, &dir.join("home")).args(words.split_whitespace()).output().unwrap();
+        assert!(output.status.success(), "{:?}", program::text(&output));
+        let path = dir.join(if more.contains("webp") { "out/s.webp" } else { "out/s.png" });
+        let image = codec::decode(&path, &std::fs::read(&path).unwrap(), &Limits::default()).unwrap();
+        assert_eq!(image.metadata.hidden, None, "{more}");
+    }
+}
+
+#[test]
+fn the_orientation_behind_the_pixels_of_a_large_webp_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("big.webp");
+    let (width, height) = (300, 200);
+    let mut band = Band::new(0, width, height, 3);
+    let mut seed = 1u32;
+    band.data.iter_mut().for_each(|v| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        *v = (seed >> 24) as f32 / 255.0;
+    });
+    let turned = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0".to_vec();
+    let metadata = Metadata { exif: Some(turned), ..Metadata::default() };
+    let mut e = codec::encoder(&path, &how(Format::WebP), width, height, Channels::Rgb, &metadata).unwrap();
+    e.write(&band).unwrap();
+    assert!(e.finish().unwrap() > 128 << 10);
+    assert_eq!(codec::probe(&path, &Limits::default()).unwrap().upright(), (height, width));
 }

@@ -960,7 +960,7 @@ mod tests {
             let data = copy.len() - s.whole[4..].len();
             if lettered && (is_frame(s.marker) || s.marker == SOS) {
                 let (first, step) = if s.marker == SOS { (data + 1, 2) } else { (data + 6, 3) };
-                (0..usize::from(copy[first - 1])).map(|i| first + i * step).for_each(|at| copy[at] = b"RGB"[usize::from(copy[at]) - 1]);
+                (0..usize::from(copy[first - 1])).map(|i| first + i * step).for_each(|at| copy[at] = b"RGB"[usize::from(copy[at])]);
             }
             out.extend(copy);
         }

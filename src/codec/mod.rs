@@ -3,6 +3,8 @@
 //! A format is one file with `header`, `decode` and, if it can be written, `encoder`, and its lines in [`Format`] and in the
 //! three dispatching functions here. Containers are taken apart by our own small, bounds-checked walkers, so that metadata is
 //! found wherever a writer put it and sizes are checked before memory is taken; only pixel data goes to codec crates.
+//!
+//! Over 500 lines because what all formats share (limits, dispatch, the form of metadata, the output file) is told in one place.
 
 #[cfg(feature = "avif")]
 mod avif;

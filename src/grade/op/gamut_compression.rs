@@ -33,7 +33,7 @@ impl ColorOp for GamutCompression {
         let below = ((1.0 - threshold) / room).powf(-power) - 1.0;
         // Without anything beyond the edge there is nothing to bend.
         let scale = if below > 1e-9 { room / below.powf(1.0 / power) } else { f64::from(f32::MAX) };
-        Ok(Bend { threshold: self.threshold, scale: scale.min(1e9) as f32, power: self.power })
+        Ok(Bend { threshold: self.threshold, scale: scale.min(1e15) as f32, power: self.power })
     }
 }
 
