@@ -294,7 +294,7 @@ fn heat_and_repair_are_found() {
         assert!(repaired.iter().all(|v| *v == 9));
         let heat = pixels(&client.get("tile/0/v/heat-halo/0/0/0").body).2;
         assert_eq!(heat[3], 0, "nothing found: clear");
-        assert!(heat[63 * 4 + 3] > 150, "the worst: dense");
+        assert!((100..160).contains(&heat[63 * 4 + 3]), "the worst: dense, and the picture shows through");
     });
 }
 
