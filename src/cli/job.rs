@@ -43,6 +43,7 @@ use crate::upscale::engine::{self, Backend, Engine, Networks};
 use crate::upscale::home::Home;
 use crate::upscale::machine;
 use crate::upscale::model::{Kind, Manifest, Model};
+use crate::upscale::probe::UNLIKE;
 use crate::upscale::size::Target;
 
 /// The settings that a recipe comes to.
@@ -152,6 +153,9 @@ fn open(recipe: &Recipe, dry_run: bool, globals: &Globals, memory: u64) -> crate
         Some(spec) => {
             let mut open = |manifest: &Manifest, bytes: &[u8]| super::models::open(globals, manifest, bytes);
             let model = catalogue::resolve(spec, &home, &mut open)?;
+            if model.manifest.note.contains(UNLIKE) {
+                say(format_args!("note: model {}: {UNLIKE}; look at the results", model.manifest.id));
+            }
             match recipe.upscale.denoise {
                 Some(strength) => denoised(&model, strength, &home, &mut open)?,
                 None => model,

@@ -124,6 +124,9 @@ fn weights(model: &ModelProto) -> u64 {
     tensors.filter_map(|t| graph::element_count(&t.dims)).fold(0, |sum, n| sum.saturating_add(n as u64))
 }
 
+/// What a manifest notes of a network whose result resembles no picture that it was shown.
+pub const UNLIKE: &str = "its output resembles its input neither in 0..1 nor in 0..255: taken as 0..1";
+
 /// The smallest number that both divide.
 fn common_multiple(a: u32, b: u32) -> u32 {
     let (a, b) = (a.max(1), b.max(1));
@@ -149,7 +152,11 @@ impl Trial {
         let result = self.run(manifest, side).map_err(|e| self.refuse(&e.to_string()))?;
         manifest.scale = self.scale(manifest, side, &result)?;
         let mut notes = Vec::new();
-        manifest.range = self.range(manifest)?;
+        let (range, sure) = self.range(manifest)?;
+        manifest.range = range;
+        if !sure {
+            notes.push(UNLIKE.to_owned());
+        }
         if manifest.channels == 3 {
             notes.push("channel order taken as RGB".to_owned());
         }
@@ -240,8 +247,9 @@ impl Trial {
         Ok(scale)
     }
 
-    /// Whether values are 0..1 or 0..255: in the right range the output, reduced, resembles the input.
-    fn range(&mut self, manifest: &Manifest) -> Result<Range> {
+    /// Whether values are 0..1 or 0..255: in the right range the output, reduced, resembles the input. The flag says whether
+    /// it did at all.
+    fn range(&mut self, manifest: &Manifest) -> Result<(Range, bool)> {
         let (width, height) = self.side(manifest, 48);
         let (w, h, scale) = (width as usize, height as usize, manifest.scale as usize);
         let picture = gentle_picture(w, h, manifest.channels as usize);
@@ -268,22 +276,18 @@ impl Trial {
         // A linear network does not care; then 0..1 it is.
         const RESEMBLES: f32 = 0.15;
         if byte < RESEMBLES && 2.0 * byte < one {
-            return Ok(Range::Byte);
+            return Ok((Range::Byte, true));
         }
         if one < RESEMBLES {
-            return Ok(Range::One);
+            return Ok((Range::One, true));
         }
-        // Shown with its values out of range or inverted, a picture looks broken, and nobody would know why.
-        let what = match (error(1.0, 255.0)?, error(255.0, 1.0)?) {
+        // Shown with its values out of range, a picture looks broken, and nobody would know why.
+        let mixed = match (error(1.0, 255.0)?, error(255.0, 1.0)?) {
             (e, _) if e < RESEMBLES => "it takes values of 0..1 and gives values of 0..255",
             (_, e) if e < RESEMBLES => "it takes values of 0..255 and gives values of 0..1",
-            _ => "its result resembles the picture neither in 0..1 nor in 0..255: it does not enlarge, or gives only what is to be added",
+            _ => return Ok((Range::One, false)),
         };
-        Err(Error::model(
-            &self.name,
-            what,
-            "a network whose result is a picture in the range of its input; or a manifest beside it that says `range`",
-        ))
+        Err(Error::model(&self.name, mixed, "a network whose result is in the range of its input"))
     }
 
     fn halo(&mut self, manifest: &Manifest) -> Result<(Halo, String)> {

@@ -1,4 +1,6 @@
 //! Named tensors of a checkpoint, read on demand as f32.
+//!
+//! Over 500 lines because where trainers put weights, and how they are read from there, is one subject, told with its tests.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
