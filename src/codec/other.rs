@@ -157,6 +157,11 @@ fn gif(path: &Path, bytes: &[u8]) -> Result<Gif> {
                 let v = |i: usize| usize::from(u16::from_le_bytes([d[i], d[i + 1]]));
                 g.frames += 1;
                 if g.frames == 1 {
+                    // The decoder makes room for all that a frame says it has; a picture of 17x12 px must not take 4 GB.
+                    if v(4) * v(6) > (g.width * g.height).max(1 << 27) {
+                        let what = format!("its frame of {}x{} px does not fit its {}x{} px", v(4), v(6), g.width, g.height);
+                        return Err(Error::input(path, what, AGAIN));
+                    }
                     g.transparent |= v(0) > 0 || v(2) > 0 || v(4) < g.width || v(6) < g.height;
                 }
                 let Some(next) = skip(at + 10 + table(d[8]) + 1, None) else { return Ok(g) };
