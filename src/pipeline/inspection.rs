@@ -271,10 +271,9 @@ impl Observer for Watch<'_> {
 
     fn look(&self) -> Look {
         match self.care.repair {
-            _ if !self.mends() => Look::Once,
-            Repair::Off => Look::Once,
-            Repair::Suggest => Look::Beside(self.care.beside.clone()),
-            Repair::Auto => Look::Mend,
+            Repair::Suggest if self.mends() => Look::Beside(self.care.beside.clone()),
+            Repair::Auto if self.mends() => Look::Mend,
+            _ => Look::Once,
         }
     }
 

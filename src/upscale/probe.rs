@@ -8,7 +8,7 @@ use std::path::Path;
 use super::graph;
 use super::model::{ChannelOrder, Halo, Kind, Manifest, Range, SizeRule, check_id};
 use super::onnx::ModelProto;
-use super::receptive::{Analysis, DEEP_PX, Port, Receptive, analyse};
+use super::receptive::{Analysis, DEEP_PX, Port, Receptive, analyse, gcd};
 use super::{Infer, InferError};
 use crate::band::Band;
 use crate::error::{Error, Result};
@@ -130,11 +130,7 @@ pub const UNLIKE: &str = "its output resembles its input neither in 0..1 nor in 
 /// The smallest number that both divide.
 fn common_multiple(a: u32, b: u32) -> u32 {
     let (a, b) = (a.max(1), b.max(1));
-    let (mut x, mut y) = (a, b);
-    while y > 0 {
-        (x, y) = (y, x % y);
-    }
-    a / x * b
+    a / gcd(a.into(), b.into()) as u32 * b
 }
 
 /// A network that is being tried.

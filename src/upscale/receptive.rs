@@ -12,6 +12,7 @@ mod walk;
 
 use std::collections::{BTreeMap, HashMap};
 
+pub(super) use value::gcd;
 use value::{Axis, Data, Dim, Ratio, Span, Value};
 use walk::{Walk, walk};
 

@@ -65,7 +65,7 @@ impl Ratio {
     }
 }
 
-pub(super) fn gcd(a: u64, b: u64) -> u64 {
+pub(in crate::upscale) fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
