@@ -36,7 +36,7 @@ use crate::upscale::engine::{Engine, PassRecord};
 use crate::upscale::lock::ColourLock;
 use crate::upscale::pass::Pass;
 use crate::upscale::size::{Fit, Size, Target};
-use delivery::{Extra, Finishing, Made};
+use delivery::{Extra, Finish as Files, Finishing, Made};
 use master::Master;
 use protect::{Mask, Protect};
 
@@ -276,11 +276,12 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
         });
     }
 
-    let coloured = settings.grading.is_some() || settings.matching.is_some() || settings.finish.is_some();
-    let seed = if coloured { fingerprint(&bytes) } else { 0 };
-    drop(bytes);
     let mut notes = std::mem::take(&mut image.notes);
     let mut gradings = gradings(&image, settings, &mut notes)?;
+    // What is worked out for each colour by itself draws no grain.
+    let spatial = gradings.iter().any(|g| g.program().is_none());
+    let seed = if spatial { fingerprint(&bytes) } else { 0 };
+    drop(bytes);
     bleed_alpha(&mut image);
     display_encode(&mut image, &mut notes);
     // A master is of what networks made; here there are none.
@@ -327,6 +328,8 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
         Look::Once => None,
         Look::Mend | Look::Beside(_) => Some(SpoolWriter::create(parked.path(), target.width, image.channels.count(), Depth::F32)?),
     };
+    // Whether all that is left to do is to write the picture.
+    let untouched = hooks.observer.is_none() && keeping.is_none() && first.as_ref().is_some_and(Files::is_plain);
     let part = if matches!(look, Look::Mend) { 0.9 } else { 1.0 };
     let mut made = |band: Band| {
         if hooks.stop.load(Ordering::Relaxed) {
@@ -348,11 +351,22 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
         (hooks.progress)(part * end as f64 / target.height as f64);
         Ok(())
     };
-    match kept {
-        Some(kept) => kept.run(hooks.stop, &mut made),
-        None => run(&image, &mut chain, &mut made),
+    if kept.is_none() && chain.is_empty() && untouched {
+        for y in (0..image.height).step_by(ROWS) {
+            if hooks.stop.load(Ordering::Relaxed) {
+                return Err(Error::Interrupted);
+            }
+            let end = (y + ROWS).min(image.height);
+            first.iter_mut().try_for_each(|f| f.push_rows(&image, y, end))?;
+            (hooks.progress)(end as f64 / image.height as f64);
+        }
+    } else {
+        match kept {
+            Some(kept) => kept.run(hooks.stop, &mut made),
+            None => run(&image, &mut chain, &mut made),
+        }
+        .map_err(|e| about(source, e))?;
     }
-    .map_err(|e| about(source, e))?;
     drop(chain);
     let mut files = match first {
         Some(first) => first.finish(hooks.stop)?,
@@ -659,6 +673,9 @@ impl<'a> Build<'a, '_> {
         }
         let alpha = self.alpha(factor)?;
         let mut both = Chain::new();
+        if colour.is_empty() && alpha.is_empty() {
+            return Ok((both, plan, notes));
+        }
         both.then(Fork::new(vec![(0..colours, colour), (colours..colours + 1, alpha)], stack));
         Ok((both, plan, notes))
     }

@@ -539,7 +539,8 @@ pub fn run(recipe: &Recipe, paths: &Paths, work: &Work, once: &Once, globals: &G
         Rates::default()
     });
     // A job of seconds should begin, not be foreseen to the second.
-    let worth = once.dry_run || effort.megapixels > 10.0 || effort.pixels() > 150e6;
+    let seconds = effort.rest(None, &beside, maker.cores);
+    let worth = once.dry_run || seconds > 10.0 || effort.work > 0.0 && (effort.megapixels > 10.0 || effort.pixels() > 150e6);
     let stop = stop_on_signals()?;
     let rehearsal = if worth { maker.rehearse(&batch, &leads, &effort, &stop, globals.verbosity > 0) } else { None };
     let mut start = maker.start(&batch);

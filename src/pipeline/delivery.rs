@@ -94,6 +94,17 @@ impl Finish<'_> {
         self.colour.push(band, &mut |band| hand_out(files, band))
     }
 
+    /// Whether rows go into all files as they come.
+    pub fn is_plain(&self) -> bool {
+        let plain = |f: &Delivery<'_>| f.chain.is_empty() && f.rest.conversion.is_none() && f.rest.overlay.is_none() && !f.rest.dither;
+        self.colour.is_empty() && self.files.iter().all(plain)
+    }
+
+    /// Takes the next rows of the picture itself, if [`Finish::is_plain`].
+    pub fn push_rows(&mut self, image: &Image, from: usize, to: usize) -> Result<()> {
+        self.files.iter_mut().try_for_each(|f| f.rest.goal.write_rows(image, from, to))
+    }
+
     /// Completes the files.
     pub fn finish(mut self, stop: &AtomicBool) -> Result<Vec<Made>> {
         let files = &mut self.files;
