@@ -320,6 +320,14 @@ fn the_program_runs_where_it_was_told_and_says_so() {
     for name in ["good", "bad"] {
         std::fs::write(dir.join(format!("{name}.toml")), format!("[[op]]\nfilter = \"{name}.wgsl\"\n")).unwrap();
     }
+    // A mistake is found without a card.
+    for (look, good) in [("good.toml", true), ("bad.toml", false)] {
+        let mut lastmile = std::process::Command::new(env!("CARGO_BIN_EXE_lastmile"));
+        let checked = lastmile.current_dir(dir).args(["looks", "check", look]).output().unwrap();
+        let said = String::from_utf8_lossy(&checked.stdout) + String::from_utf8_lossy(&checked.stderr);
+        assert_eq!(checked.status.code(), Some(if good { 0 } else { 2 }), "{said}");
+        assert!(said.contains(if good { "(without filter)" } else { "bad.wgsl:2:29" }), "{said}");
+    }
     let (code, lines, _) = run(dir, "--look clean --device cpu");
     assert_eq!((code, &lines[0]["grade_device"]), (Some(0), &"cpu".into()));
     for (flags, part) in [

@@ -11,9 +11,10 @@ use super::{Globals, job, out, progress, say};
 use crate::batch::HOLD;
 use crate::batch::plan::{Request, plan};
 use crate::brand::apply::Brand;
-use crate::brand::card::card;
+use crate::brand::card::{card, inline};
 use crate::brand::kit::{EXTENSION, GroupBy, Kit, blank};
 use crate::brand::palette::Swatch;
+use crate::brand::proof::small;
 use crate::brand::report::{Report, Row};
 use crate::brand::score;
 use crate::codec::Limits;
@@ -218,10 +219,15 @@ fn score_all(inputs: &[PathBuf], kit: &Path, html: Option<&Path>, csv: Option<&P
     };
     let mut rows = Vec::new();
     let mut failed = 0;
-    let see = |path: &Path, image: &Image| Ok((group(path, image, by), score::statistics(image)?));
+    // Longer side of the copies on the page, pixels.
+    const COPY: usize = 160;
+    let see = |path: &Path, image: &Image| {
+        let copy = html.map(|_| small(image, COPY).and_then(|copy| inline(&copy))).transpose()?;
+        Ok((group(path, image, by), score::statistics(image)?, copy))
+    };
     look_at(&sources, &Limits::default(), &see, &mut |path, seen| match seen {
-        Ok((group, statistics)) => {
-            rows.push(Row { picture: path.to_path_buf(), group, score: brand.score(&statistics), statistics });
+        Ok((group, statistics, copy)) => {
+            rows.push(Row { picture: path.to_path_buf(), group, score: brand.score(&statistics), statistics, copy });
         }
         Err(e) => {
             failed += 1;
