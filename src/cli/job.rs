@@ -287,6 +287,12 @@ impl<'a> Maker<'a> {
         pipeline::target(header, &self.settings, &self.engine)
     }
 
+    /// Whether nothing is done to a picture that takes longer than to read and to write it.
+    fn is_light(&self) -> bool {
+        let pointwise = self.settings.grading.as_ref().is_none_or(|g| g.program().is_some());
+        pointwise && self.settings.matching.is_none() && self.brand.is_none()
+    }
+
     /// Finds the sources and names their outputs.
     ///
     /// # Errors
@@ -539,8 +545,12 @@ pub fn run(recipe: &Recipe, paths: &Paths, work: &Work, once: &Once, globals: &G
         Rates::default()
     });
     // A job of seconds should begin, not be foreseen to the second.
-    let seconds = effort.rest(None, &beside, maker.cores);
-    let worth = once.dry_run || seconds > 10.0 || effort.work > 0.0 && (effort.megapixels > 10.0 || effort.pixels() > 150e6);
+    let worth = once.dry_run
+        || if effort.work == 0.0 && !beside.inspected && maker.is_light() {
+            effort.rest(None, &beside, maker.cores) > 10.0
+        } else {
+            effort.megapixels > 10.0 || effort.pixels() > 150e6
+        };
     let stop = stop_on_signals()?;
     let rehearsal = if worth { maker.rehearse(&batch, &leads, &effort, &stop, globals.verbosity > 0) } else { None };
     let mut start = maker.start(&batch);
