@@ -465,12 +465,13 @@ fn at_once(
     Ok(true)
 }
 
-/// How many pixels have a colour channel that an encoder would clip by more than half an 8-bit code.
-fn outside(band: &Band) -> u64 {
+/// How many pixels `after` a conversion have a colour channel that an encoder would clip by more than half an 8-bit code,
+/// where those `before` (of 1 or 3 colours) had none: what enlarging alone threw beyond black and white is no matter of
+/// colour spaces.
+fn outside(before: &Band, colours: usize, after: &Band) -> u64 {
     const HALF: f32 = 0.5 / 255.0;
-    let planes = [band.plane(0), band.plane(1), band.plane(2)];
-    let out = |v: f32| !(-HALF..=1.0 + HALF).contains(&v);
-    (0..planes[0].len()).filter(|&i| planes.iter().any(|p| out(p[i]))).count() as u64
+    let clips = |band: &Band, colours: usize, i: usize| (0..colours).any(|c| !(-HALF..=1.0 + HALF).contains(&band.plane(c)[i]));
+    (0..after.plane(0).len()).filter(|&i| clips(after, 3, i) && !clips(before, colours, i)).count() as u64
 }
 
 /// The second look: kept rows, mended and written.

@@ -272,8 +272,9 @@ impl<'a> Delivery<'a> {
 impl Rest<'_> {
     fn write(&mut self, mut band: Band, colours: usize) -> Result<()> {
         if let Some(c) = &self.conversion {
-            band = c.band(&band)?;
-            self.clipped += outside(&band);
+            let converted = c.band(&band)?;
+            self.clipped += outside(&band, if band.channels < 3 { 1 } else { 3 }, &converted);
+            band = converted;
         }
         if let Some(overlay) = &self.overlay {
             overlay.apply(&mut band);

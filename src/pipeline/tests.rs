@@ -474,3 +474,13 @@ fn further_exports_cost_no_decode_and_no_network() {
     let grid = done.plan.passes[0].grid;
     assert_eq!(runs, (grid[0] * grid[1]) as usize);
 }
+
+#[test]
+fn only_what_the_new_colours_cannot_hold_counts_as_clipped() {
+    let band = |data: &[f32], channels: usize| Band { y: 0, width: data.len() / channels, rows: 1, channels, data: data.to_vec() };
+    // Four pixels: inside, beyond white already, out of the new space, out by less than a code.
+    let before = band(&[0.5, 1.02, 0.9, 0.9, 0.5, 0.5, 0.1, 0.1, 0.5, 0.5, 0.1, 0.1], 3);
+    let after = band(&[0.5, 1.03, 0.9, 0.9, 0.5, 0.5, -0.1, -0.001, 0.5, 0.5, 0.1, 0.1], 3);
+    assert_eq!(outside(&before, 3, &after), 1);
+    assert_eq!(outside(&band(&[0.5, 1.02, 0.9, 0.9], 1), 1, &after), 1);
+}

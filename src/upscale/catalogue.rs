@@ -43,7 +43,7 @@ pub static EMBEDDED: &[Embedded] = embedded!["lastmile-faithful-x4", "lastmile-f
 pub const REFERENCE: &str = "lastmile-start-x4";
 
 /// Probing results are kept under this name; to be raised when probing finds out more or otherwise.
-const PROBES: &str = "probed-1";
+const PROBES: &str = "probed-2";
 
 /// A model that can be named, with its manifest or what is wrong with it.
 #[derive(Debug)]

@@ -310,23 +310,28 @@ impl Weights {
         Ok(Self { source, names, places, used: HashSet::new() })
     }
 
-    /// Leaves only one network of several, the best one for which `known` holds; tells whether there was one.
-    pub fn narrow(&mut self, known: &dyn Fn(&Self) -> bool) -> bool {
+    /// Leaves only one network of several, the best one for which `known` holds: what stood before its names, and how many
+    /// tensors were left out; `None` if there is none.
+    pub fn narrow(&mut self, known: &dyn Fn(&Self) -> bool) -> Option<(String, usize)> {
         for part in PARTS {
             let of_it = |name: &String| name.strip_prefix(part).map(|inner| (inner.to_owned(), self.places[name].clone()));
             let inner: Vec<(String, Place)> = self.names.iter().filter_map(of_it).collect();
             if inner.is_empty() {
                 continue;
             }
+            let left_out = self.names.len() - inner.len();
             let names = inner.iter().map(|(name, _)| name.clone()).collect();
             let all = (std::mem::replace(&mut self.names, names), std::mem::replace(&mut self.places, inner.into_iter().collect()));
+            if known(self) {
+                return Some((part.to_owned(), left_out));
+            }
             // Wrappers wrap each other.
-            if known(self) || self.narrow(known) {
-                return true;
+            if let Some((within, more)) = self.narrow(known) {
+                return Some((format!("{part}{within}"), left_out + more));
             }
             (self.names, self.places) = all;
         }
-        false
+        None
     }
 
     /// The names in file order, without the prefix of wrappers.
