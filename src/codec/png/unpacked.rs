@@ -34,8 +34,7 @@ pub(super) fn of(chunks: &[Piece<'_>], compressed: usize, raw: usize) -> Option<
         }
     };
     if rows.capacity() < raw {
-        rows = Vec::new();
-        rows.try_reserve_exact(raw).ok()?;
+        rows = bytemuck::try_zeroed_vec(raw).ok()?;
     }
     rows.resize(raw, 0);
     let found = libdeflater::Decompressor::new().zlib_decompress(whole, &mut rows);
