@@ -19,6 +19,7 @@ use crate::brand::report::{Report, Row};
 use crate::brand::score;
 use crate::codec::Limits;
 use crate::error::{Error, Exit};
+use crate::grade::device::GradeDevice;
 use crate::image::Image;
 use crate::recipe::{Recipe, Template};
 use crate::upscale::size::Size;
@@ -52,6 +53,9 @@ pub struct Apply {
     /// The brand: a .brand.toml file
     #[arg(long, value_name = "FILE", required = true)]
     kit: Option<PathBuf>,
+    /// What grades: gpu, gpu:N, or the processor, which auto takes as well [default: auto]
+    #[arg(long, value_name = "DEVICE", help_heading = "Run")]
+    grade_device: Option<GradeDevice>,
     #[command(flatten)]
     files: Files,
     #[command(flatten)]
@@ -70,6 +74,10 @@ impl Apply {
         recipe.upscale.colour_lock = false;
         recipe.kit = self.kit;
         recipe.flag("kit.file", "--kit");
+        if let Some(device) = self.grade_device {
+            recipe.look.device = device;
+            recipe.flag("look.device", "--grade-device");
+        }
         self.files.apply(&mut recipe)?;
         job::run(&recipe, &self.paths, &self.work, &self.once, globals)
     }
