@@ -281,6 +281,42 @@ fn what_no_network_makes_is_not_made_again() {
 }
 
 #[test]
+fn what_was_found_in_an_earlier_version_is_not_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    made(dir.path());
+    let (out, nowhere) = (dir.path().join("out"), dir.path().join("home"));
+    let heat = out.join(".lastmile/heat");
+    let run = |args: &[&str]| {
+        let run = lastmile(dir.path(), &nowhere).args(args).output().unwrap();
+        assert!(run.status.success(), "{}", text(&run).1);
+    };
+    let told = || -> Vec<(String, String)> {
+        let reports = lastmile::inspect::log::read(&out.join(".lastmile/report.jsonl")).unwrap();
+        reports.into_iter().map(|r| (r.input, r.result_sha256.unwrap())).collect()
+    };
+    let files = || NAMES.map(|n| (n.to_string(), sha256_file(&out.join(n)).unwrap())).into_iter().collect::<BTreeMap<_, _>>();
+    run(&["inspect", "out", "--heat", heat.to_str().unwrap()]);
+    assert_eq!(told().into_iter().collect::<BTreeMap<_, _>>(), files());
+    let shown = || {
+        let review = Review::open(&out, &Options::default()).unwrap();
+        let (reports, maps) =
+            (review.pictures.iter().filter(|p| p.report.is_some()).count(), review.pictures.iter().map(|p| p.heat.len()).sum::<usize>());
+        (reports, maps, review.notices.join(" "))
+    };
+    let (reports, maps, notice) = shown();
+    assert!(reports == 5 && maps > 0 && notice.is_empty(), "{reports} {maps} {notice}");
+    let upscale = ["upscale", "in", "-o", "out", "--model", "none", "--scale", "3"];
+    run(&upscale);
+    let (reports, maps, notice) = shown();
+    assert!(reports == 0 && maps == 0 && notice.contains("5 pictures were made again since the inspection"), "{reports} {maps} {notice}");
+    assert_eq!(walkdir::WalkDir::new(&heat).into_iter().flatten().filter(|e| e.file_type().is_file()).count(), 0, "old maps go");
+    // Inspected as they are made, their reports name them.
+    run(&[&upscale[..7], &["2", "--inspect"]].concat());
+    assert_eq!(told().into_iter().collect::<BTreeMap<_, _>>(), files());
+    assert_eq!(shown().0, 5);
+}
+
+#[test]
 fn sources_that_were_moved_are_found() {
     let dir = tempfile::tempdir().unwrap();
     made(dir.path());
