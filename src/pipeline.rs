@@ -291,7 +291,6 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
         gradings.clear();
     }
     let image = Arc::new(image);
-    notes.extend(depth_note(&image, &whole));
 
     let parallel = |e: &Engine| if e.main().is_some() { e.parallel(hooks.waiting) } else { Ok(1) };
     let build = Build { engine, image: &image, target: &target, settings, limits, stop: hooks.stop, parallel: &parallel };

@@ -4,6 +4,8 @@
 
 mod kits;
 
+pub(super) use kits::PROOF;
+
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;

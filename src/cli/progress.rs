@@ -13,7 +13,7 @@ use super::{Globals, say};
 pub use crate::batch::events::seconds;
 use crate::batch::events::{Event, FileEvent, Listener, Start, Status, told};
 use crate::batch::plan::Item;
-use crate::batch::{HOLD, Summary};
+use crate::batch::{HOLD, Noted, Summary};
 
 /// How often a log hears of progress.
 const LOG_EVERY: Duration = Duration::from_secs(5);
@@ -106,13 +106,18 @@ impl Progress {
             return;
         }
         s.finished += 1;
-        s.weight += self.weight(f.job);
+        // What failed took no time to speak of.
+        match f.error {
+            Some(_) => s.total -= self.weight(f.job),
+            None => s.weight += self.weight(f.job),
+        }
         s.made += (f.width * f.height) as f64 / 1e6;
         let line = match (&f.error, f.status) {
             (Some(e), _) => format!("failed: {}", told(&f.input, &e.message).replace('\n', "\n  ")),
             _ => {
                 let mut line = format!("{} -> {}  {}x{}, {}, {}", f.input, f.output, f.width, f.height, bytes(f.bytes), seconds(f.seconds));
-                for note in &f.notes {
+                // Without -v the summary tells them, once for all files that have them.
+                for note in f.notes.iter().filter(|_| self.verbosity > 0) {
                     let _ = write!(line, "\n  note: {note}");
                 }
                 line
@@ -145,8 +150,8 @@ impl Progress {
             return String::new();
         }
         let rate = if s.made > 0.0 { format!("  {:.2} MPix/s", s.made / took) } else { String::new() };
-        let left = if share < 1.0 { format!("  about {} left", seconds(took * (1.0 / share - 1.0))) } else { String::new() };
-        rate + &left
+        let left = took * (1.0 / share - 1.0);
+        if left < 1.0 { rate } else { format!("{rate}  about {} left", seconds(left)) }
     }
 
     fn draw(&self, s: &State) {
@@ -244,7 +249,8 @@ pub fn closing(s: &Summary, root: &std::path::Path, command: &str) -> String {
     }
     if s.done > 0 && s.seconds > 0.0 {
         let mp = s.pixels as f64 / 1e6;
-        let _ = write!(text, ": {mp:.1} MPix made, {} in {}, {:.2} MPix/s", bytes(s.bytes), root.display(), mp / s.seconds);
+        let _ =
+            write!(text, ": {mp:.1} MPix made, {} in {}, {:.2} MPix of results a second", bytes(s.bytes), root.display(), mp / s.seconds);
     }
     if s.flagged > 0 {
         let _ =
@@ -268,6 +274,7 @@ pub fn closing(s: &Summary, root: &std::path::Path, command: &str) -> String {
     if s.c2pa > 0 {
         let _ = write!(text, "\n  Content Credentials of {} were lost from the results; each manifest is in *.source.c2pa", files(s.c2pa));
     }
+    text.push_str(&noted(&s.notes));
     for f in s.failures.iter().take(TOLD) {
         let _ = write!(text, "\n  {}", told(&f.input, &f.message).lines().next().unwrap_or_default());
     }
@@ -292,6 +299,21 @@ pub fn closing(s: &Summary, root: &std::path::Path, command: &str) -> String {
         let _ = write!(text, "\nTo look at them: {open} {}", super::quoted(root.as_os_str()));
     }
     text.trim_start().to_owned()
+}
+
+/// The notes of the files, the most frequent ones first; not those that the summary tells anyway, or that were asked for.
+fn noted(notes: &[Noted]) -> String {
+    let routine = |text: &str| text.contains("C2PA") || text.starts_with("score ") || text == "resampled without a network";
+    let mut notes: Vec<&Noted> = notes.iter().filter(|n| !routine(&n.text)).collect();
+    notes.sort_by_key(|n| std::cmp::Reverse(n.files));
+    let mut told = String::new();
+    for n in notes.iter().take(TOLD) {
+        let _ = write!(told, "\n  {}: {}{}", files(n.files), n.text, if n.differ { " (or other numbers)" } else { "" });
+    }
+    if notes.len() > TOLD {
+        let _ = write!(told, "\n  and {} notes of other kinds; --json has them all", notes.len() - TOLD);
+    }
+    told
 }
 
 /// A count of files.
@@ -334,6 +356,17 @@ mod tests {
         assert_eq!(
             opening(&start, 2),
             "12 files, 34.5 MPix, model lastmile-faithful-x4 on cpu (2 cores), about 62 s; 2 files done already"
+        );
+    }
+
+    #[test]
+    fn notes_are_told_once_with_how_many_files_have_them() {
+        let n = |text: &str, files, differ| Noted { text: text.into(), files, differ };
+        let told = noted(&[n("score 91.0, p90 2.0 dE2000", 9, true), n("no room", 2, false), n("quality 84 instead of 95", 7, true)]);
+        assert_eq!(told, "\n  7 files: quality 84 instead of 95 (or other numbers)\n  2 files: no room");
+        assert!(
+            noted(&["a", "b", "c", "d", "e", "f", "g"].map(|t| n(t, 1, false)))
+                .ends_with("and 2 notes of other kinds; --json has them all")
         );
     }
 

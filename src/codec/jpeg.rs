@@ -330,7 +330,7 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
         }
         let (rgb, note) = cmyk::to_srgb(path, &pixels, metadata.icc.as_deref())?;
         pixels = rgb;
-        metadata.icc = None;
+        cmyk::now_srgb(&mut metadata);
         notes.push(note);
     }
     Ok(Image { width, height, channels, samples: Samples::U8(pixels), format: Format::Jpeg, metadata, notes })

@@ -484,3 +484,18 @@ fn only_what_the_new_colours_cannot_hold_counts_as_clipped() {
     assert_eq!(outside(&before, 3, &after), 1);
     assert_eq!(outside(&band(&[0.5, 1.02, 0.9, 0.9], 1), 1, &after), 1);
 }
+
+#[test]
+fn grey_pictures_become_coloured_ones_where_a_profile_asks_for_it() {
+    for channels in [Channels::Grey, Channels::GreyAlpha] {
+        let source = png(9, 7, channels, 8, |x, y, _| (x + y) as f32 / 15.0);
+        let to = Settings { convert_to: Some(ColourSpace::DisplayP3), ..settings(Size::Scale(1.0)) };
+        let (_, image, _) = make(source, &to, &faithful(), None).unwrap();
+        assert_eq!(image.channels, Channels::of(3, channels.has_alpha()));
+        let row = image.colour(3, 4);
+        // Greys of sRGB are greys of P3, of the same value: the curve is the same.
+        for (x, want) in (0..9).map(|x| (x, (x + 3) as f32 / 15.0)) {
+            assert!((0..3).all(|c| (row.row(c, 0)[x] - want).abs() < 1.1 / 255.0), "{channels:?}");
+        }
+    }
+}

@@ -19,7 +19,7 @@ use crate::pipeline;
 use crate::recipe::Template;
 
 /// The folder for proofs inside an output folder.
-const PROOF: &str = "_proof";
+pub(in crate::cli) const PROOF: &str = "_proof";
 
 impl Maker<'_> {
     /// One item per source and export of the kit, those of a source beside each other.
