@@ -467,7 +467,10 @@ function nextHeat() {
   const p = current();
   if (!p?.heat.length) return;
   const here = p.report?.findings[view.box]?.detector;
-  const list = [...p.heat].sort((a, b) => (b === here) - (a === here));
+  // What is looked at first, then what scored most; not what had nothing to measure.
+  const score = (d) => p.report?.detectors[d] ?? 0;
+  const useful = p.heat.filter((d) => d === view.heat || !p.report?.not_applicable.includes(d));
+  const list = useful.sort((a, b) => (b === here) - (a === here) || score(b) - score(a));
   view.heat = list[list.indexOf(view.heat) + 1] ?? null;
   view.draw();
   marks();
