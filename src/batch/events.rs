@@ -78,6 +78,9 @@ pub struct FileEvent {
     pub device: String,
     pub seconds: f64,
     pub bytes: u64,
+    /// Of the output; empty where none was made.
+    #[serde(skip)]
+    pub sha256: String,
     pub plan: Option<Plan>,
     pub error: Option<Fault>,
     /// What became of the source's Content Credentials, if it had any.
@@ -171,6 +174,7 @@ impl FileEvent {
             device: "cpu".into(),
             seconds: 0.0,
             bytes: 0,
+            sha256: String::new(),
             plan: None,
             error: None,
             c2pa: None,
@@ -193,6 +197,7 @@ impl FileEvent {
             height: record.height,
             seconds,
             bytes: record.bytes,
+            sha256: record.sha256.clone(),
             plan: Some(record.plan.clone()),
             held: record.held.clone(),
             output: output.display().to_string(),

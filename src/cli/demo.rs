@@ -17,7 +17,7 @@ use crate::codec::{self, Encoding, Format, Limits, Metadata, Text};
 use crate::error::{Error, Exit};
 use crate::image::Channels;
 use crate::inspect::Rect;
-use crate::review::{Options, Review};
+use crate::review::{HEAT, Options, Review};
 
 /// See it work on pictures of its own: every promise beside what was measured
 #[derive(clap::Args, Debug, Clone)]
@@ -81,7 +81,8 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
     let mut table = vec![demo.again(&made)?, demo.tiles(&names)?, demo.prompts(&names)?];
     step(&format!("planting {defects} defects, then looking for them"));
     let planted = demo.plant(&names)?;
-    let reports = demo.lastmile(&["inspect", "delivered", "--source", "renders"])?;
+    let heat = Path::new("delivered").join(STATE).join(HEAT).display().to_string();
+    let reports = demo.lastmile(&["inspect", "delivered", "--source", "renders", "--heat", &heat])?;
     table.extend(demo.found(&planted, &reports)?);
     step(&format!("the look {}, then a brand's kit", args.look));
     // The demo's commands run in its folder.

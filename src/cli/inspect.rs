@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use walkdir::WalkDir;
 
 use super::{Globals, job, out, say};
-use crate::batch::journal::{STATE, percent};
+use crate::batch::journal::{STATE, percent, sha256_file};
 use crate::batch::names::{self, Kind};
 use crate::codec::{self, Encoding, Limits, Metadata};
 use crate::error::{Error, Exit};
@@ -138,6 +138,7 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
                 if picture.path.to_str().is_none() {
                     report.input_raw = Some(percent(picture.path.as_os_str()));
                 }
+                report.result_sha256 = sha256_file(&picture.path).ok();
                 if let Some(dir) = &args.heat {
                     for (name, map) in &heat {
                         draw(&dir.join(&picture.below), name, map, (report.width, report.height))?;

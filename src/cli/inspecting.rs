@@ -14,7 +14,7 @@ use crate::inspect::repair::{self, Repair};
 use crate::inspect::{Report, Verdict, log};
 use crate::pipeline::inspection::{Care, Watch};
 use crate::pipeline::{self, Done, Hooks, Job};
-use crate::review::MENDED;
+use crate::review::{HEAT, MENDED, heat_maps};
 use crate::upscale::engine::Engine;
 use crate::upscale::size::Size;
 
@@ -100,10 +100,15 @@ impl<'a> Inspecting<'a> {
         }
     }
 
-    /// A mended version of what was made before is of no use for what was made now.
+    /// A mended version and heat maps of what was made before are of no use for what was made now; its report names the file by
+    /// hash, which tells them apart.
     fn forget(&self, output: &str) {
         if let Ok(below) = Path::new(output).strip_prefix(&self.root) {
-            let _ = std::fs::remove_file(self.root.join(STATE).join(MENDED).join(below));
+            let state = self.root.join(STATE);
+            let _ = std::fs::remove_file(state.join(MENDED).join(below));
+            for map in heat_maps(&state.join(HEAT), below).values() {
+                let _ = std::fs::remove_file(map);
+            }
         }
     }
 
@@ -147,6 +152,7 @@ impl Listener for Inspecting<'_> {
                     self.forget(&file.output);
                     if let Some((mut report, mended)) = waiting {
                         self.keep(&mut report, mended.as_deref(), &file.output);
+                        report.result_sha256 = Some(file.sha256.clone());
                         self.tell(report, &file.output);
                     }
                 }

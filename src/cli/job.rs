@@ -396,6 +396,20 @@ impl<'a> Maker<'a> {
         rehearsal::rehearse(&rehearsal::Part { source, settings: &settings, factor, inspected, limits: self.limits, stop })
     }
 
+    /// The network's id; `none` without one.
+    pub fn model(&self) -> &str {
+        self.engine.main().map_or("none", |m| &m.manifest.id)
+    }
+
+    /// Whether a network runs on a source that is made with these settings.
+    ///
+    /// # Errors
+    /// A source that cannot be read, or absurd sizes.
+    pub fn enlarges(&self, source: &Path, settings: &Settings) -> crate::Result<bool> {
+        let target = pipeline::target(&codec::probe(source, &self.limits)?, settings, &self.engine)?;
+        Ok(!self.engine.passes(target.factor())?.is_empty())
+    }
+
     fn on(&self, device: Device) -> Where {
         Where { device, precision: self.recipe.run.precision, cores: self.cores }
     }
@@ -414,7 +428,7 @@ impl<'a> Maker<'a> {
             files: batch.todo().len() + batch.skipped(),
             skipped: batch.skipped(),
             megapixels: None,
-            model: self.engine.main().map_or("none", |m| &m.manifest.id).to_owned(),
+            model: self.model().to_owned(),
             device: match self.recipe.run.device {
                 Device::Auto => "cpu".into(),
                 _ if !networks => "cpu".into(),

@@ -43,6 +43,23 @@ struct State {
     active: HashMap<usize, (String, f64)>,
 }
 
+impl State {
+    fn write(&mut self, value: &impl serde::Serialize) {
+        let Some(json) = &mut self.json else { return };
+        // A reader that went away does not stop the work on files.
+        let sent = serde_json::to_writer(&mut *json, value)
+            .map_err(io::Error::from)
+            .and_then(|()| json.write_all(b"\n"))
+            .and_then(|()| json.flush());
+        if let Err(e) = sent {
+            self.json = None;
+            if e.kind() != io::ErrorKind::BrokenPipe {
+                say(format_args!("error: --json: {e}; the run goes on without it"));
+            }
+        }
+    }
+}
+
 impl Progress {
     /// `weights`: how much work each job is, in any unit; 1 stands for those that are missing.
     pub fn new(globals: &Globals, weights: HashMap<usize, f64>) -> crate::Result<Self> {
@@ -68,6 +85,11 @@ impl Progress {
             active: HashMap::new(),
         };
         Ok(Self { state: Mutex::new(state), weights, verbosity: globals.verbosity })
+    }
+
+    /// Writes a line of JSON that no event stands for.
+    pub fn line(&self, value: &serde_json::Value) {
+        self.state().write(value);
     }
 
     fn weight(&self, job: usize) -> f64 {
@@ -144,19 +166,7 @@ impl Listener for Progress {
     fn event(&self, event: &Event) {
         let mut s = self.state();
         let s = &mut *s;
-        if let Some(json) = &mut s.json {
-            // A reader that went away does not stop the work on files.
-            let sent = serde_json::to_writer(&mut *json, event)
-                .map_err(io::Error::from)
-                .and_then(|()| json.write_all(b"\n"))
-                .and_then(|()| json.flush());
-            if let Err(e) = sent {
-                s.json = None;
-                if e.kind() != io::ErrorKind::BrokenPipe {
-                    say(format_args!("error: --json: {e}; the run goes on without it"));
-                }
-            }
-        }
+        s.write(event);
         match event {
             Event::Start(start) => {
                 s.began = Instant::now();

@@ -184,6 +184,9 @@ pub struct Report {
     /// Percent-encoded, if the path is not UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_raw: Option<String>,
+    /// Of the inspected file; another file under the same name is another picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result_sha256: Option<String>,
     /// What it was compared with.
     pub source: Option<String>,
     pub verdict: Verdict,
