@@ -185,8 +185,7 @@ fn tone_curves_hit_what_they_are_made_for() {
     assert!(got[0] == 0.0 && got[TONES - 1] == 1.0);
 }
 
-static MATCH: std::sync::LazyLock<Match> =
-    std::sync::LazyLock::new(|| Match::between(&picture(cast), &picture(|c| c.map(|v| v * v))));
+static MATCH: std::sync::LazyLock<Match> = std::sync::LazyLock::new(|| Match::between(&picture(cast), &picture(|c| c.map(|v| v * v))));
 
 proptest! {
     #[test]
