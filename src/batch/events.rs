@@ -71,6 +71,9 @@ pub struct FileEvent {
     pub output: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_raw: Option<String>,
+    /// Of the output; not told as JSON, the journal has it.
+    #[serde(skip)]
+    pub sha256: String,
     pub status: Status,
     pub width: usize,
     pub height: usize,
@@ -161,6 +164,7 @@ impl FileEvent {
             input_raw: raw(&item.source),
             output: output.display().to_string(),
             output_raw: raw(&output),
+            sha256: String::new(),
             status,
             width: 0,
             height: 0,
@@ -194,6 +198,7 @@ impl FileEvent {
             held: record.held.clone(),
             output: output.display().to_string(),
             output_raw: raw(&output),
+            sha256: record.sha256.clone(),
             notes: record.notes.clone(),
             ..event
         }

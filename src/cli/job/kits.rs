@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Maker;
+use crate::batch::PROOF;
 use crate::batch::plan::{Planned, Request, plan};
 use crate::brand::Brand;
 use crate::brand::kit::GroupBy;
@@ -19,7 +20,6 @@ use crate::pipeline;
 use crate::recipe::Template;
 
 /// The folder for proofs inside an output folder.
-const PROOF: &str = "_proof";
 
 impl Maker<'_> {
     /// One item per source and export of the kit, those of a source beside each other.
