@@ -171,7 +171,7 @@ fn a_gate_stays_shut_when_a_run_goes_on() {
     let (_, err) = made(0, &["--fail-on", "review"]);
     assert!(err.contains("1 file done already but not inspected") && err.contains("1 done, 1 skipped"), "{err}");
     kept = reports(&dir.path().join("made"));
-    (kept[1]["verdict"], kept[1]["sha256"]) = ("reject".into(), "0".repeat(64).into());
+    (kept[1]["verdict"], kept[1]["result_sha256"]) = ("reject".into(), "0".repeat(64).into());
     write(&kept);
     let (_, err) = made(0, &["--fail-on", "review"]);
     assert!(err.contains("1 done, 1 skipped") && err.contains("2 inspected, none flagged (this and earlier runs)"), "{err}");
@@ -247,7 +247,7 @@ fn journals_tell_how_results_were_made() {
         let (_, err) = run(args, 0);
         assert!(err.contains("0 of 2 flagged") && !err.contains("without a source"), "{err}");
         for (again, first) in reports(&dir.path().join("made")).iter().zip(&first) {
-            for key in ["not_applicable", "situation", "model", "faithful_model", "verdict", "sha256", "thresholds"] {
+            for key in ["not_applicable", "situation", "model", "faithful_model", "verdict", "result_sha256", "thresholds"] {
                 assert_eq!(again[key], first[key], "{args:?} {key}");
             }
             // The file is rounded to 8 bits, what was seen while it was made was not.

@@ -101,6 +101,8 @@ pub struct Summary {
     /// Outputs whose source had a C2PA manifest, which is kept beside them.
     pub c2pa: usize,
     pub failures: Vec<Failure>,
+    /// What there is to know about outputs of this run, in the order in which it came up.
+    pub notes: Vec<Noted>,
     /// Outputs that missed a gate and lie in [`HOLD`], those of earlier runs included, each with the reason.
     pub held: Vec<(PathBuf, String)>,
     /// Outputs that were inspected, in this run or in `inspected_before` cases earlier; those of them with findings; and whether one
@@ -114,7 +116,33 @@ pub struct Summary {
     pub fatal: Option<Error>,
 }
 
+/// A note that one or more outputs have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Noted {
+    /// In the words of the first one.
+    pub text: String,
+    pub files: usize,
+    /// Whether others have it with other numbers.
+    pub differ: bool,
+}
+
 impl Summary {
+    /// Counts the notes of an output; those that differ in numbers alone are counted together.
+    fn note(&mut self, notes: &[String]) {
+        let shape = |text: &str| -> Vec<String> {
+            text.split(|c: char| c.is_ascii_digit() || c == '.').filter(|part| !part.is_empty()).map(str::to_owned).collect()
+        };
+        for text in notes {
+            match self.notes.iter_mut().find(|n| n.text == *text || shape(&n.text) == shape(text)) {
+                Some(known) => {
+                    known.files += 1;
+                    known.differ |= known.text != *text;
+                }
+                None => self.notes.push(Noted { text: text.clone(), files: 1, differ: false }),
+            }
+        }
+    }
+
     /// 130, then what stopped the run, then 3 for failed files, then 4 for gates.
     pub fn exit(&self) -> Exit {
         match &self.fatal {
@@ -500,7 +528,7 @@ impl Run<'_> {
         let (first, limits) = (&settings[0], options.limits);
         let job = Job { source: &item.source, bytes, output: temp, settings: first, limits, master: Some(master), extra };
         let waiting = self.units.len().saturating_sub(self.next.load(Ordering::Relaxed));
-        let mut done = self.process.process(job, Hooks { stop: self.stop, progress: &progress, observer: None, waiting })?;
+        let mut done = self.process.process(job, Hooks { stop: self.stop, progress: &progress, observer: None, waiting, card: None })?;
         if done.extra.len() + 1 != items.len() {
             return Err(Error::Internal(format!("{} files were made of {}", done.extra.len() + 1, items.len())));
         }
@@ -658,6 +686,7 @@ impl Run<'_> {
                 lock(&self.settled).insert(record.output.clone());
                 let mut summary = lock(&self.summary);
                 summary.done += 1;
+                summary.note(&record.notes);
                 summary.c2pa += usize::from(record.c2pa);
                 summary.bytes += record.bytes;
                 summary.pixels += record.width as u64 * record.height as u64;
@@ -670,7 +699,7 @@ impl Run<'_> {
             Err(e) => e,
         };
         let event = FileEvent::failed(&self.batch.planned, item, &error, self.start, took.as_secs_f64());
-        let failure = Failure::new(item, &error);
+        let failure = Failure::new(&self.batch.planned.root, item, &error);
         lock(&self.settled).insert(failure.output.clone());
         self.listener.event(&Event::File(Box::new(event)));
         if let Err(e) = lock(self.journal).fail(&failure.output, &error) {
@@ -771,6 +800,9 @@ struct Listed {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     input_raw: Option<String>,
     output: String,
+    /// From the output folder, as the journal writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
     kind: String,
     message: String,
 }

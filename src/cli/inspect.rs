@@ -126,7 +126,7 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
         }
         match inspect_file(subject, &engine, &care, &limits, &stop) {
             Ok(Inspection { mut report, heat }) => {
-                report.sha256 = sha256;
+                report.result_sha256 = sha256;
                 if let (Some(log), Some((told, place))) = (&mut report.repair, place) {
                     log.file = place.is_file().then(|| told.display().to_string());
                 }

@@ -15,7 +15,7 @@ use crate::inspect::{Report, Verdict, log};
 use crate::pipeline::frame::Frame;
 use crate::pipeline::inspection::{Care, Watch};
 use crate::pipeline::{self, Done, Hooks, Job};
-use crate::review::MENDED;
+use crate::review::{HEAT, MENDED, heat_maps};
 use crate::upscale::engine::Engine;
 
 /// Stands between the batch engine and its listener.
@@ -78,10 +78,10 @@ impl<'a> Inspecting<'a> {
         };
         let source = job.source.to_path_buf();
         let beside = job.output.with_extension("mended");
-        let Hooks { stop, progress, waiting, .. } = hooks;
+        let Hooks { stop, progress, waiting, card, .. } = hooks;
         let frame = Frame::of(job.settings);
         let mut watch = Watch::new(&source, Care { beside: beside.clone(), frame, ..care.clone() }, engine, stop);
-        let hooks = Hooks { stop, progress, waiting, observer: Some(&mut watch) };
+        let hooks = Hooks { stop, progress, waiting, card, observer: Some(&mut watch) };
         let mut done = pipeline::process(job, engine, hooks)?;
         if let Some(inspection) = watch.inspect()? {
             let report = inspection.report;
@@ -109,17 +109,21 @@ impl<'a> Inspecting<'a> {
         }
     }
 
-    /// A mended version of what was made before is of no use for what was made now.
+    /// A mended version and heat maps of what was made before are of no use for what was made now; its report names the file by
+    /// hash, which tells them apart.
     fn forget(&self, output: &str) {
         if let Ok(below) = Path::new(output).strip_prefix(&self.root) {
-            let _ = std::fs::remove_file(self.root.join(STATE).join(MENDED).join(below));
+            let state = self.root.join(STATE);
+            let _ = std::fs::remove_file(state.join(MENDED).join(below));
+            for map in heat_maps(&state.join(HEAT), below).values() {
+                let _ = std::fs::remove_file(map);
+            }
         }
     }
 
     /// Completes a report with the name of its output, writes it down and hands it on.
-    fn tell(&self, mut report: Report, output: &str, sha256: &str) {
+    fn tell(&self, mut report: Report, output: &str) {
         self.count(&report);
-        report.sha256 = Some(sha256.to_owned());
         report.input = output.to_owned();
         let mut kept = report.clone();
         // The log moves with its folder.
@@ -151,7 +155,8 @@ impl Listener for Inspecting<'_> {
                     self.forget(&file.output);
                     if let Some((mut report, mended)) = waiting {
                         self.keep(&mut report, mended.as_deref(), &file.output);
-                        self.tell(report, &file.output, &file.sha256);
+                        report.result_sha256 = Some(file.sha256.clone());
+                        self.tell(report, &file.output);
                     }
                 }
             }

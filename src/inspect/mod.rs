@@ -193,7 +193,7 @@ pub fn inspect_with(scene: &Scene, about: &About, tables: &Calibration) -> Inspe
         event: "report".into(),
         input: about.input.clone(),
         input_raw: about.input_raw.clone(),
-        sha256: None,
+        result_sha256: None,
         source: about.source.clone(),
         verdict,
         score: detectors.values().copied().fold(0.0, f64::max),

@@ -184,9 +184,9 @@ pub struct Report {
     /// Percent-encoded, if the path is not UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_raw: Option<String>,
-    /// Hash of the file that was inspected; a report on another version of it says nothing about the present one.
+    /// Of the inspected file; another file under the same name is another picture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sha256: Option<String>,
+    pub result_sha256: Option<String>,
     /// What it was compared with.
     pub source: Option<String>,
     pub verdict: Verdict,
@@ -232,7 +232,7 @@ pub struct Report {
 impl Report {
     /// Whether it is about the file with this hash; reports of before do not tell.
     pub fn is_about(&self, sha256: &str) -> bool {
-        self.sha256.as_deref().is_none_or(|s| s == sha256)
+        self.result_sha256.as_deref().is_none_or(|s| s == sha256)
     }
 }
 

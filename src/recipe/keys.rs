@@ -199,7 +199,7 @@ pub static KEYS: [Key; 47] = [
     Key {
         section: "upscale",
         name: "size",
-        about: "A box in pixels; fit says how to fill it.",
+        about: "A box in pixels, fit says how to fill it; or one side: \"3840x\", \"x2160\".",
         example: "\"3840x2160\"",
         value: Value::Flag(|r, v| size(r, text::size(v))),
     },
