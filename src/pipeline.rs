@@ -3,6 +3,7 @@
 //! Over 500 lines because every part of a picture's making is to be read here in order.
 
 pub mod delivery;
+pub mod frame;
 mod goal;
 mod history;
 

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 
 use super::flags::{Files, Once, Paths, Work};
 use super::groups::{group, look_at};
-use super::job::PROOF;
 use super::models::{json_only, record};
 use super::{Globals, job, out, progress, say};
-use crate::batch::HOLD;
 use crate::batch::plan::{Request, plan};
+use crate::batch::{HOLD, PROOF};
 use crate::brand::apply::Brand;
 use crate::brand::card::{card, inline};
 use crate::brand::kit::{EXTENSION, GroupBy, Kit, blank};

@@ -151,6 +151,11 @@ fn show(table: &[Promise], globals: &Globals) -> anyhow::Result<()> {
     for p in table {
         out(format_args!("{:a$}  {:b$}  {}", p.promise, p.measured, if p.ok { "yes" } else { "NO" }))?;
     }
+    if table.iter().any(|p| !p.ok) {
+        say(
+            "NO: what was measured falls short of what is promised, hence exit code 4. Of few pictures one that is missed is enough for that.",
+        );
+    }
     Ok(())
 }
 
@@ -306,6 +311,7 @@ impl Demo<'_> {
         }
         let missed: Vec<&str> = planted.iter().filter(|p| place(p) >= 20).map(|p| plant::KINDS[p.kind].1).collect();
         let (mut mended, mut tried, mut pointed) = (0, 0, 0);
+        let mut beside = Vec::new();
         for p in planted {
             let Some(report) = of(&p.file) else { continue };
             let regions = report["repair"]["regions"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -313,16 +319,24 @@ impl Demo<'_> {
             tried += usize::from(invented);
             mended += usize::from(invented && regions.iter().any(|r| r["kept"] == true));
             let boxes = report["findings"].as_array().map(Vec::as_slice).unwrap_or_default();
-            pointed += usize::from(boxes.iter().any(|f| touches(&f["box"], p.at)));
+            if boxes.iter().any(|f| touches(&f["box"], p.at)) {
+                pointed += 1;
+            } else {
+                beside.push(plant::KINDS[p.kind].1);
+            }
         }
         let n = planted.len();
-        let mut early_words = format!("{early} of {n} in the first 20 of {}", order.len());
+        let mut early_words = format!("{early} of {n} in the first {} of {}", order.len().min(20), order.len());
+        let mut pointed_words = format!("{pointed} of {n}");
+        if !beside.is_empty() {
+            pointed_words += &format!(", not {}", beside.join(", "));
+        }
         if !missed.is_empty() {
             early_words += &format!(", not {}", missed.join(", "));
         }
         Ok(vec![
             Promise { promise: "planted defects come first in the review", measured: early_words, ok: early == n },
-            Promise { promise: "a box lies where the defect is", measured: format!("{pointed} of {n}"), ok: pointed * 10 >= n * 9 },
+            Promise { promise: "a box lies where the defect is", measured: pointed_words, ok: pointed * 10 >= n * 9 },
             Promise {
                 promise: "at most 1 clean picture in 17 is flagged",
                 measured: format!("{} of {cleans}", cleans - passed),

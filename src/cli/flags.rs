@@ -73,7 +73,7 @@ pub struct Flags {
     /// How closely results are inspected: draft, standard or hero [default: standard]
     #[arg(long, value_name = "TIER", value_parser = PossibleValuesParser::new(keys::words(&TIERS)), help_heading = "Run")]
     tier: Option<String>,
-    /// Exit with 4 if an inspected result is to be reviewed, or is a likely reject [default: never]
+    /// Inspect, and exit with 4 if a result is to be reviewed, or is a likely reject, of this or an earlier run [default: never]
     #[arg(long, value_name = "VERDICT", value_parser = PossibleValuesParser::new(keys::words(&FAIL_ONS)), help_heading = "Run")]
     fail_on: Option<String>,
 

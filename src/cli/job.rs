@@ -4,8 +4,6 @@
 
 mod kits;
 
-pub(super) use kits::PROOF;
-
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -243,6 +241,7 @@ impl<'a> Maker<'a> {
             return Err(Error::usage(recipe.subject("look.device"), what, "a look without filters"));
         }
         let mut this = Self::again(settings, recipe, work, dry_run, globals)?;
+        this.check_gate()?;
         if later {
             this.card = grade_device::card(recipe.look.device)?;
         }
@@ -287,6 +286,21 @@ impl<'a> Maker<'a> {
             cores,
             jobs: work.jobs.map_or((cores + 1).clamp(2, 16), usize::from),
         })
+    }
+
+    /// A gate needs an inspection. Who leaves it out of a recipe that has one is told; to ask for both is a mistake.
+    fn check_gate(&self) -> crate::Result<()> {
+        if self.recipe.inspect.fail_on.is_none() || self.care().is_some() {
+            return Ok(());
+        }
+        let subject = self.recipe.subject("inspect.fail_on");
+        let what = "nothing is inspected, so it decides nothing";
+        if self.work.no_inspect && !subject.starts_with("--") {
+            say(format_args!("note: {subject}: {what} (--no-inspect)"));
+            return Ok(());
+        }
+        let hint = if self.work.no_inspect { "one of --fail-on and --no-inspect" } else { "when = \"always\" in [inspect], or --inspect" };
+        Err(Error::usage(subject, what, hint))
     }
 
     fn target(&self, header: &Header) -> crate::Result<Target> {
@@ -352,6 +366,7 @@ impl<'a> Maker<'a> {
             retry_failed: false,
             hot: false,
             instead: false,
+            inspects: self.care().is_some(),
         }
     }
 
@@ -450,7 +465,8 @@ impl<'a> Maker<'a> {
     /// What concerns the run as a whole before work.
     pub fn make(&self, batch: Batch, start: Start, listener: &dyn Listener, stop: &AtomicBool) -> crate::Result<Summary> {
         let care = self.care();
-        let inspecting = Inspecting::new(listener, batch.root(), care.clone());
+        let inspecting = Inspecting::new(listener, batch.root(), care.clone(), batch.reports());
+        let before = inspecting.inspected();
         let card = self.card.as_deref();
         let process = |job: Job<'_>, hooks: Hooks<'_>| {
             // A batch watches nothing itself.
@@ -472,7 +488,7 @@ impl<'a> Maker<'a> {
         };
         let mut summary = batch.run(start, &process, &estimate, &inspecting, stop)?;
         summary.flagged = inspecting.flagged();
-        summary.inspected = inspecting.inspected();
+        (summary.inspected, summary.inspected_before) = (inspecting.inspected(), before);
         summary.gated = match self.recipe.inspect.fail_on {
             Some(Verdict::Reject) => inspecting.rejected() > 0,
             Some(_) => inspecting.flagged() > 0,
@@ -492,7 +508,9 @@ impl<'a> Maker<'a> {
             _ if self.work.no_inspect => When::Never,
             when => when,
         };
-        let wanted = mends || when == When::Always || (invents && when == When::Auto);
+        // A gate without inspection would stand open.
+        let gate = self.recipe.inspect.fail_on.is_some();
+        let wanted = mends || when == When::Always || ((invents || gate) && when == When::Auto);
         let tier = self.recipe.inspect.tier;
         wanted.then(|| Care { repair: asked.unwrap_or(Repair::Suggest), tier, ..Care::default() })
     }
@@ -540,6 +558,12 @@ pub fn run(recipe: &Recipe, paths: &Paths, work: &Work, once: &Once, globals: &G
     let shown: Vec<Item> = if once.proof.is_some() { planned.items.clone() } else { Vec::new() };
     let options = Options { retry_failed: once.retry_failed, ..maker.options() };
     let batch = if once.dry_run { Batch::preview(planned, options)? } else { Batch::open(planned, options)? };
+    if batch.uninspected() > 0 && globals.verbosity >= 0 {
+        let (n, dir) = (progress::files(batch.uninspected()), super::quoted(batch.root().as_os_str()));
+        say(format_args!(
+            "note: {n} done already but not inspected: to be made again (lastmile inspect {dir} first looks at them as they are)"
+        ));
+    }
     let pinned;
     let maker = match batch.earlier_device().and_then(|d| d.parse::<Device>().ok()) {
         // One folder, one device: results of two differ in the last bit.

@@ -252,9 +252,18 @@ pub fn closing(s: &Summary, root: &std::path::Path, command: &str) -> String {
         let _ =
             write!(text, ": {mp:.1} MPix made, {} in {}, {:.2} MPix of results a second", bytes(s.bytes), root.display(), mp / s.seconds);
     }
-    if s.flagged > 0 {
-        let _ =
-            write!(text, "\n  {} of {} inspected are flagged: lastmile review {}", s.flagged, s.inspected, super::quoted(root.as_os_str()));
+    if s.inspected > 0 {
+        let runs = match s.inspected_before {
+            0 => "",
+            n if n < s.inspected => " (this and earlier runs)",
+            _ => " (earlier runs)",
+        };
+        let _ = match s.flagged {
+            0 => write!(text, "\n  {} inspected, none flagged{runs}", s.inspected),
+            n => {
+                write!(text, "\n  {n} of {} inspected are flagged{runs}: lastmile review {}", s.inspected, super::quoted(root.as_os_str()))
+            }
+        };
     }
     if !s.held.is_empty() {
         let _ = write!(

@@ -229,6 +229,13 @@ pub struct Report {
     pub repair: Option<super::repair::Log>,
 }
 
+impl Report {
+    /// Whether it is about the file with this hash; reports of before do not tell.
+    pub fn is_about(&self, sha256: &str) -> bool {
+        self.result_sha256.as_deref().is_none_or(|s| s == sha256)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -256,7 +256,7 @@ pub static KEYS: [Key; 47] = [
     Key {
         section: "inspect",
         name: "fail_on",
-        about: "End with exit code 4 if any result is to be reviewed, or is a likely reject.",
+        about: "Inspect, and end with exit code 4 if any result is to be reviewed, or is a likely reject.",
         example: "\"reject\"",
         value: Value::OneOf(&FAIL_ON_WORDS, |r, v| r.inspect.fail_on = of(&FAIL_ONS, v).flatten()),
     },

@@ -24,6 +24,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
+use crate::batch::PROOF;
 use crate::batch::journal::{self, Record, STATE, State};
 use crate::batch::names::{self, Kind};
 use crate::codec::{self, Limits};
@@ -142,7 +143,7 @@ impl Review {
         }
         let lock = if options.exclusive { Some(lock_folder(root)?) } else { None };
         let state = State::load(root, None)?;
-        let mut found = walk(root, &state);
+        let mut found = walk(root, &state, false);
         if found.is_empty() {
             return Err(Error::usage(root.display(), "no pictures in there", "the folder given after -o"));
         }
@@ -194,7 +195,7 @@ impl Review {
         let mut all = 1;
         let (root, pairs) = match (one.is_dir(), two.is_dir()) {
             (true, true) => {
-                let found = walk(two, &State::default());
+                let found = walk(two, &State::default(), false);
                 all = found.len();
                 let pair = |p: Picture| Some((same_stem(one, Path::new(&journal::decode(&p.name)))?, p.path, p.name));
                 (two.to_path_buf(), found.into_iter().filter_map(pair).collect())
@@ -514,15 +515,26 @@ fn lock_folder(root: &Path) -> Result<std::fs::File> {
     }
 }
 
-/// All pictures below `root`, in order of their names: no hidden files, no links, not what `apply` put aside.
-fn walk(root: &Path, state: &State) -> Vec<Picture> {
+/// The results in a folder, in order of their names: every picture but hidden ones, what `apply` put aside, and proofs.
+///
+/// # Errors
+/// A journal that cannot be read.
+pub fn results(root: &Path) -> Result<Vec<PathBuf>> {
+    let state = State::load(root, None)?;
+    Ok(walk(root, &state, true).into_iter().map(|p| p.path).collect())
+}
+
+/// All pictures below `root`, in order of their names: no hidden files, not what `apply` put aside, no proofs; through links only
+/// if `links`.
+fn walk(root: &Path, state: &State, links: bool) -> Vec<Picture> {
     let hidden = |e: &walkdir::DirEntry| e.depth() > 0 && e.file_name().as_encoded_bytes().first() == Some(&b'.');
-    let all = walkdir::WalkDir::new(root).sort_by_file_name().into_iter().filter_entry(|e| !hidden(e)).flatten();
+    let all = walkdir::WalkDir::new(root).follow_links(links).sort_by_file_name().into_iter().filter_entry(|e| !hidden(e)).flatten();
     let pictures = all.filter(|e| e.file_type().is_file() && matches!(names::kind(e.path()), Kind::Picture(_)));
     let named = pictures.filter_map(|e| {
         let below = e.path().strip_prefix(root).ok()?;
         let name = journal::encode(below);
-        let put_aside = below.starts_with(APPROVED) && state.get(&name).next().is_none();
+        let aside = below.starts_with(APPROVED) || below.starts_with(PROOF);
+        let put_aside = aside && state.get(&name).next().is_none();
         (!put_aside).then(|| Picture { name, path: e.path().to_path_buf(), ..Picture::default() })
     });
     named.collect()

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Maker;
+use crate::batch::PROOF;
 use crate::batch::plan::{Planned, Request, plan};
 use crate::brand::Brand;
 use crate::brand::kit::GroupBy;
@@ -18,9 +19,6 @@ use crate::grade::{Grading, Look};
 use crate::lane::Lut3d;
 use crate::pipeline;
 use crate::recipe::Template;
-
-/// The folder for proofs inside an output folder.
-pub(in crate::cli) const PROOF: &str = "_proof";
 
 impl Maker<'_> {
     /// One item per source and export of the kit, those of a source beside each other.
