@@ -24,6 +24,7 @@ use crate::color::{ColourSpace, Profile, Transfer};
 use crate::error::{Error, Result};
 use crate::flow::{Chain, Fork, stack};
 use crate::grade::Grading;
+use crate::grade::device::Accelerator;
 use crate::grade::dither::dither;
 use crate::grade::eight::Eight;
 use crate::grade::matching::Statistics;
@@ -165,6 +166,8 @@ pub struct Hooks<'a> {
     pub observer: Option<&'a mut dyn Observer>,
     /// How many more pictures stand in line: with many, one is not cut up just to keep every core busy.
     pub waiting: usize,
+    /// What grades where the transform is known only once the picture was read (matches, kits); `None` for the processor.
+    pub card: Option<&'a (dyn Accelerator + Send + Sync)>,
 }
 
 /// Watches source and result go by (inspection hangs in here).
@@ -278,6 +281,11 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
 
     let mut notes = std::mem::take(&mut image.notes);
     let mut gradings = gradings(&image, settings, &mut notes)?;
+    if let Some(card) = hooks.card {
+        for grading in gradings.iter_mut().filter(|g| !g.is_placed()) {
+            *grading = grading.on(card)?;
+        }
+    }
     // What is worked out for each colour by itself draws no grain.
     let spatial = gradings.iter().any(|g| g.program().is_none());
     let seed = if spatial { fingerprint(&bytes) } else { 0 };

@@ -492,7 +492,7 @@ impl Run<'_> {
         let (first, limits) = (&settings[0], options.limits);
         let job = Job { source: &item.source, bytes, output: temp, settings: first, limits, master: Some(master), extra };
         let waiting = self.units.len().saturating_sub(self.next.load(Ordering::Relaxed));
-        let mut done = self.process.process(job, Hooks { stop: self.stop, progress: &progress, observer: None, waiting })?;
+        let mut done = self.process.process(job, Hooks { stop: self.stop, progress: &progress, observer: None, waiting, card: None })?;
         if done.extra.len() + 1 != items.len() {
             return Err(Error::Internal(format!("{} files were made of {}", done.extra.len() + 1, items.len())));
         }

@@ -11,13 +11,15 @@ use super::{Globals, job, out, progress, say};
 use crate::batch::HOLD;
 use crate::batch::plan::{Request, plan};
 use crate::brand::apply::Brand;
-use crate::brand::card::card;
+use crate::brand::card::{card, inline};
 use crate::brand::kit::{EXTENSION, GroupBy, Kit, blank};
 use crate::brand::palette::Swatch;
+use crate::brand::proof::small;
 use crate::brand::report::{Report, Row};
 use crate::brand::score;
 use crate::codec::Limits;
 use crate::error::{Error, Exit};
+use crate::grade::device::GradeDevice;
 use crate::image::Image;
 use crate::recipe::{Recipe, Template};
 use crate::upscale::size::Size;
@@ -51,6 +53,9 @@ pub struct Apply {
     /// The brand: a .brand.toml file
     #[arg(long, value_name = "FILE", required = true)]
     kit: Option<PathBuf>,
+    /// What grades: gpu, gpu:N, or the processor, which auto takes as well [default: auto]
+    #[arg(long, value_name = "DEVICE", help_heading = "Run")]
+    grade_device: Option<GradeDevice>,
     #[command(flatten)]
     files: Files,
     #[command(flatten)]
@@ -69,6 +74,10 @@ impl Apply {
         recipe.upscale.colour_lock = false;
         recipe.kit = self.kit;
         recipe.flag("kit.file", "--kit");
+        if let Some(device) = self.grade_device {
+            recipe.look.device = device;
+            recipe.flag("look.device", "--grade-device");
+        }
         self.files.apply(&mut recipe)?;
         job::run(&recipe, &self.paths, &self.work, &self.once, globals)
     }
@@ -218,10 +227,15 @@ fn score_all(inputs: &[PathBuf], kit: &Path, html: Option<&Path>, csv: Option<&P
     };
     let mut rows = Vec::new();
     let mut failed = 0;
-    let see = |path: &Path, image: &Image| Ok((group(path, image, by), score::statistics(image)?));
+    // Longer side of the copies on the page, pixels.
+    const COPY: usize = 160;
+    let see = |path: &Path, image: &Image| {
+        let copy = html.map(|_| small(image, COPY).and_then(|copy| inline(&copy))).transpose()?;
+        Ok((group(path, image, by), score::statistics(image)?, copy))
+    };
     look_at(&sources, &Limits::default(), &see, &mut |path, seen| match seen {
-        Ok((group, statistics)) => {
-            rows.push(Row { picture: path.to_path_buf(), group, score: brand.score(&statistics), statistics });
+        Ok((group, statistics, copy)) => {
+            rows.push(Row { picture: path.to_path_buf(), group, score: brand.score(&statistics), statistics, copy });
         }
         Err(e) => {
             failed += 1;

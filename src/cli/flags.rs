@@ -208,7 +208,7 @@ pub struct Once {
     /// Make only N of the pictures, in OUT/_proof, with a page that shows them before and after
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub proof: Option<u16>,
-    /// Write what is done to the colours as a .cube file of 65 points, for other programs
+    /// Write what is done to the colours as a .cube file, for other programs
     #[arg(long, value_name = "FILE", help_heading = "Colour")]
     pub export_cube: Option<PathBuf>,
 }

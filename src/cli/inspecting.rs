@@ -66,13 +66,13 @@ impl<'a> Inspecting<'a> {
         };
         let source = job.source.to_path_buf();
         let beside = job.output.with_extension("mended");
-        let Hooks { stop, progress, waiting, .. } = hooks;
+        let Hooks { stop, progress, waiting, card, .. } = hooks;
         let dpi = match job.settings.size {
             Size::Print { dpi, .. } => Some(dpi),
             _ => None,
         };
         let mut watch = Watch::new(&source, Care { beside: beside.clone(), dpi, ..care.clone() }, engine, stop);
-        let hooks = Hooks { stop, progress, waiting, observer: Some(&mut watch) };
+        let hooks = Hooks { stop, progress, waiting, card, observer: Some(&mut watch) };
         let mut done = pipeline::process(job, engine, hooks)?;
         if let Some(inspection) = watch.inspect()? {
             let report = inspection.report;

@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::estimate::{Beside, Effort, Table, made_by};
 use super::flags::{Once, Paths, Work};
 use super::forecast::{self, Basis, Where};
-use super::grade_device;
+use super::grade_device::{self, Card};
 use super::inspecting::Inspecting;
 use super::progress::{self, Progress};
 use super::rehearsal::{self, Rehearsal};
@@ -29,7 +29,6 @@ use crate::brand::{Brand, Finish, Kit, Reference};
 use crate::codec::{self, Encoding, Format, Header, Limits};
 use crate::color::ColourSpace;
 use crate::error::{Error, Exit};
-use crate::grade::device::GradeDevice;
 use crate::grade::grading::Source;
 use crate::grade::{Grading, Look};
 use crate::inspect::Verdict;
@@ -222,6 +221,8 @@ pub struct Maker<'a> {
     brand: Option<Arc<Brand>>,
     limits: Limits,
     engine: Engine,
+    /// What grades by matches and kits, if it is not the processor.
+    card: Option<Card>,
     /// Bytes for everything.
     memory: u64,
     pub cores: usize,
@@ -236,13 +237,15 @@ impl<'a> Maker<'a> {
     pub fn new(recipe: &'a Recipe, work: &'a Work, dry_run: bool, globals: &Globals) -> crate::Result<Self> {
         let mut settings = settings(recipe, globals)?;
         settings.repair = work.repair().or(recipe.inspect.repair.filter(|_| !work.no_inspect)).unwrap_or(settings.repair);
-        let on_processor = recipe.kit.is_some() || settings.matching.is_some();
-        if on_processor && (matches!(recipe.look.device, GradeDevice::Gpu(_)) || settings.grading.as_ref().is_some_and(Grading::needs_gpu))
-        {
-            let what = "matches and kits are graded on the processor in this version";
-            return Err(Error::usage(recipe.subject("look.device"), what, "auto or cpu, and no filter in WGSL"));
+        let later = recipe.kit.is_some() || settings.matching.is_some();
+        if later && settings.grading.as_ref().is_some_and(Grading::needs_gpu) {
+            let what = "a look with a filter in WGSL does not go with a match or a kit, whose limits the processor works out";
+            return Err(Error::usage(recipe.subject("look.device"), what, "a look without filters"));
         }
         let mut this = Self::again(settings, recipe, work, dry_run, globals)?;
+        if later {
+            this.card = grade_device::card(recipe.look.device)?;
+        }
         if let Some(file) = &recipe.kit {
             let brand = Arc::new(Brand::open(found(recipe, "kit.file", Kit::read(file))?)?);
             this.variants = brand
@@ -279,6 +282,7 @@ impl<'a> Maker<'a> {
             brand: None,
             limits: Limits { max_pixels: recipe.run.max_pixels, first_frame: recipe.output.first_frame },
             engine: open(recipe, dry_run, globals, memory)?,
+            card: None,
             memory,
             cores,
             jobs: work.jobs.map_or((cores + 1).clamp(2, 16), usize::from),
@@ -287,6 +291,12 @@ impl<'a> Maker<'a> {
 
     fn target(&self, header: &Header) -> crate::Result<Target> {
         pipeline::target(header, &self.settings, &self.engine)
+    }
+
+    /// Whether nothing is done to a picture that takes longer than to read and to write it.
+    fn is_light(&self) -> bool {
+        let pointwise = self.settings.grading.as_ref().is_none_or(|g| g.program().is_some());
+        pointwise && self.settings.matching.is_none() && self.brand.is_none()
     }
 
     /// Finds the sources and names their outputs.
@@ -424,7 +434,10 @@ impl<'a> Maker<'a> {
                 _ if !networks => "cpu".into(),
                 asked => asked.to_string(),
             },
-            grade_device: self.settings.grading.as_ref().map(|g| g.device().to_owned()),
+            grade_device: match (&self.card, &self.settings.grading) {
+                (Some(card), _) => Some(card.name()),
+                (None, grading) => grading.as_ref().map(|g| g.device().to_owned()),
+            },
             jobs: self.jobs,
             seconds: None,
             output: batch.root().display().to_string(),
@@ -438,7 +451,12 @@ impl<'a> Maker<'a> {
     pub fn make(&self, batch: Batch, start: Start, listener: &dyn Listener, stop: &AtomicBool) -> crate::Result<Summary> {
         let care = self.care();
         let inspecting = Inspecting::new(listener, batch.root(), care.clone());
-        let process = |job: Job<'_>, hooks: Hooks<'_>| inspecting.process(job, &self.engine, hooks);
+        let card = self.card.as_deref();
+        let process = |job: Job<'_>, hooks: Hooks<'_>| {
+            // A batch watches nothing itself.
+            let Hooks { stop, progress, waiting, .. } = hooks;
+            inspecting.process(job, &self.engine, Hooks { stop, progress, observer: None, waiting, card })
+        };
         let estimate = |item: &Item, bytes: &[u8]| {
             let known = codec::header(&item.source, bytes, &self.limits).and_then(|h| Ok((self.target(&h)?, h)));
             // Further exports hold rows and encoders of their own.
@@ -533,7 +551,7 @@ pub fn run(recipe: &Recipe, paths: &Paths, work: &Work, once: &Once, globals: &G
             same.run.device = earlier;
             pinned = same;
             let again = Maker::again(maker.settings, &pinned, work, once.dry_run, globals)?;
-            Maker { variants: maker.variants, brand: maker.brand, ..again }
+            Maker { variants: maker.variants, brand: maker.brand, card: maker.card, ..again }
         }
         _ => maker,
     };
@@ -555,8 +573,12 @@ pub fn run(recipe: &Recipe, paths: &Paths, work: &Work, once: &Once, globals: &G
         Rates::default()
     });
     // A job of seconds should begin, not be foreseen to the second.
-    let seconds = effort.rest(None, &beside, maker.cores);
-    let worth = once.dry_run || seconds > 10.0 || effort.work > 0.0 && (effort.megapixels > 10.0 || effort.pixels() > 150e6);
+    let worth = once.dry_run
+        || if effort.work == 0.0 && !beside.inspected && maker.is_light() {
+            effort.rest(None, &beside, maker.cores) > 10.0
+        } else {
+            effort.megapixels > 10.0 || effort.pixels() > 150e6
+        };
     let stop = stop_on_signals()?;
     let rehearsal = if worth { maker.rehearse(&batch, &leads, &effort, &stop, globals.verbosity > 0) } else { None };
     let mut start = maker.start(&batch);

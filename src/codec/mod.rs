@@ -502,20 +502,20 @@ impl Rows {
 /// Reserves memory for `n` samples; a refusal of the operating system is an error, not an abort.
 fn reserve<T>(path: &Path, n: usize) -> Result<Vec<T>> {
     let mut v = Vec::new();
-    v.try_reserve_exact(n).map_err(|_| {
-        let bytes = n.saturating_mul(size_of::<T>());
-        Error::limit(
-            path.display(),
-            format!("its pixels need {bytes} bytes, which this machine does not have"),
-            "a smaller picture, or a machine with more memory",
-        )
-    })?;
+    v.try_reserve_exact(n).map_err(|_| no_memory::<T>(path, n))?;
     Ok(v)
 }
 
-/// `n` zero samples; see [`reserve`].
-fn zeros<T: Copy + Default>(path: &Path, n: usize) -> Result<Vec<T>> {
-    let mut v = reserve(path, n)?;
-    v.resize(n, T::default());
-    Ok(v)
+fn no_memory<T>(path: &Path, n: usize) -> Error {
+    let bytes = n.saturating_mul(size_of::<T>());
+    Error::limit(
+        path.display(),
+        format!("its pixels need {bytes} bytes, which this machine does not have"),
+        "a smaller picture, or a machine with more memory",
+    )
+}
+
+/// `n` zero samples, of memory that is clear already where the system gives such; see [`reserve`].
+fn zeros<T: bytemuck::Zeroable>(path: &Path, n: usize) -> Result<Vec<T>> {
+    bytemuck::try_zeroed_vec(n).map_err(|()| no_memory::<T>(path, n))
 }

@@ -250,8 +250,9 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
 
     // Where the whole of it can be unpacked at once, that is faster; what is wrong with data is left to the decoder that works
     // row by row to find out.
-    let unpacked = match raw <= unpacked::MOST && !h.interlaced && cut.is_none() {
-        true => unpacked::of(&clean, compressed, raw as usize),
+    let filtered = raw.saturating_add(h.height.into());
+    let unpacked = match filtered <= unpacked::MOST && !h.interlaced && cut.is_none() {
+        true => unpacked::of(&clean, compressed, filtered as usize),
         false => None,
     };
     let mut options = png::DecodeOptions::default();

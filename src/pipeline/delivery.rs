@@ -279,11 +279,12 @@ impl Rest<'_> {
             self.clipped += outside(&band, if band.channels < 3 { 1 } else { 3 }, &converted);
             band = converted;
         }
-        if let Some(overlay) = &self.overlay {
-            overlay.apply(&mut band);
-        }
         if self.dither {
             dither_rows(&mut band, colours);
+        }
+        // Last: the core of a logo is one colour, and stays one.
+        if let Some(overlay) = &self.overlay {
+            overlay.apply(&mut band);
         }
         self.goal.write(&band)
     }

@@ -49,7 +49,7 @@ fn make(bytes: Vec<u8>, settings: &Settings, engine: &Engine, observer: Option<&
         *seen = share;
     };
     let observer = observer.map(|o| o as &mut dyn Observer);
-    let done = process(job, engine, Hooks { stop: &NEVER, progress: &progress, observer, waiting: 0 })?;
+    let done = process(job, engine, Hooks { stop: &NEVER, progress: &progress, observer, waiting: 0, card: None })?;
     let bytes = std::fs::read(&output).unwrap();
     assert_eq!(bytes.len() as u64, done.bytes);
     let image = codec::decode(&output, &bytes, &Limits::default()).unwrap();
@@ -397,7 +397,7 @@ fn stopping_stops() {
             master: None,
             extra: vec![],
         };
-        let e = process(job, &engine, Hooks { stop: &stop, progress: &|_| {}, observer: None, waiting: 0 }).unwrap_err();
+        let e = process(job, &engine, Hooks { stop: &stop, progress: &|_| {}, observer: None, waiting: 0, card: None }).unwrap_err();
         assert!(matches!(e, Error::Interrupted), "{e}");
     }
 }
@@ -418,7 +418,8 @@ fn a_kept_master_stands_in_for_the_networks() {
             master,
             extra: vec![],
         };
-        let done = process(job, engine, Hooks { stop: &AtomicBool::new(false), progress: &|_| {}, observer: None, waiting: 0 }).unwrap();
+        let done = process(job, engine, Hooks { stop: &AtomicBool::new(false), progress: &|_| {}, observer: None, waiting: 0, card: None })
+            .unwrap();
         (std::fs::read(&output).unwrap(), done.plan)
     };
     let encoding = |small| Encoding { small, ..settings(Size::Model).encoding };
@@ -459,7 +460,7 @@ fn further_exports_cost_no_decode_and_no_network() {
         let extra = which[1..].iter().map(|i| Extra { output: path(i), settings: of(*i) }).collect();
         let (source, output) = (Path::new("a.png"), path(&which[0]));
         let job = Job { source, bytes: bytes.clone(), output: &output, settings: &first, limits: Limits::default(), master: None, extra };
-        let done = process(job, &engine, Hooks { stop: &NEVER, progress: &|_| {}, observer: None, waiting: 0 }).unwrap();
+        let done = process(job, &engine, Hooks { stop: &NEVER, progress: &|_| {}, observer: None, waiting: 0, card: None }).unwrap();
         let files: Vec<Vec<u8>> = which.iter().map(|i| std::fs::read(path(i)).unwrap()).collect();
         (done, files, runs.load(Ordering::Relaxed))
     };

@@ -34,8 +34,7 @@ pub(super) fn of(chunks: &[Piece<'_>], compressed: usize, raw: usize) -> Option<
         }
     };
     if rows.capacity() < raw {
-        rows = Vec::new();
-        rows.try_reserve_exact(raw).ok()?;
+        rows = bytemuck::try_zeroed_vec(raw).ok()?;
     }
     rows.resize(raw, 0);
     let found = libdeflater::Decompressor::new().zlib_decompress(whole, &mut rows);
@@ -142,5 +141,59 @@ impl Read for Source<'_> {
 impl Seek for Source<'_> {
     fn seek(&mut self, _to: SeekFrom) -> io::Result<u64> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn packed(rows: &[u8]) -> Vec<u8> {
+        let mut z = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::new(3));
+        z.write_all(rows).unwrap();
+        z.finish().unwrap()
+    }
+
+    /// 300 x 200 grey pixels.
+    fn rows() -> Vec<u8> {
+        (0..200u32).flat_map(|y| std::iter::once(1).chain((0..300u32).map(move |x| (x * y % 251) as u8))).collect()
+    }
+
+    #[test]
+    fn what_is_sound_and_full_is_unpacked_and_nothing_else() {
+        let rows = rows();
+        let z = packed(&rows);
+        let of = |data: &[u8], raw: usize| of(&[(*b"IDAT", data)], data.len(), raw);
+        assert_eq!(of(&z, rows.len()).as_deref(), Some(&rows[..]));
+        assert_eq!(super::of(&[(*b"IDAT", &z[..99]), (*b"IDAT", &z[99..])], z.len(), rows.len()).as_deref(), Some(&rows[..]));
+        done(rows.clone());
+        assert_eq!(of(&z, rows.len()).as_deref(), Some(&rows[..]), "in memory that was used before");
+        for raw in [rows.len() - 1, rows.len() + 1, 0] {
+            assert_eq!(of(&z, raw), None, "{raw}");
+        }
+        assert_eq!(of(&z[..z.len() - 9], rows.len()), None);
+        let mut wrong = z.clone();
+        *wrong.last_mut().unwrap() ^= 1;
+        assert_eq!(of(&wrong, rows.len()), None, "its checksum is wrong");
+    }
+
+    #[test]
+    fn stored_blocks_are_the_same_picture() {
+        let rows = rows();
+        let z = packed(&rows);
+        let header: &[u8] = &[0, 0, 1, 44, 0, 0, 0, 200, 8, 0, 0, 0, 0];
+        let chunks: [Piece<'_>; 4] = [(*b"IHDR", header), (*b"IDAT", &z[..500]), (*b"IDAT", &z[500..]), (*b"IEND", &[])];
+        let pixels = |unpacked: Option<&[u8]>| {
+            let mut options = png::DecodeOptions::default();
+            options.set_ignore_crc(true);
+            let mut reader = png::Decoder::new_with_options(Source::new(&chunks, unpacked), options).read_info().unwrap();
+            let mut out = vec![0; 300 * 200];
+            reader.next_frame(&mut out).unwrap();
+            out
+        };
+        let unpacked = of(&chunks, z.len(), rows.len()).unwrap();
+        assert!(pixels(None) == pixels(Some(&unpacked)));
     }
 }
