@@ -63,7 +63,16 @@ try {
   await p.keyboard.press("Enter");
   await settled(p);
   assert.equal(await focused(p), "canvas");
+  await shot(p, "care-back");
   await p.context().close();
+
+  // The longest line of the header fits a telephone.
+  const small = await page({ viewport: { width: 390, height: 800 } });
+  await small.goto(url);
+  await settled(small);
+  await small.evaluate(() => { document.getElementById("left").textContent += ", under a minute left · 12345 pictures in all"; });
+  assert.equal(await small.evaluate(() => document.documentElement.scrollWidth), 390);
+  await small.context().close();
 
   // Two tabs: the second one hears of the first before it overrules it.
   const expected = /409/;
