@@ -306,7 +306,10 @@ fn wrappers_around_a_network_are_taken_off() {
     for ema in ["params_ema.", "params-ema.", "net_g_ema.", "ema."] {
         let both = |name: &str| [format!("params.{name}"), format!("{ema}{name}")];
         let bytes = renamed(&file, &|name| both(name).into_iter().skip(usize::from(name.starts_with("conv_last"))).collect());
-        assert_eq!(read(bytes).unwrap().model, plain.model, "{ema}");
+        let imported = read(bytes).unwrap();
+        assert_eq!(imported.model, plain.model, "{ema}");
+        let (part, others) = imported.chosen.expect("what was left out is told");
+        assert!(part == ema && others > 0, "{part} {others}");
     }
 }
 

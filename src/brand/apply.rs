@@ -9,21 +9,21 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use crate::brand::focus::Attention;
-use crate::brand::kit::{Export, Focus, Kit, Protect};
+use crate::brand::kit::{Export, Focus, Kit};
+use crate::brand::limits::Guarded;
 use crate::brand::overlay::{Mark, Overlay, Place, choose, place};
-use crate::brand::palette::Swatch;
 use crate::brand::reference::{Reference, hex};
 use crate::brand::score::{self, Score};
 use crate::codec::{self, Limits};
-use crate::color::{ColourSpace, Transfer, White, delta_e_2000, srgb_to_lab};
+use crate::color::{ColourSpace, Transfer};
 use crate::error::{Error, Result};
-use crate::grade::matching::{Match, Statistics, skin_likeness, srgb_to_oklab};
+use crate::grade::matching::{Match, Statistics};
 use crate::grade::{Grading, Look, Program};
 use crate::image::Image;
 use crate::resample::Crop;
 
 /// Changes whenever the same kit gives other pixels.
-const PIXELS: u32 = 3;
+const PIXELS: u32 = 4;
 
 /// A kit with everything it names loaded.
 pub struct Brand {
@@ -110,28 +110,21 @@ impl Brand {
     /// # Errors
     /// None that can be caused by pictures.
     pub fn grade(&self, from: &Statistics, name: &Path) -> Result<Grade> {
-        const STEPS: usize = 20;
         let looks: Vec<Look> = self.kit.look.iter().cloned().collect();
         let program = Program::new(&looks, 1.0)?;
         let matched = self.reference.as_ref().map_or_else(Match::identity, |to| Match::between(from, to.statistics()));
         let full = |c: [f32; 3]| program.colour(matched.eval(c));
-        let graded = |strength: f32| {
-            let full = &full;
-            move |c: [f32; 3]| {
-                let f = full(c);
-                [0, 1, 2].map(|k| c[k] + (f[k] - c[k]) * strength)
-            }
-        };
-        let mut reduced = None;
-        let mut strength = self.kit.strength;
-        for step in (0..=STEPS).rev() {
-            strength = self.kit.strength * step as f32 / STEPS as f32;
-            match broken(from, &matched, strength, graded(strength), &self.kit.protect, &self.kit.palette) {
-                Some(why) if step > 0 => reduced = reduced.or(Some(why)),
-                _ => break,
-            }
-        }
-        let reduced = reduced.map(|why| format!("strength reduced from {:.2} to {strength:.2}: {why}", self.kit.strength));
+        let guarded = Guarded::of(from, &matched, self.kit.strength, full, &self.kit.palette);
+        let (strength, why) = guarded.strongest(self.kit.strength, &self.kit.protect);
+        let reduced = why.map(|why| {
+            // Whoever made the kit should know that little is left of it, and what to do about that.
+            let little = if strength < self.kit.strength / 2.0 {
+                ": less than half of the grade is left; look over [protect], the look and the references of the kit"
+            } else {
+                ""
+            };
+            format!("strength reduced from {:.2} to {strength:.2}: {why}{little}", self.kit.strength)
+        });
         let grading = match &self.reference {
             Some(to) => to.grading(from, name, &looks, strength)?,
             None => Grading::new(&looks, strength)?,
@@ -212,7 +205,10 @@ impl Finish {
     ) -> Result<Option<Overlay>> {
         let (Some(rules), Some(first)) = (&self.brand.kit.logo, self.brand.marks.first()) else { return Ok(None) };
         let Some(at) = place(rules, first.size(), size) else {
-            notes.push(format!("{}x{} px have no room for the logo: left off", size.0, size.1));
+            notes.push(format!(
+                "{}x{} px have no room for the logo at its least width (`min_px` = {}): left off",
+                size.0, size.1, rules.min_px
+            ));
             return Ok(None);
         };
         let under = under(image, colour, crop, size, at);
@@ -291,7 +287,8 @@ impl<'de> Deserialize<'de> for Finish {
     }
 }
 
-/// Mean luminance of the graded picture where the logo will lie. Profiles are left aside: it only decides light or dark.
+/// Mean luminance of the graded picture where the logo will lie, over white where it is transparent. Profiles are left aside: it
+/// only decides light or dark.
 fn under(image: &Image, colour: &dyn Fn([f32; 3]) -> [f32; 3], crop: &Crop, size: (usize, usize), at: Place) -> f32 {
     /// Pixels looked at along each side.
     const SIDE: usize = 24;
@@ -303,11 +300,13 @@ fn under(image: &Image, colour: &dyn Fn([f32; 3]) -> [f32; 3], crop: &Crop, size
     let (xs, ys) = (span(crop.x, at.x, at.width, sx, image.width), span(crop.y, at.y, at.height, sy, image.height));
     let mut sum = (0f64, 0f64);
     for y in ys.clone().step_by((ys.len() / SIDE).max(1)) {
-        let row = image.colour(y, y + 1);
+        let (row, alpha) = (image.colour(y, y + 1), image.alpha(y, y + 1));
         for x in xs.clone().step_by((xs.len() / SIDE).max(1)) {
             let mut c = colour([0, 1, 2].map(|k| row.row(if row.channels == 1 { 0 } else { k }, 0)[x]));
             Transfer::srgb().linear(&mut c);
-            sum = (sum.0 + f64::from(0.2126 * c[0] + 0.7152 * c[1] + 0.0722 * c[2]), sum.1 + 1.0);
+            let opaque = alpha.as_ref().map_or(1.0, |a| a.plane(0)[x].clamp(0.0, 1.0));
+            let luminance = opaque * (0.2126 * c[0] + 0.7152 * c[1] + 0.0722 * c[2]) + 1.0 - opaque;
+            sum = (sum.0 + f64::from(luminance), sum.1 + 1.0);
         }
     }
     (sum.0 / sum.1.max(1.0)) as f32
@@ -337,76 +336,6 @@ fn fit(export: &Export, width: usize, height: usize, attention: Option<&Attentio
         }
         _ => (whole, (width, height)),
     }
-}
-
-/// What a grade of this strength does not keep, if anything: the 95th percentile over the pictures' own colours counts, for
-/// greys the mean of a level.
-fn broken(
-    from: &Statistics,
-    matched: &Match,
-    strength: f32,
-    graded: impl Fn([f32; 3]) -> [f32; 3],
-    protect: &Protect,
-    palette: &[Swatch],
-) -> Option<String> {
-    const MOST: f64 = 0.95;
-    let lab = |c: [f32; 3]| srgb_to_lab(c.map(f64::from), White::D65);
-    let guarded: Vec<(&Swatch, [f64; 3])> = palette.iter().filter(|s| s.protected).map(|s| (s, s.lab())).collect();
-    let mut skin: Vec<(f64, f64)> = Vec::new();
-    let mut brand: Vec<(f64, f64)> = Vec::new();
-    // Weight, then weighted L, a and b of greys after the grade and a and b before it, by lightness.
-    let mut greys = [[0f64; 6]; 4];
-    for (weight, c) in from.content() {
-        let weight = f64::from(weight);
-        let white = matched.balanced(c);
-        let balanced = [0, 1, 2].map(|k| c[k] + (white[k] - c[k]) * strength);
-        let (before, out) = (srgb_to_oklab(balanced), graded(c));
-        let after = srgb_to_oklab(out);
-        let chroma = before[1].hypot(before[2]);
-        if chroma > 0.025 && skin_likeness(before) > 0.5 {
-            let turn = (before[1] * after[2] - before[2] * after[1]).atan2(before[1] * after[1] + before[2] * after[2]);
-            skin.push((f64::from(turn.to_degrees().abs()), weight));
-        }
-        if chroma < 0.015 {
-            // Shades of grey a little to either side are no tint; what all of them share is.
-            let ([l, a, b], [_, a0, b0]) = (lab(out), lab(balanced));
-            let level = &mut greys[((before[0] * 4.0) as usize).min(3)];
-            for (sum, v) in level.iter_mut().zip([1.0, l, a, b, a0, b0]) {
-                *sum += weight * v;
-            }
-        }
-        for (swatch, of) in &guarded {
-            let own = lab(c);
-            if delta_e_2000(own, *of) <= swatch.tolerance {
-                brand.push((delta_e_2000(own, lab(out)) / swatch.tolerance, weight));
-            }
-        }
-    }
-    let worst = |mut values: Vec<(f64, f64)>| {
-        values.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let total: f64 = values.iter().map(|(_, w)| w).sum();
-        let mut done = 0.0;
-        values
-            .iter()
-            .find(|(_, w)| {
-                done += w;
-                done >= MOST * total
-            })
-            .map_or(0.0, |(v, _)| *v)
-    };
-    let (skin, brand) = (worst(skin), worst(brand));
-    // A handful of pixels makes no tint.
-    let grey = greys
-        .iter()
-        .filter(|g| g[0] > 0.005)
-        .fold(0f64, |most, [w, l, a, b, a0, b0]| most.max(delta_e_2000([l / w, a / w, b / w], [l / w, a0 / w, b0 / w])));
-    if skin > f64::from(protect.skin_degrees) {
-        return Some(format!("skin would turn by {skin:.1} degrees"));
-    }
-    if grey > protect.neutral_de {
-        return Some(format!("greys would be tinted by {grey:.1} dE2000"));
-    }
-    (brand > 1.0).then(|| "a protected colour would leave its tolerance".into())
 }
 
 #[cfg(test)]

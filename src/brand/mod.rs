@@ -4,6 +4,7 @@ pub mod apply;
 pub mod card;
 pub mod focus;
 pub mod kit;
+mod limits;
 pub mod overlay;
 pub mod palette;
 pub mod proof;

@@ -129,6 +129,9 @@ pub fn run_interp(args: &InterpArgs, globals: &Globals) -> anyhow::Result<Exit> 
 pub fn import(file: &Path, about: &About, options: &Options, overwrite: bool, home: &Home) -> Result<Registered> {
     free(about, overwrite, home)?;
     let imported = import::import(file, options)?;
+    if let Some((part, others)) = &imported.chosen {
+        say(format_args!("the network under `{part}` was taken; {others} other tensors in the file were left out"));
+    }
     if imported.rounding > 0.0 {
         say(format_args!("weights were rounded to 16 bits, by {:.4} % at most", imported.rounding * 100.0));
     }

@@ -69,7 +69,8 @@ fn put_u16(block: &mut [u8], at: usize, v: u16, little: bool) -> Option<()> {
 
 /// The entries of the directory at `at` and the position of its next-directory pointer.
 fn entries(block: &[u8], at: usize, little: bool) -> Option<(Vec<Entry>, usize)> {
-    let n = usize::from(u16_at(block, at, little)?);
+    // A directory inside the header would be changed with it.
+    let n = usize::from(u16_at(block, Some(at).filter(|at| *at >= 8)?, little)?);
     let mut list = Vec::new();
     for i in 0..n {
         let e = at + 2 + i * 12;

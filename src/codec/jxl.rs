@@ -15,6 +15,9 @@ use crate::image::{Channels, Image, Samples};
 
 const AGAIN: &str = "copy, download or export it again";
 
+/// How a codestream begins.
+const SIGNATURE: &[u8] = b"\xff\x0a";
+
 /// A picture may have so many pixels whatever its file's size, and then [`DENSEST`] per byte: memory is not taken on the word of
 /// a few bytes.
 const ALWAYS: u64 = 64 << 20;
@@ -30,7 +33,7 @@ struct Parts<'a> {
 /// Walks the boxes (ISO/IEC 18181-2); a bare codestream has none.
 fn parts(bytes: &[u8]) -> Parts<'_> {
     let mut p = Parts { code: Cow::Borrowed(bytes), metadata: Metadata::default(), notes: Vec::new() };
-    if bytes.starts_with(b"\xff\x0a") {
+    if bytes.starts_with(SIGNATURE) {
         return p;
     }
     let mut code: Option<Cow<'_, [u8]>> = None;
@@ -85,6 +88,10 @@ fn damaged(path: &Path, e: &dyn std::fmt::Display) -> Error {
 
 /// A decoder that has read the image header, and all of `code` that is there if `whole`.
 fn open(path: &Path, code: &[u8], limits: &Limits, whole: bool) -> Result<JxlImage> {
+    // The decoder takes any bytes for the beginning of one and asks for more without end.
+    if !code.starts_with(SIGNATURE) {
+        return Err(damaged(path, &"no codestream in it"));
+    }
     let start = |memory: usize| {
         let tracker = AllocTracker::with_limit(memory);
         let mut blank = JxlImage::builder().pool(JxlThreadPool::none()).alloc_tracker(tracker).build_uninit();
@@ -204,7 +211,7 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
     Ok(Image { width, height, channels, samples, format: Format::Jxl, metadata, notes })
 }
 
-fn filled<T: FrameBufferSample + Copy + Default>(path: &Path, frame: &jxl_oxide::Render, n: usize) -> Result<Vec<T>> {
+fn filled<T: FrameBufferSample + bytemuck::Zeroable>(path: &Path, frame: &jxl_oxide::Render, n: usize) -> Result<Vec<T>> {
     let mut samples = zeros::<T>(path, n)?;
     let mut stream = frame.stream();
     let per_pixel = stream.channels() as usize * stream.width() as usize * stream.height() as usize;

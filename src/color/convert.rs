@@ -66,6 +66,9 @@ impl Conversion {
         }
         let source = from.map_or_else(|| Ok(Profile::srgb()), Profile::from_icc)?;
         let target = Profile::from_icc(&icc)?;
+        if source.kind() == Kind::Rgb && source.is_srgb() && target.is_srgb() {
+            return Ok(None);
+        }
         if let (Some(curves), Some(matrix)) = (target.curves(), target.matrix().and_then(inverse)) {
             return Ok(Some(Self(Way::Matrix { from: source.to_srgb()?, matrix, curves: curves.to_vec() })));
         }
@@ -147,6 +150,13 @@ mod tests {
         let p3 = ColourSpace::DisplayP3.icc().unwrap();
         assert!(Conversion::new(Some(&p3), &ColourSpace::DisplayP3).unwrap().is_none());
         assert_eq!(p3, ColourSpace::DisplayP3.icc().unwrap(), "a profile of our own has no time in it");
+        // Somebody else's sRGB is other bytes and the same colours.
+        let mut theirs = ColorProfile::new_srgb();
+        theirs.description = None;
+        let theirs = made(&theirs);
+        assert_ne!(theirs, ColourSpace::Srgb.icc().unwrap());
+        assert!(Conversion::new(Some(&theirs), &ColourSpace::Srgb).unwrap().is_none());
+        assert!(Conversion::new(None, &ColourSpace::Icc(theirs)).unwrap().is_none());
         let grey = made(&ColorProfile::new_gray_with_gamma(2.2));
         let c = Conversion::new(Some(&grey), &ColourSpace::Srgb).unwrap().unwrap();
         let out = pixel(&c, &[0.5]);

@@ -12,6 +12,7 @@
 //! greys are not balanced, monochrome ones (on either side) get the tone only, blank ones nothing.
 //! A tint of the references' greys is not taken over: that is a look's business.
 
+mod chroma;
 mod neutral;
 mod statistics;
 mod transport;
@@ -34,7 +35,9 @@ pub const LUT_SIZE: usize = 49;
 /// Points of the tone curve, black and white included.
 const TONES: usize = 33;
 /// Slopes the tone curve may have.
-const SLOPES: std::ops::RangeInclusive<f64> = 0.3..=3.5;
+const SLOPES: std::ops::RangeInclusive<f64> = 0.45..=1.9;
+/// How far a tone moves as it should, and how far at most: what is asked for beyond counts less and less. A night is no day.
+const MOVES: [f32; 2] = [0.08, 0.16];
 /// How much the tone curve minds bending, beside missing what it is made for.
 const STIFFNESS: f64 = 1e-4;
 /// Channels that were inside the gamut keep this distance from its ends, or the one they had if that was less.
@@ -66,8 +69,8 @@ impl Match {
         let mut wanted: Vec<(f32, [f32; 3])> = to.content().collect();
         let colourful = !transport::monochrome(&given) && !transport::monochrome(&wanted);
         if colourful {
-            this.neutral = Neutral::of(&given);
-            let there = Neutral::of(&wanted);
+            this.neutral = Neutral::of(&given, from.pictures());
+            let there = Neutral::of(&wanted, to.pictures());
             given.iter_mut().for_each(|(_, c)| *c = this.neutral.balance(*c));
             wanted.iter_mut().for_each(|(_, c)| *c = there.balance(*c));
         }
@@ -116,15 +119,16 @@ impl Match {
         let coloured = a.hypot(b) > 1e-6;
         let [[xx, xy], [yx, yy]] = self.colour;
         let (mut a, mut b) = (xx * a + xy * b, yx * a + yy * b);
-        // Skin, and what is nearly grey, has the hue it had after balancing: a curve per channel turns hues.
-        let [sl, sa, sb] = srgb_to_oklab(balanced);
-        let faint = ((0.08 - sa.hypot(sb)) / 0.04).clamp(0.0, 1.0);
-        let kept = skin_likeness([sl, sa, sb]).max(faint);
-        let chroma = a.hypot(b);
-        if kept > 0.0 && coloured {
+        if coloured {
+            // Skin, and what is nearly grey, has the hue it had after balancing: a curve per channel turns hues.
+            let before = srgb_to_oklab(balanced);
+            let [_, sa, sb] = before;
+            let skin = skin_likeness(before);
+            let faint = ((0.08 - sa.hypot(sb)) / 0.04).clamp(0.0, 1.0);
             let (now, then) = (b.atan2(a), sb.atan2(sa));
             let turn = (then - now + std::f32::consts::PI).rem_euclid(std::f32::consts::TAU) - std::f32::consts::PI;
-            let hue = now + turn * kept;
+            let hue = now + turn * skin.max(faint);
+            let chroma = chroma::limited(a.hypot(b), before, l, skin);
             (a, b) = (chroma * hue.cos(), chroma * hue.sin());
         }
         let grey = oklab_to_srgb([l, 0.0, 0.0])[1];
@@ -202,6 +206,12 @@ fn within(lab: [f32; 3], low: f32, high: f32) -> [f32; 3] {
     at(inside).map(|v| v.clamp(low, high))
 }
 
+/// The value as it is up to `free`, and beyond that ever closer to `most`; alike on both sides of 0.
+fn held(v: f32, free: f32, most: f32) -> f32 {
+    let (over, room) = (v.abs() - free, most - free);
+    if over <= 0.0 || room <= 0.0 { v.clamp(-most, most) } else { (free + room * (over / room).tanh()).copysign(v) }
+}
+
 /// The rising curve from the luma of `given` to that of `wanted`, both with weights that sum to 1.
 fn tone(given: &[(f32, [f32; 3])], wanted: &[(f32, [f32; 3])]) -> [f32; TONES] {
     /// Equal shares of the pixels, each of which counts with its mean.
@@ -212,7 +222,8 @@ fn tone(given: &[(f32, [f32; 3])], wanted: &[(f32, [f32; 3])]) -> [f32; TONES] {
         let at = i as f32 / (TONES - 1) as f32;
         let k = knots.partition_point(|(x, _)| *x < at).clamp(1, knots.len() - 1);
         let ((x0, y0), (x1, y1)) = (knots[k - 1], knots[k]);
-        if x1 - x0 > 1e-5 { y0 + (y1 - y0) * ((at - x0) / (x1 - x0)) } else { (y0 + y1) / 2.0 }
+        let to = if x1 - x0 > 1e-5 { y0 + (y1 - y0) * ((at - x0) / (x1 - x0)) } else { (y0 + y1) / 2.0 };
+        at + held(to - at, MOVES[0], MOVES[1])
     });
     // Tones count by how many pixels have them; those that nothing has, just enough to be decided.
     let mut share = [1e-3; TONES];
@@ -230,6 +241,7 @@ fn tone(given: &[(f32, [f32; 3])], wanted: &[(f32, [f32; 3])]) -> [f32; TONES] {
 fn fitted(wanted: [f64; TONES], weights: [f64; TONES]) -> [f32; TONES] {
     const N: usize = TONES - 1;
     const ROUNDS: usize = 1000;
+    const ENDS: usize = 2;
     let curve = |slopes: &[f64; N]| {
         let mut f = [0f64; TONES];
         (0..N).for_each(|i| f[i + 1] = f[i] + slopes[i] / N as f64);
@@ -257,7 +269,8 @@ fn fitted(wanted: [f64; TONES], weights: [f64; TONES]) -> [f32; TONES] {
             sum += weights[i + 1] * (f[i + 1] - wanted[i + 1]) / N as f64;
             gradient[i] = sum;
         }
-        for i in 1..N {
+        // Next to black and white, which stay, the curve bends as sharply as it must to reach the others.
+        for i in ENDS + 1..N - ENDS {
             let bend = STIFFNESS * (ahead[i] - ahead[i - 1]);
             gradient[i] += bend;
             gradient[i - 1] -= bend;

@@ -193,6 +193,7 @@ pub fn inspect_with(scene: &Scene, about: &About, tables: &Calibration) -> Inspe
         event: "report".into(),
         input: about.input.clone(),
         input_raw: about.input_raw.clone(),
+        result_sha256: None,
         source: about.source.clone(),
         verdict,
         score: round(report::together(&detectors, &thresholds, about.tier)),

@@ -193,6 +193,9 @@ pub struct Report {
     /// Percent-encoded, if the path is not UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_raw: Option<String>,
+    /// Of the inspected file; another file under the same name is another picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result_sha256: Option<String>,
     /// What it was compared with.
     pub source: Option<String>,
     pub verdict: Verdict,
@@ -233,6 +236,13 @@ pub struct Report {
     /// What was mended, or could be; none if there was nothing to mend.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repair: Option<super::repair::Log>,
+}
+
+impl Report {
+    /// Whether it is about the file with this hash; reports of before do not tell.
+    pub fn is_about(&self, sha256: &str) -> bool {
+        self.result_sha256.as_deref().is_none_or(|s| s == sha256)
+    }
 }
 
 #[cfg(test)]

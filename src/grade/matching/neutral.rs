@@ -11,10 +11,21 @@ const KERNEL: f32 = 0.045;
 /// How far a cast is likely to be.
 const PRIOR: f32 = 0.16;
 /// Gains and offsets that can be undone.
-const GAINS: std::ops::RangeInclusive<f32> = 0.6..=1.6;
-const OFFSETS: f32 = 0.09;
+const GAINS: std::ops::RangeInclusive<f32> = 0.7..=1.4;
+const OFFSETS: f32 = 0.05;
+/// Sizes of tints, and how much of them is undone.
+const CASTS: [(f32, f32); 5] = [(0.18, 0.18), (0.22, 0.2), (0.27, 0.19), (0.4, 0.1), (0.6, 0.06)];
+/// Breadth of the colours around the supposed grey from which a single picture begins to be trusted, and from which it is wholly:
+/// grey has colours on all sides, sand and a face in the picture's middle have not.
+const SIDES: [f32; 2] = [0.04, 0.1];
+/// Share of the pixels near the supposed grey of a single picture, likewise.
+const PLENTY: [f32; 2] = [0.06, 0.2];
+/// How much of the supposed cast of a single picture is undone in any case.
+const ALONE: f32 = 0.35;
+/// Largest channel from which a balance goes no further than to grey, begun and in full.
+const LIGHTS: [f32; 2] = [0.8, 0.97];
 /// Share of the pixels near grey from which a balance begins to be trusted, and from which it is wholly.
-const TRUST: [f32; 2] = [0.01, 0.04];
+const TRUST: [f32; 2] = [0.02, 0.08];
 
 /// A line through RGB that greys lie on: channel = gain x grey + offset.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,8 +51,8 @@ struct Point {
 }
 
 impl Neutral {
-    /// Finds the greys among colours with weights that sum to 1.
-    pub fn of(colours: &[(f32, [f32; 3])]) -> Self {
+    /// Finds the greys among colours of so many pictures, with weights that sum to 1.
+    pub fn of(colours: &[(f32, [f32; 3])], pictures: usize) -> Self {
         let ramp = |v: f32, from: f32, to: f32| ((v - from) / (to - from)).clamp(0.0, 1.0);
         let points: Vec<Point> = colours
             .iter()
@@ -57,7 +68,10 @@ impl Neutral {
         let Some(centre) = densest(&points) else { return Self::default() };
         let centre = shifted(&points, centre, |p| p.weight).unwrap_or(centre);
         let near: f32 = points.iter().map(|p| p.weight * kernel(p.chroma, centre)).sum();
-        let trust = ramp(near, TRUST[0], TRUST[1]);
+        let shared = 1.0 - 1.0 / (pictures.max(1) * pictures.max(1)) as f32;
+        let sides = ramp(breadth(&points, centre), SIDES[0], SIDES[1]) * ramp(near, PLENTY[0], PLENTY[1]);
+        let alone = ALONE + (1.0 - ALONE) * shared.max(sides);
+        let trust = ramp(near, TRUST[0], TRUST[1]) * cast_share(centre[0].hypot(centre[1])) * alone;
         if trust == 0.0 {
             return Self::default();
         }
@@ -79,18 +93,67 @@ impl Neutral {
     }
 
     /// The colour with its cast taken out. Black and pure white stay what they are.
+    ///
+    /// Light that has run into a channel's end has lost its colour: there the balance goes no further than to grey, so that a
+    /// warm highlight becomes white and never cyan.
     pub fn balance(&self, c: [f32; 3]) -> [f32; 3] {
+        let smooth = |v: f32| {
+            let v = v.clamp(0.0, 1.0);
+            v * v * (3.0 - 2.0 * v)
+        };
         let low = c.iter().fold(f32::MAX, |m, v| m.min(*v));
         let high = c.iter().fold(f32::MIN, |m, v| m.max(*v));
+        let balanced = [0, 1, 2].map(|k| (c[k] - self.offset[k]) / self.gain[k]);
+        // Of the way from the colour to the balanced one, how far it is to the place nearest to grey.
+        let around = |c: [f32; 3]| {
+            let y = luma(c);
+            c.map(|v| v - y)
+        };
+        let (from, to) = (around(c), around(balanced));
+        let (mut along, mut length) = (0.0, 1e-9);
+        for k in 0..3 {
+            along += from[k] * (from[k] - to[k]);
+            length += (from[k] - to[k]).powi(2);
+        }
+        // What is far more colourful than the cast is a colour of its own and keeps it.
+        let own = (along / length).clamp(0.0, 3.0);
+        let to_grey = own.min(1.0) * (1.0 - 0.8 * smooth((own - 1.0) / 1.0));
+        let lit = smooth((high - LIGHTS[0]) / (LIGHTS[1] - LIGHTS[0]));
         // Paper stays paper under a picture whose greys are tinted; black has nothing to be balanced.
-        let white = ((low - 0.96) / 0.04).clamp(0.0, 1.0);
-        let black = ((0.05 - high) / 0.05).clamp(0.0, 1.0);
-        let keep = white * white * (3.0 - 2.0 * white) + black * black * (3.0 - 2.0 * black);
-        [0, 1, 2].map(|k| {
-            let balanced = (c[k] - self.offset[k]) / self.gain[k];
-            balanced + (c[k] - balanced) * keep
-        })
+        let keep = 1.0 - smooth((low - 0.96) / 0.04) - smooth((0.05 - high) / 0.05);
+        let share = (1.0 + (to_grey - 1.0) * lit) * keep;
+        [0, 1, 2].map(|k| c[k] + (balanced[k] - c[k]) * share)
     }
+}
+
+/// Root mean square distance of the colours from a place, across the direction in which they lie farthest apart.
+fn breadth(points: &[Point], centre: [f32; 2]) -> f32 {
+    /// Single vivid things shall not decide.
+    const FAR: f32 = 0.4;
+    let [mut sum, mut xx, mut xy, mut yy] = [1e-9f32, 0.0, 0.0, 0.0];
+    for p in points {
+        let [mut x, mut y] = [p.chroma[0] - centre[0], p.chroma[1] - centre[1]];
+        let scale = (FAR / x.hypot(y).max(FAR)).min(1.0);
+        (x, y) = (x * scale, y * scale);
+        sum += p.weight;
+        xx += p.weight * x * x;
+        xy += p.weight * x * y;
+        yy += p.weight * y * y;
+    }
+    let (mean, apart) = ((xx + yy) / 2.0, ((xx - yy) / 2.0).hypot(xy));
+    ((mean - apart).max(0.0) / sum).sqrt()
+}
+
+/// How much of a tint of this size (in the plane that greys are looked for in) is a cast, to be undone: of small ones all, of
+/// large ones little, for those are the light of a scene.
+fn cast_share(tint: f32) -> f32 {
+    let at = CASTS.partition_point(|(t, _)| *t < tint).clamp(1, CASTS.len() - 1);
+    let ((t0, u0), (t1, u1)) = (CASTS[at - 1], CASTS[at]);
+    if tint <= CASTS[0].0 {
+        return 1.0;
+    }
+    let undone = u0 + (u1 - u0) * ((tint - t0) / (t1 - t0)).min(1.0);
+    undone / tint
 }
 
 fn kernel(at: [f32; 2], centre: [f32; 2]) -> f32 {
@@ -218,11 +281,11 @@ mod tests {
 
     #[test]
     fn casts_are_found_and_taken_out() {
-        let plain = Neutral::of(&scene(|c| c));
+        let plain = Neutral::of(&scene(|c| c), 1);
         assert!(plain.trust > 0.9, "{plain:?}");
         for (gain, offset) in [([1.0, 0.9, 0.75], [0.0; 3]), ([0.85, 0.95, 1.0], [0.0; 3]), ([0.95, 0.95, 0.85], [0.03, 0.0, -0.02])] {
             let cast = |c: [f32; 3]| [0, 1, 2].map(|k| (c[k] * gain[k] + offset[k]).clamp(0.0, 1.0));
-            let found = Neutral::of(&scene(cast));
+            let found = Neutral::of(&scene(cast), 1);
             for v in [0.25, 0.5, 0.75] {
                 let c = found.balance(cast([v; 3]));
                 let (low, high) = (c.iter().copied().fold(f32::MAX, f32::min), c.iter().copied().fold(f32::MIN, f32::max));
@@ -233,11 +296,11 @@ mod tests {
 
     #[test]
     fn ends_stay_and_nothing_is_made_up() {
-        let found = Neutral::of(&scene(|c| [c[0], c[1] * 0.9, c[2] * 0.7]));
+        let found = Neutral::of(&scene(|c| [c[0], c[1] * 0.9, c[2] * 0.7]), 1);
         assert_eq!(found.balance([1.0; 3]), [1.0; 3]);
         assert_eq!(found.balance([0.0; 3]), [0.0; 3]);
         let all_green: Vec<_> = (0..100).map(|i| (0.01, [0.1, 0.3 + 0.006 * i as f32, 0.1])).collect();
-        assert_eq!(Neutral::of(&all_green), Neutral::default());
-        assert_eq!(Neutral::of(&[]), Neutral::default());
+        assert_eq!(Neutral::of(&all_green, 1), Neutral::default());
+        assert_eq!(Neutral::of(&[], 1), Neutral::default());
     }
 }

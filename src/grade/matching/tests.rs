@@ -168,7 +168,7 @@ fn shares_do_not_hang_on_the_cast() {
 #[test]
 fn tone_curves_hit_what_they_are_made_for() {
     let gamma = |e: f32| -> [f64; TONES] { std::array::from_fn(|i| f64::from((i as f32 / (TONES - 1) as f32).powf(e))) };
-    for e in [0.7, 1.0, 1.4] {
+    for e in [0.75, 1.0, 1.4] {
         let wanted = gamma(e);
         let got = fitted(wanted, [1.0 / TONES as f64; TONES]);
         for i in 3..TONES {
@@ -185,10 +185,11 @@ fn tone_curves_hit_what_they_are_made_for() {
     assert!(got[0] == 0.0 && got[TONES - 1] == 1.0);
 }
 
+static MATCH: std::sync::LazyLock<Match> = std::sync::LazyLock::new(|| Match::between(&picture(cast), &picture(|c| c.map(|v| v * v))));
+
 proptest! {
     #[test]
     fn finite_in_finite_out(c in [0f32..=1.0, 0f32..=1.0, 0f32..=1.0]) {
-        let m = Match::between(&picture(cast), &picture(|c| c.map(|v| v * v)));
-        prop_assert!(m.eval(c).iter().all(|v| (-1e-4..=1.0001).contains(v)));
+        prop_assert!(MATCH.eval(c).iter().all(|v| (-1e-4..=1.0001).contains(v)));
     }
 }

@@ -104,6 +104,8 @@ pub struct Imported {
     pub facts: Facts,
     /// Largest relative error of a weight that was rounded to float16; 0 for fp32.
     pub rounding: f32,
+    /// Of a file with more in it than this network: what stands before its names, and how many other tensors there are.
+    pub chosen: Option<(String, usize)>,
 }
 
 /// What a manifest says that no weights tell.
@@ -182,9 +184,7 @@ pub fn import(file: &Path, options: &Options) -> Result<Imported> {
 pub fn import_from(reader: Box<dyn ReadSeek>, options: &Options) -> Result<Imported, Refusal> {
     let mut weights = Weights::open(reader)?;
     let known = |weights: &Weights| ARCHITECTURES.iter().find(|a| (a.detect)(weights));
-    if known(&weights).is_none() {
-        weights.narrow(&|inner| known(inner).is_some());
-    }
+    let narrowed = if known(&weights).is_none() { weights.narrow(&|inner| known(inner).is_some()) } else { None };
     let architecture = known(&weights).ok_or_else(|| unknown(&weights))?;
     let ignored = |what: &str| {
         Refusal::new(format!("it looks like {}, which has no choice of {what}", architecture.name), format!("leave --{what} out"))
@@ -208,7 +208,12 @@ pub fn import_from(reader: Box<dyn ReadSeek>, options: &Options) -> Result<Impor
     }
     let rounding = graph.rounding;
     let metadata = [("lastmile.architecture", facts.architecture.to_owned()), ("lastmile.scale", facts.scale.to_string())];
-    Ok(Imported { model: graph.finish(&last, facts.architecture, &metadata)?, facts, rounding })
+    Ok(Imported {
+        model: graph.finish(&last, facts.architecture, &metadata)?,
+        facts,
+        rounding,
+        chosen: narrowed.filter(|(_, others)| *others > 0),
+    })
 }
 
 fn unknown(weights: &Weights) -> Refusal {
