@@ -131,7 +131,8 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
         (Some(What::New { name, north_star, palette, logo }), _) => new(&name, &north_star, &palette, logo.as_deref(), globals),
         (Some(What::Check { kits }), _) => check(&kits, globals),
         (Some(What::Score { inputs, kit, html, csv, overwrite }), _) => {
-            for path in [&html, &csv].into_iter().flatten().filter(|path| !overwrite && path.symlink_metadata().is_ok()) {
+            let mut files = [&html, &csv].into_iter().flatten();
+            if let Some(path) = files.find(|path| !overwrite && path.symlink_metadata().is_ok()) {
                 return Err(Error::usage(path.display(), "is there already", "another name, or --overwrite").into());
             }
             score_all(&inputs, &kit, html.as_deref(), csv.as_deref(), globals)

@@ -314,7 +314,9 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
     let mut rest = vec![0; line];
     reader.read_row(&mut rest).map_err(|e| broken(&e, height))?;
     drop(reader);
-    unpacked.map(unpacked::done);
+    if let Some(rows) = unpacked {
+        unpacked::done(rows);
+    }
     if cut.is_some() && !h.interlaced {
         extra.notes.push("it is cut off behind the last pixel; the picture itself is complete".into());
     }
