@@ -3,6 +3,7 @@
 //! Over 500 lines because every part of a picture's making is to be read here in order.
 
 pub mod delivery;
+pub mod frame;
 mod goal;
 mod history;
 
@@ -24,6 +25,7 @@ use crate::color::{ColourSpace, Profile, Transfer};
 use crate::error::{Error, Result};
 use crate::flow::{Chain, Fork, stack};
 use crate::grade::Grading;
+use crate::grade::device::Accelerator;
 use crate::grade::dither::dither;
 use crate::grade::eight::Eight;
 use crate::grade::matching::Statistics;
@@ -36,7 +38,7 @@ use crate::upscale::engine::{Engine, PassRecord};
 use crate::upscale::lock::ColourLock;
 use crate::upscale::pass::Pass;
 use crate::upscale::size::{Fit, Size, Target};
-use delivery::{Extra, Finishing, Made};
+use delivery::{Extra, Finish as Files, Finishing, Made};
 use master::Master;
 use protect::{Mask, Protect};
 
@@ -165,6 +167,8 @@ pub struct Hooks<'a> {
     pub observer: Option<&'a mut dyn Observer>,
     /// How many more pictures stand in line: with many, one is not cut up just to keep every core busy.
     pub waiting: usize,
+    /// What grades where the transform is known only once the picture was read (matches, kits); `None` for the processor.
+    pub card: Option<&'a (dyn Accelerator + Send + Sync)>,
 }
 
 /// Watches source and result go by (inspection hangs in here).
@@ -276,11 +280,17 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
         });
     }
 
-    let coloured = settings.grading.is_some() || settings.matching.is_some() || settings.finish.is_some();
-    let seed = if coloured { fingerprint(&bytes) } else { 0 };
-    drop(bytes);
     let mut notes = std::mem::take(&mut image.notes);
     let mut gradings = gradings(&image, settings, &mut notes)?;
+    if let Some(card) = hooks.card {
+        for grading in gradings.iter_mut().filter(|g| !g.is_placed()) {
+            *grading = grading.on(card)?;
+        }
+    }
+    // What is worked out for each colour by itself draws no grain.
+    let spatial = gradings.iter().any(|g| g.program().is_none());
+    let seed = if spatial { fingerprint(&bytes) } else { 0 };
+    drop(bytes);
     bleed_alpha(&mut image);
     display_encode(&mut image, &mut notes);
     // A master is of what networks made; here there are none.
@@ -290,7 +300,6 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
         gradings.clear();
     }
     let image = Arc::new(image);
-    notes.extend(depth_note(&image, &whole));
 
     let parallel = |e: &Engine| if e.main().is_some() { e.parallel(hooks.waiting) } else { Ok(1) };
     let build = Build { engine, image: &image, target: &target, settings, limits, stop: hooks.stop, parallel: &parallel };
@@ -327,6 +336,8 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
         Look::Once => None,
         Look::Mend | Look::Beside(_) => Some(SpoolWriter::create(parked.path(), target.width, image.channels.count(), Depth::F32)?),
     };
+    // Whether all that is left to do is to write the picture.
+    let untouched = hooks.observer.is_none() && keeping.is_none() && first.as_ref().is_some_and(Files::is_plain);
     let part = if matches!(look, Look::Mend) { 0.9 } else { 1.0 };
     let mut made = |band: Band| {
         if hooks.stop.load(Ordering::Relaxed) {
@@ -348,11 +359,22 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
         (hooks.progress)(part * end as f64 / target.height as f64);
         Ok(())
     };
-    match kept {
-        Some(kept) => kept.run(hooks.stop, &mut made),
-        None => run(&image, &mut chain, &mut made),
+    if kept.is_none() && chain.is_empty() && untouched {
+        for y in (0..image.height).step_by(ROWS) {
+            if hooks.stop.load(Ordering::Relaxed) {
+                return Err(Error::Interrupted);
+            }
+            let end = (y + ROWS).min(image.height);
+            first.iter_mut().try_for_each(|f| f.push_rows(&image, y, end))?;
+            (hooks.progress)(end as f64 / image.height as f64);
+        }
+    } else {
+        match kept {
+            Some(kept) => kept.run(hooks.stop, &mut made),
+            None => run(&image, &mut chain, &mut made),
+        }
+        .map_err(|e| about(source, e))?;
     }
-    .map_err(|e| about(source, e))?;
     drop(chain);
     let mut files = match first {
         Some(first) => first.finish(hooks.stop)?,
@@ -659,6 +681,9 @@ impl<'a> Build<'a, '_> {
         }
         let alpha = self.alpha(factor)?;
         let mut both = Chain::new();
+        if colour.is_empty() && alpha.is_empty() {
+            return Ok((both, plan, notes));
+        }
         both.then(Fork::new(vec![(0..colours, colour), (colours..colours + 1, alpha)], stack));
         Ok((both, plan, notes))
     }

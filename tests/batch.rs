@@ -47,6 +47,7 @@ impl World {
             retry_failed: false,
             hot: false,
             instead: false,
+            inspects: false,
         };
         let world = Self { dir: tempfile::tempdir().unwrap(), options, calls: AtomicUsize::new(0), shard: None };
         for f in files {

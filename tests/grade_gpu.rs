@@ -295,7 +295,8 @@ fn a_software_adapter_is_only_taken_by_number() {
 fn run(dir: &Path, flags: &str) -> (Option<i32>, Vec<serde_json::Value>, String) {
     // Where it ran is no part of what was asked for: what is there would be enough.
     let _ = std::fs::remove_file(dir.join("out.png"));
-    let line = format!("grade in.png -o out.png --overwrite --json lines.jsonl {flags}");
+    let verb = if flags.contains("--kit") { "brand" } else { "grade" };
+    let line = format!("{verb} in.png -o out.png --overwrite --json lines.jsonl {flags}");
     let output = program::lastmile(dir, &dir.join("home")).args(line.split_whitespace()).output().unwrap();
     let (_, err) = program::text(&output);
     let lines = std::fs::read_to_string(dir.join("lines.jsonl")).unwrap_or_default();
@@ -320,6 +321,14 @@ fn the_program_runs_where_it_was_told_and_says_so() {
     for name in ["good", "bad"] {
         std::fs::write(dir.join(format!("{name}.toml")), format!("[[op]]\nfilter = \"{name}.wgsl\"\n")).unwrap();
     }
+    // A mistake is found without a card.
+    for (look, good) in [("good.toml", true), ("bad.toml", false)] {
+        let mut lastmile = std::process::Command::new(env!("CARGO_BIN_EXE_lastmile"));
+        let checked = lastmile.current_dir(dir).args(["looks", "check", look]).output().unwrap();
+        let said = String::from_utf8_lossy(&checked.stdout) + String::from_utf8_lossy(&checked.stderr);
+        assert_eq!(checked.status.code(), Some(if good { 0 } else { 2 }), "{said}");
+        assert!(said.contains(if good { "(without filter)" } else { "bad.wgsl:2:29" }), "{said}");
+    }
     let (code, lines, _) = run(dir, "--look clean --device cpu");
     assert_eq!((code, &lines[0]["grade_device"]), (Some(0), &"cpu".into()));
     for (flags, part) in [
@@ -343,6 +352,30 @@ fn the_program_runs_where_it_was_told_and_says_so() {
     assert_eq!(samples[..3], [255, 255, 255]);
     let (code, _, err) = run(dir, "--look bad.toml --grade-device gpu:0");
     assert!(code == Some(2) && err.contains("bad.wgsl:2:29"), "{code:?} {err}");
+
+    // Matches and kits, whose transforms are known once a picture was read.
+    band.data.iter_mut().enumerate().for_each(|(i, v)| *v = (*v * [1.0, 0.85, 0.7][i / 256]).powf(1.2));
+    let mut encoder = codec::encoder(&dir.join("ref.png"), &encoding, 16, 16, channels, &Metadata::default()).unwrap();
+    encoder.write(&band).unwrap();
+    encoder.finish().unwrap();
+    std::fs::write(dir.join("acme.brand.toml"), "name = \"Acme\"\nreferences = [\"ref.png\"]\n").unwrap();
+    let pixels = |flags: &str| {
+        let (code, lines, err) = run(dir, flags);
+        assert_eq!(code, Some(0), "{flags}: {err}");
+        let bytes = std::fs::read(dir.join("out.png")).unwrap();
+        let out = codec::decode(&dir.join("out.png"), &bytes, &codec::Limits::default()).unwrap();
+        let lastmile::image::Samples::U8(samples) = out.samples else { panic!("not 8 bits") };
+        (samples, lines[0]["grade_device"].as_str().map(str::to_owned))
+    };
+    for flags in ["--match ref.png", "--match ref.png --group-by folder --look clean", "--kit acme.brand.toml"] {
+        let (there, device) = pixels(&format!("{flags} --dither off --grade-device gpu:0"));
+        assert!(device.is_some_and(|d| d.starts_with("gpu:0 ")), "{flags}");
+        let (here, _) = pixels(&format!("{flags} --dither off --grade-device cpu"));
+        let far = there.iter().zip(&here).map(|(a, b)| a.abs_diff(*b)).max();
+        assert!(far <= Some(1), "{flags}: {far:?}");
+    }
+    let (code, _, err) = run(dir, "--match ref.png --look good.toml --grade-device gpu:0");
+    assert!(code == Some(2) && err.contains("does not go with a match"), "{code:?} {err}");
 }
 
 /// What the card is given for each built-in look. `BLESS=1` writes it anew.

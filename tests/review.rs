@@ -10,10 +10,12 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use lastmile::batch::journal::sha256_file;
 use lastmile::codec::{Limits, decode};
 use lastmile::image::Samples;
 use lastmile::review::server::Server;
-use lastmile::review::{Options, Review};
+use lastmile::review::verdicts::Decision;
+use lastmile::review::{Options, Review, Said};
 use review_folder::{Made, folder, png, ranked, scene};
 use serde_json::{Value, json};
 
@@ -184,6 +186,68 @@ fn a_picture_made_again_is_unreviewed_and_says_what_it_was() {
         let card = &client.get("api/list").json()["pictures"][0];
         assert_eq!((&card["entry"]["decision"], &card["before"]), (&Value::Null, &json!("rejected")));
     });
+}
+
+#[test]
+fn a_report_on_another_file_is_left_out_and_told_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = folder(dir.path(), &ranked(2, 2, 64, 64), 64, 64);
+    png(&out.join(".lastmile/heat/street/001.halo.png"), 64, 64, |_, _| [0; 3]);
+    let file = out.join(".lastmile/report.jsonl");
+    let lines: Vec<String> = std::fs::read_to_string(&file)
+        .unwrap()
+        .lines()
+        .map(|l| {
+            let mut line: Value = serde_json::from_str(l).unwrap();
+            line["result_sha256"] = json!(sha256_file(Path::new(line["input"].as_str().unwrap())).unwrap());
+            line.to_string()
+        })
+        .collect();
+    std::fs::write(&file, lines.join("\n") + "\n").unwrap();
+    let reports = |review: &Review| review.pictures.iter().map(|p| (p.report.is_some(), p.heat.len())).collect::<Vec<_>>();
+    let review = open(&out);
+    assert_eq!((reports(&review), review.notices.len()), (vec![(true, 0), (true, 1)], 0));
+    png(&out.join("street/001.png"), 64, 64, scene(9, 64, 64));
+    let review = open(&out);
+    assert_eq!(reports(&review), [(true, 0), (false, 0)], "neither its report nor its maps");
+    assert!(review.notices[0].contains("1 picture was made again since the inspection"), "{:?}", review.notices);
+}
+
+#[test]
+fn who_did_not_know_what_was_decided_is_asked_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = folder(dir.path(), &ranked(2, 2, 64, 64), 64, 64);
+    serving(open(&out), |client| {
+        let say = |ids: &[usize], decision: Value, believed: Value| {
+            client.post("api/verdict", json!({"ids": ids, "decision": decision, "believed": believed}))
+        };
+        assert_eq!(say(&[0], json!("rejected"), Value::Null).status, 200);
+        let reply = say(&[1, 0], json!("approved"), Value::Null);
+        assert_eq!(reply.status, 409, "another tab rejected it");
+        assert_eq!(serde_json::from_slice::<Value>(&reply.body).unwrap(), json!([{"id": 0, "decision": "rejected"}]));
+        let entry = |id: usize| client.get("api/list").json()["pictures"][id]["entry"]["decision"].clone();
+        assert_eq!((entry(0), entry(1)), (json!("rejected"), Value::Null), "nothing is half done");
+        // The same word again, because its answer was lost, is no contradiction.
+        assert_eq!(say(&[0], json!("rejected"), Value::Null).status, 200);
+        assert_eq!(say(&[0], Value::Null, json!("approved")).status, 409);
+        assert_eq!(say(&[0], json!("approved"), json!("rejected")).status, 200);
+        assert_eq!(client.post("api/verdict", json!({"ids": [0], "note": "n"})).status, 200, "notes ask nobody");
+        assert_eq!(entry(0), json!("approved"));
+    });
+    assert_eq!(open(&out).to_look_at(), (1, 2));
+}
+
+#[test]
+fn what_is_to_be_looked_at_is_counted_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = folder(dir.path(), &ranked(40, 3, 64, 64), 64, 64);
+    let review = open(&out);
+    let (look, rest) = (review.queue.flagged.len() + review.queue.sample.len(), review.queue.rest[0]);
+    let approve = |id: usize| review.decide(&Said { ids: vec![id], decision: Some(Some(Decision::Approved)), ..Said::default() }).unwrap();
+    approve(review.queue.flagged[0]);
+    approve(rest);
+    assert_eq!((review.to_look_at(), review.progress()), ((1, look), (2, 40)));
+    assert!(look < 40);
 }
 
 #[test]

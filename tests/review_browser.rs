@@ -18,6 +18,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 
 use lastmile::batch::journal::{Journal, State, sha256_file};
+use lastmile::review::verdicts::{Decision, Verdicts};
 use program::{home, lastmile, text};
 use review_folder::{folder, png, ranked};
 use serde_json::Value;
@@ -125,6 +126,22 @@ fn fifty_pictures_by_keyboard() {
     assert_eq!((count("approved"), count("rejected"), count("repair")), (48, 16, 16));
     let noted = saved["pictures"].as_object().unwrap().values().find(|e| e["output"] == "portraits/000.png").unwrap();
     assert_eq!(noted["note"], "hand again, finger");
+}
+
+#[test]
+fn nothing_decided_or_typed_is_lost() {
+    let Some(tools) = asked().and_then(|()| tools()) else { return };
+    let _one = ONE.lock();
+    let dir = tempfile::tempdir().unwrap();
+    let out = folder(dir.path(), &ranked(30, 3, 640, 480), 640, 480);
+    std::fs::copy(out.join("portraits/000.png"), out.join("portraits/copy.png")).unwrap();
+    for detector in ["micro_noise", "checkerboard", "hallucination"] {
+        png(&out.join(format!(".lastmile/heat/portraits/000.{detector}.png")), 640, 480, |x, _| [(x / 3) as u8; 3]);
+    }
+    tools.drive("care.mjs", &out, &[]);
+    let verdicts = Verdicts::load(&out.join(".lastmile/verdicts.json")).unwrap();
+    let told = verdicts.all().values().filter_map(|e| e.decision).collect::<Vec<_>>();
+    assert_eq!((told.len(), told.contains(&Decision::Approved), told.contains(&Decision::Repair)), (2, true, true));
 }
 
 #[test]

@@ -78,6 +78,9 @@ pub struct FileEvent {
     pub device: String,
     pub seconds: f64,
     pub bytes: u64,
+    /// Of the output; empty where none was made.
+    #[serde(skip)]
+    pub sha256: String,
     pub plan: Option<Plan>,
     pub error: Option<Fault>,
     /// What became of the source's Content Credentials, if it had any.
@@ -129,6 +132,8 @@ pub struct Failure {
     pub input_raw: Option<String>,
     /// As the journal writes it.
     pub output: String,
+    /// The source from the output folder, as the journal writes it; `None` if it is not there any more.
+    pub source: Option<String>,
     pub kind: String,
     pub message: String,
 }
@@ -139,12 +144,13 @@ fn raw(path: &Path) -> Option<String> {
 }
 
 impl Failure {
-    pub(super) fn new(item: &Item, error: &Error) -> Self {
+    pub(super) fn new(root: &Path, item: &Item, error: &Error) -> Self {
         Self {
             job: item.job,
             input: item.source.display().to_string(),
             input_raw: raw(&item.source),
             output: journal::encode(&item.output),
+            source: journal::beside(root, &item.source).ok(),
             kind: error.kind().into(),
             message: error.to_string(),
         }
@@ -168,6 +174,7 @@ impl FileEvent {
             device: "cpu".into(),
             seconds: 0.0,
             bytes: 0,
+            sha256: String::new(),
             plan: None,
             error: None,
             c2pa: None,
@@ -190,6 +197,7 @@ impl FileEvent {
             height: record.height,
             seconds,
             bytes: record.bytes,
+            sha256: record.sha256.clone(),
             plan: Some(record.plan.clone()),
             held: record.held.clone(),
             output: output.display().to_string(),
@@ -240,8 +248,8 @@ fn listed(path: &Path) -> Result<Vec<Listed>> {
     }
 }
 
-/// Brings `failed.json` and `failed.txt` up to date: entries of `settled` outputs go, also from the lists of other parts,
-/// `now` comes. Neither file is there when nothing is left.
+/// Brings `failed.json` and `failed.txt` up to date: entries of `settled` outputs go, also from the lists of other parts, and so
+/// do those whose source is gone; `now` comes. Neither file is there when nothing is left.
 pub(super) fn write_failed(planned: &Planned, now: &[Failure], settled: &HashSet<String>) -> Result<()> {
     let dir = planned.root.join(STATE);
     let own = dir.join(journal::state_name("failed", planned.shard.as_ref(), ".json"));
@@ -258,12 +266,14 @@ pub(super) fn write_failed(planned: &Planned, now: &[Failure], settled: &HashSet
     for path in files {
         let before = listed(&path).unwrap_or_default();
         let count = before.len();
-        let mut list: Vec<Listed> = before.into_iter().filter(|l| !settled.contains(&l.output)).collect();
+        let gone = |l: &Listed| l.source.as_ref().is_some_and(|s| planned.root.join(journal::decode(s)).symlink_metadata().is_err());
+        let mut list: Vec<Listed> = before.into_iter().filter(|l| !settled.contains(&l.output) && !gone(l)).collect();
         if path == own {
             list.extend(now.iter().map(|f| Listed {
                 input: f.input.clone(),
                 input_raw: f.input_raw.clone(),
                 output: f.output.clone(),
+                source: f.source.clone(),
                 kind: f.kind.clone(),
                 message: f.message.clone(),
             }));
@@ -278,9 +288,12 @@ pub(super) fn write_failed(planned: &Planned, now: &[Failure], settled: &HashSet
 /// Writes one list and the same as text beside it; an empty one is removed.
 fn write_list(path: &Path, list: &[Listed]) -> Result<()> {
     let line = |l: &Listed| {
-        format!("{}\t{}\n", printable(&l.input), printable(&l.message.replace(&l.input, &printable(&l.input)).replace('\n', " ")))
+        let name = format!("{}: ", l.input);
+        format!("{}\t{}\n", printable(&l.input), printable(&l.message.strip_prefix(&name).unwrap_or(&l.message).replace('\n', " ")))
     };
-    let text: String = list.iter().map(line).collect();
+    // A person mends sources, not outputs: one line each.
+    let last = |i: usize, l: &Listed| !list[i + 1..].iter().any(|other| other.input == l.input);
+    let text: String = list.iter().enumerate().filter(|(i, l)| last(*i, l)).map(|(_, l)| line(l)).collect();
     let json = serde_json::to_string_pretty(list).map_err(|e| Error::Internal(format!("failed.json: {e}")))? + "\n";
     for (path, content) in [(path.with_extension("txt"), text), (path.to_path_buf(), json)] {
         let done = if list.is_empty() {

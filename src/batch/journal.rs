@@ -23,6 +23,7 @@ use std::ffi::OsStr;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -355,20 +356,29 @@ impl Journal {
     }
 }
 
+/// How long a run waits for one that works in the same folder: several started at once, one file each, come one after the other.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Locks a file of the state folder until it is closed.
 fn lock(root: &Path, name: &str, shared: bool) -> Result<File> {
     let path = root.join(STATE).join(name);
     let file = OpenOptions::new().create(true).truncate(false).write(true).read(true).open(&path);
     let file =
         file.map_err(|e| Error::usage("-o", format!("{} cannot be written: {e}", path.display()), "a folder that can be written"))?;
-    match if shared { file.try_lock_shared() } else { file.try_lock() } {
+    let began = Instant::now();
+    let mut got = if shared { file.try_lock_shared() } else { file.try_lock() };
+    while matches!(got, Err(TryLockError::WouldBlock)) && began.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(50));
+        got = if shared { file.try_lock_shared() } else { file.try_lock() };
+    }
+    match got {
         Ok(()) => Ok(file),
         // A file system without locks (some network shares) is no reason to refuse work.
         Err(TryLockError::Error(e)) if e.kind() == std::io::ErrorKind::Unsupported => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::usage(
             root.display(),
             "another lastmile run is working in this folder",
-            "wait until it ends, or another folder after -o",
+            "wait until it ends, give it all files at once, --shard for several runs in one folder, or another folder after -o",
         )),
         Err(TryLockError::Error(e)) => Err(Error::io(&path, e)),
     }

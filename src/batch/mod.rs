@@ -9,6 +9,7 @@
 mod commit;
 pub mod events;
 pub mod hot;
+mod inspected;
 pub mod journal;
 pub mod masks;
 pub mod names;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, Keep, Limits};
 use crate::error::{Error, Exit, Result};
+use crate::inspect::Report;
 use crate::pipeline::delivery::{Extra, Made};
 use crate::pipeline::master::Master;
 use crate::pipeline::{Done, Hooks, Job, Settings};
@@ -41,6 +43,8 @@ use triage::Verdict;
 pub const MASTERS: &str = "masters";
 /// The folder inside an output folder for files that missed a gate.
 pub const HOLD: &str = "_hold";
+/// The folder inside an output folder for a proof: a few pictures and a page that shows them before and after.
+pub const PROOF: &str = "_proof";
 
 /// Makes one picture; the pipeline in the program, a fake in tests.
 pub trait Process: Sync {
@@ -78,6 +82,8 @@ pub struct Options {
     pub hot: bool,
     /// A person rejected what is there: results stand in for it from now on, also when it is asked for again.
     pub instead: bool,
+    /// Results are inspected: those that are there without a report are made again.
+    pub inspects: bool,
 }
 
 /// What a run came to.
@@ -95,11 +101,14 @@ pub struct Summary {
     /// Outputs whose source had a C2PA manifest, which is kept beside them.
     pub c2pa: usize,
     pub failures: Vec<Failure>,
+    /// What there is to know about outputs of this run, in the order in which it came up.
+    pub notes: Vec<Noted>,
     /// Outputs that missed a gate and lie in [`HOLD`], those of earlier runs included, each with the reason.
     pub held: Vec<(PathBuf, String)>,
-    /// Outputs of this run that were inspected, those of them with findings, and whether one of these is bad enough to be a
-    /// reason to fail.
+    /// Outputs that were inspected, in this run or in `inspected_before` cases earlier; those of them with findings; and whether one
+    /// of these is bad enough to be a reason to fail.
     pub inspected: usize,
+    pub inspected_before: usize,
     pub flagged: usize,
     pub gated: bool,
     pub interrupted: bool,
@@ -107,7 +116,33 @@ pub struct Summary {
     pub fatal: Option<Error>,
 }
 
+/// A note that one or more outputs have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Noted {
+    /// In the words of the first one.
+    pub text: String,
+    pub files: usize,
+    /// Whether others have it with other numbers.
+    pub differ: bool,
+}
+
 impl Summary {
+    /// Counts the notes of an output; those that differ in numbers alone are counted together.
+    fn note(&mut self, notes: &[String]) {
+        let shape = |text: &str| -> Vec<String> {
+            text.split(|c: char| c.is_ascii_digit() || c == '.').filter(|part| !part.is_empty()).map(str::to_owned).collect()
+        };
+        for text in notes {
+            match self.notes.iter_mut().find(|n| n.text == *text || shape(&n.text) == shape(text)) {
+                Some(known) => {
+                    known.files += 1;
+                    known.differ |= known.text != *text;
+                }
+                None => self.notes.push(Noted { text: text.clone(), files: 1, differ: false }),
+            }
+        }
+    }
+
     /// 130, then what stopped the run, then 3 for failed files, then 4 for gates.
     pub fn exit(&self) -> Exit {
         match &self.fatal {
@@ -134,6 +169,10 @@ pub struct Batch {
     existing: Vec<bool>,
     /// Why an item will fail, by index; only in hot folders.
     blocked: HashMap<usize, String>,
+    /// Reports on what is there already and stays, if results are inspected.
+    reports: Vec<Report>,
+    /// How many of `todo` are there already and only lack a report.
+    uninspected: usize,
 }
 
 impl Batch {
@@ -163,6 +202,9 @@ impl Batch {
         };
         let verdicts = triage::triage(&planned, &options, state)?;
         let only = if options.retry_failed { Some(events::read_failed(&planned.root)?) } else { None };
+        let inspected = if options.inspects { inspected::Inspected::load(&planned.root)? } else { Default::default() };
+        let chosen = |record: &Record| !options.instead && !record.instead_of.is_empty();
+        let lacking = if options.inspects { inspected.missing(&planned.items, &verdicts, &chosen) } else { HashSet::new() };
         let mut batch = Self {
             existing: vec![false; planned.items.len()],
             planned,
@@ -171,11 +213,18 @@ impl Batch {
             todo: Vec::new(),
             skipped: Vec::new(),
             blocked: HashMap::new(),
+            reports: Vec::new(),
+            uninspected: 0,
         };
         let mut foreign = Vec::new();
         let mut recovered = Vec::new();
         for (i, verdict) in verdicts.into_iter().enumerate() {
             let item = &batch.planned.items[i];
+            if let Verdict::Same { record, .. } = &verdict
+                && !lacking.contains(&i)
+            {
+                batch.reports.extend(inspected.of(record).cloned());
+            }
             if only.as_ref().is_some_and(|o| !o.contains(&journal::encode(&item.output))) {
                 continue;
             }
@@ -184,6 +233,11 @@ impl Batch {
                 Verdict::Same { record, pending } => {
                     if pending {
                         recovered.push((*record).clone());
+                    }
+                    if lacking.contains(&i) {
+                        batch.uninspected += 1;
+                        batch.todo.push(i);
+                        continue;
                     }
                     batch.skipped.push((i, *record));
                 }
@@ -238,6 +292,16 @@ impl Batch {
     /// How many outputs are there already, made from the same source with the same settings.
     pub fn skipped(&self) -> usize {
         self.skipped.len()
+    }
+
+    /// Reports on outputs that are there already and stay.
+    pub fn reports(&self) -> &[Report] {
+        &self.reports
+    }
+
+    /// How many outputs are there already and are made again because nothing inspected them.
+    pub fn uninspected(&self) -> usize {
+        self.uninspected
     }
 
     /// The settings of an item, everything that its format leaves out filled in.
@@ -464,7 +528,7 @@ impl Run<'_> {
         let (first, limits) = (&settings[0], options.limits);
         let job = Job { source: &item.source, bytes, output: temp, settings: first, limits, master: Some(master), extra };
         let waiting = self.units.len().saturating_sub(self.next.load(Ordering::Relaxed));
-        let mut done = self.process.process(job, Hooks { stop: self.stop, progress: &progress, observer: None, waiting })?;
+        let mut done = self.process.process(job, Hooks { stop: self.stop, progress: &progress, observer: None, waiting, card: None })?;
         if done.extra.len() + 1 != items.len() {
             return Err(Error::Internal(format!("{} files were made of {}", done.extra.len() + 1, items.len())));
         }
@@ -622,6 +686,7 @@ impl Run<'_> {
                 lock(&self.settled).insert(record.output.clone());
                 let mut summary = lock(&self.summary);
                 summary.done += 1;
+                summary.note(&record.notes);
                 summary.c2pa += usize::from(record.c2pa);
                 summary.bytes += record.bytes;
                 summary.pixels += record.width as u64 * record.height as u64;
@@ -634,7 +699,7 @@ impl Run<'_> {
             Err(e) => e,
         };
         let event = FileEvent::failed(&self.batch.planned, item, &error, self.start, took.as_secs_f64());
-        let failure = Failure::new(item, &error);
+        let failure = Failure::new(&self.batch.planned.root, item, &error);
         lock(&self.settled).insert(failure.output.clone());
         self.listener.event(&Event::File(Box::new(event)));
         if let Err(e) = lock(self.journal).fail(&failure.output, &error) {
@@ -735,6 +800,9 @@ struct Listed {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     input_raw: Option<String>,
     output: String,
+    /// From the output folder, as the journal writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
     kind: String,
     message: String,
 }

@@ -205,7 +205,10 @@ impl Finish {
     ) -> Result<Option<Overlay>> {
         let (Some(rules), Some(first)) = (&self.brand.kit.logo, self.brand.marks.first()) else { return Ok(None) };
         let Some(at) = place(rules, first.size(), size) else {
-            notes.push(format!("{}x{} px have no room for the logo: left off", size.0, size.1));
+            notes.push(format!(
+                "{}x{} px have no room for the logo at its least width (`min_px` = {}): left off",
+                size.0, size.1, rules.min_px
+            ));
             return Ok(None);
         };
         let under = under(image, colour, crop, size, at);
@@ -284,7 +287,8 @@ impl<'de> Deserialize<'de> for Finish {
     }
 }
 
-/// Mean luminance of the graded picture where the logo will lie. Profiles are left aside: it only decides light or dark.
+/// Mean luminance of the graded picture where the logo will lie, over white where it is transparent. Profiles are left aside: it
+/// only decides light or dark.
 fn under(image: &Image, colour: &dyn Fn([f32; 3]) -> [f32; 3], crop: &Crop, size: (usize, usize), at: Place) -> f32 {
     /// Pixels looked at along each side.
     const SIDE: usize = 24;
@@ -296,11 +300,13 @@ fn under(image: &Image, colour: &dyn Fn([f32; 3]) -> [f32; 3], crop: &Crop, size
     let (xs, ys) = (span(crop.x, at.x, at.width, sx, image.width), span(crop.y, at.y, at.height, sy, image.height));
     let mut sum = (0f64, 0f64);
     for y in ys.clone().step_by((ys.len() / SIDE).max(1)) {
-        let row = image.colour(y, y + 1);
+        let (row, alpha) = (image.colour(y, y + 1), image.alpha(y, y + 1));
         for x in xs.clone().step_by((xs.len() / SIDE).max(1)) {
             let mut c = colour([0, 1, 2].map(|k| row.row(if row.channels == 1 { 0 } else { k }, 0)[x]));
             Transfer::srgb().linear(&mut c);
-            sum = (sum.0 + f64::from(0.2126 * c[0] + 0.7152 * c[1] + 0.0722 * c[2]), sum.1 + 1.0);
+            let opaque = alpha.as_ref().map_or(1.0, |a| a.plane(0)[x].clamp(0.0, 1.0));
+            let luminance = opaque * (0.2126 * c[0] + 0.7152 * c[1] + 0.0722 * c[2]) + 1.0 - opaque;
+            sum = (sum.0 + f64::from(luminance), sum.1 + 1.0);
         }
     }
     (sum.0 / sum.1.max(1.0)) as f32

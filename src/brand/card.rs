@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::band::Band;
 use crate::brand::apply::{Brand, Grade};
@@ -42,7 +43,8 @@ pub fn card(brand: &Brand) -> Result<String> {
     if !kit.palette.is_empty() {
         body += "<h2>Palette</h2><div class=row>";
         for s in &kit.palette {
-            let [l, a, b] = s.lab();
+            // No "-0".
+            let [l, a, b] = s.lab().map(|v| v.round() + 0.0);
             let _ = write!(
                 body,
                 "<figure><b style=\"background:{0}\"></b><figcaption>{1}<br>{0}<br>Lab {l:.0} {a:.0} {b:.0}<br>&plusmn; {2:.0} dE2000{3}</figcaption></figure>",
@@ -97,6 +99,19 @@ pub fn card(brand: &Brand) -> Result<String> {
             "<h2>Tone of {of}</h2><p>Lightness of the pixels from the darkest to the lightest.</p>{}",
             curves(&[], Some(profile))
         );
+    }
+    if let Some(logo) = &kit.logo {
+        body += "<h2>Logo</h2><div class=row>";
+        for file in std::iter::once(&logo.file).chain(&logo.variant) {
+            let kind = if file.extension().is_some_and(|e| e.eq_ignore_ascii_case("svg")) { "svg+xml" } else { "png" };
+            let bytes = std::fs::read(file).map_err(|e| Error::io(file, e))?;
+            let name = escaped(&file.file_name().unwrap_or_default().to_string_lossy());
+            let source = format!("data:image/{kind};base64,{}", base64(&bytes));
+            for ground in ["light", "dark"] {
+                let _ = write!(body, "<figure class=\"logo {ground}\"><img src=\"{source}\" alt=\"{name} on {ground}\"></figure>");
+            }
+        }
+        body += "</div>";
     }
     let _ = write!(
         body,
@@ -172,8 +187,13 @@ fn graded(grade: &Grade, band: &mut Band) {
 }
 
 /// A picture as a `data:` URL (RFC 2397).
-fn inline(band: &Band) -> Result<String> {
-    let path = std::env::temp_dir().join(format!("lastmile-card-{}.jpg", std::process::id()));
+///
+/// # Errors
+/// There is no place for temp files.
+pub fn inline(band: &Band) -> Result<String> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let own = COUNT.fetch_add(1, Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("lastmile-card-{}-{own}.jpg", std::process::id()));
     let made = jpeg(band, &path).and_then(|()| std::fs::read(&path).map_err(|e| Error::io(&path, e)));
     let _ = std::fs::remove_file(&path);
     Ok(format!("data:image/jpeg;base64,{}", base64(&made?)))

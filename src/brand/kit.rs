@@ -49,8 +49,7 @@ pub enum GroupBy {
 }
 
 /// What grading must keep; its strength is reduced until it does.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Protect {
     /// Hue of skin, in degrees in OKLab, after white balance.
     pub skin_degrees: f32,
@@ -128,8 +127,7 @@ impl Default for Focus {
 }
 
 /// Files that do not reach this are held.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Gate {
     /// Least score, 0..100.
     pub score: Option<f64>,
@@ -152,12 +150,27 @@ struct File {
     #[serde(default)]
     palette: Vec<FileSwatch>,
     #[serde(default)]
-    protect: Protect,
+    protect: FileProtect,
     logo: Option<FileLogo>,
     #[serde(default)]
     export: Vec<FileExport>,
     #[serde(default)]
-    gate: Gate,
+    gate: FileGate,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct FileProtect {
+    skin_degrees: Option<Spanned<f32>>,
+    neutral_de: Option<Spanned<f64>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct FileGate {
+    score: Option<Spanned<f64>>,
+    p90: Option<Spanned<f64>>,
+    max_kb: Option<Spanned<u64>>,
 }
 
 fn by_folder() -> GroupBy {
@@ -206,6 +219,39 @@ enum FileFocus {
     Word(String),
 }
 
+/// How each key is written, for those who wrote it otherwise.
+const EXAMPLES: [(&str, &str); 29] = [
+    ("name", "name = \"Acme\""),
+    ("look", "look = \"clean\""),
+    ("strength", "strength = 0.8"),
+    ("references", "references = [\"one.jpg\", \"two.jpg\"]"),
+    ("group_by", "group_by = \"folder\""),
+    ("palette", "[[palette]], once for each colour"),
+    ("colour", "colour = \"#d0103a\""),
+    ("tolerance", "tolerance = 6.0"),
+    ("protected", "protected = true"),
+    ("protect", "[protect]"),
+    ("skin_degrees", "skin_degrees = 4.0"),
+    ("neutral_de", "neutral_de = 1.5"),
+    ("logo", "[logo]"),
+    ("file", "file = \"logo.png\""),
+    ("variant", "variant = \"logo-dark.png\""),
+    ("corner", "corner = \"bottom-right\""),
+    ("width", "width = 0.18"),
+    ("min_px", "min_px = 48"),
+    ("clear", "clear = 0.5"),
+    ("export", "[[export]], once for each file to make"),
+    ("long_edge", "long_edge = 2048"),
+    ("cover", "cover = [1080, 1080]"),
+    ("focus", "focus = \"auto\", or [0.5, 0.4]: from the left and the top"),
+    ("format", "format = \"jpeg\""),
+    ("quality", "quality = 88, from 1 to 100"),
+    ("max_kb", "max_kb = 400"),
+    ("gate", "[gate]"),
+    ("score", "score = 40"),
+    ("p90", "p90 = 6"),
+];
+
 /// A kit's text, for messages.
 struct Source<'a> {
     file: &'a Path,
@@ -222,14 +268,23 @@ impl Source<'_> {
     fn told(&self, e: &toml::de::Error) -> Error {
         let message = e.message();
         let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-        let hint = match (message.starts_with("unknown"), quoted.split_first()) {
-            (true, Some((word, known))) => match nearest(word, known.iter().copied()) {
+        let span = e.span().unwrap_or_default();
+        let first = message.lines().next().unwrap_or_default();
+        if let (true, Some((word, known))) = (message.starts_with("unknown"), quoted.split_first()) {
+            let hint = match nearest(word, known.iter().copied()) {
                 Some(near) => format!("`{near}`"),
                 None => format!("one of {}", known.join(", ")),
-            },
-            _ => "`lastmile brand new` writes a kit with every key".into(),
-        };
-        self.at(e.span().unwrap_or_default(), message.lines().next().unwrap_or_default(), hint)
+            };
+            return self.at(span, first, hint);
+        }
+        // A value of another kind: its key stands in the same line, and serde's words for types are Rust's.
+        let line = self.text.get(..span.start).unwrap_or_default().rfind('\n').map_or(0, |n| n + 1);
+        let line = self.text.get(line..).unwrap_or_default().lines().next().unwrap_or_default();
+        let key = line.split('=').next().unwrap_or_default().trim().trim_matches(['[', ']']).trim();
+        match EXAMPLES.iter().find(|(known, _)| *known == key) {
+            Some((_, example)) if e.span().is_some() => self.at(span, format!("`{key}` is of another kind: {}", line.trim()), example),
+            _ => self.at(span, first, "`lastmile brand new` writes a kit with every key"),
+        }
     }
 
     fn within<T: PartialOrd + Copy + std::fmt::Display>(&self, key: &str, v: &Spanned<T>, low: T, high: T) -> Result<T> {
@@ -278,6 +333,25 @@ impl Kit {
             let tolerance = s.tolerance.as_ref().map(|t| source.within("tolerance", t, 0.5, 50.0)).transpose()?.unwrap_or(TOLERANCE);
             Ok(Swatch { name: s.name.clone().unwrap_or_else(|| code.clone()), rgb, tolerance, protected: s.protected })
         });
+        let protect = Protect::default();
+        let protect = Protect {
+            skin_degrees: raw.protect.skin_degrees.map_or(Ok(protect.skin_degrees), |v| source.within("skin_degrees", &v, 0.0, 180.0))?,
+            neutral_de: raw.protect.neutral_de.map_or(Ok(protect.neutral_de), |v| source.within("neutral_de", &v, 0.0, 100.0))?,
+        };
+        for (key, line) in [("score", &raw.gate.score), ("p90", &raw.gate.p90)] {
+            if let Some(line) = line.as_ref().filter(|_| raw.references.is_empty()) {
+                return Err(source.at(
+                    line.span(),
+                    format!("`{key}`: there is nothing to measure it from"),
+                    "references = [\"north-star.jpg\"]",
+                ));
+            }
+        }
+        let gate = Gate {
+            score: raw.gate.score.map(|v| source.within("score", &v, 0.0, 100.0)).transpose()?,
+            p90: raw.gate.p90.map(|v| source.within("p90", &v, 0.0, 100.0)).transpose()?,
+            max_kb: raw.gate.max_kb.map(|v| source.within("max_kb", &v, 1, u64::from(u32::MAX))).transpose()?,
+        };
         let mut exports = raw.export.iter().map(|e| export(&source, e)).collect::<Result<Vec<_>>>()?;
         for (i, e) in raw.export.iter().enumerate() {
             if raw.export[..i].iter().any(|o| o.name.get_ref().eq_ignore_ascii_case(e.name.get_ref())) {
@@ -295,10 +369,10 @@ impl Kit {
             references: raw.references.iter().map(|r| source.file("references", r)).collect::<Result<_>>()?,
             group_by: raw.group_by,
             palette: palette.collect::<Result<_>>()?,
-            protect: raw.protect,
+            protect,
             logo: raw.logo.as_ref().map(|l| logo(&source, l)).transpose()?,
             exports,
-            gate: raw.gate,
+            gate,
         })
     }
 }
@@ -333,7 +407,7 @@ fn export(source: &Source<'_>, e: &FileExport) -> Result<Export> {
         return Err(source.at(
             e.name.span(),
             format!("`name`: \"{name}\" is no name for a folder"),
-            "letters, digits, - and _, none of them first",
+            "letters, digits, - and _; it must not begin with _",
         ));
     }
     const FORMATS: [(&str, Format); 4] = [("png", Format::Png), ("jpeg", Format::Jpeg), ("webp", Format::WebP), ("tiff", Format::Tiff)];
@@ -344,6 +418,14 @@ fn export(source: &Source<'_>, e: &FileExport) -> Result<Export> {
             source.at(f.span(), format!("`format`: \"{}\" is not written", f.get_ref()), hint)
         })
     });
+    let format = format.transpose()?;
+    if let (Some(format @ (Format::Png | Format::Tiff)), Some(limit)) = (format, &e.max_kb) {
+        return Err(source.at(
+            limit.span(),
+            format!("`max_kb`: a {} file has no quality to lower until it fits", format.name()),
+            "format = \"jpeg\" or \"webp\", or no `max_kb`",
+        ));
+    }
     if let (Some(_), Some(cover)) = (&e.long_edge, &e.cover) {
         return Err(source.at(cover.span(), "`cover` beside `long_edge`", "one of them"));
     }
@@ -376,7 +458,7 @@ fn export(source: &Source<'_>, e: &FileExport) -> Result<Export> {
             .map(|v| Ok((side("cover", v.get_ref()[0], v.span())?, side("cover", v.get_ref()[1], v.span())?)))
             .transpose()?,
         focus: focus.transpose()?.unwrap_or_default(),
-        format: format.transpose()?,
+        format,
         quality: e.quality.as_ref().map(|q| source.within("quality", q, 1, 100)).transpose()?,
         profile: profile.transpose()?,
         max_kb: e.max_kb.as_ref().map(|k| source.within("max_kb", k, 1, u32::MAX)).transpose()?,
@@ -386,17 +468,21 @@ fn export(source: &Source<'_>, e: &FileExport) -> Result<Export> {
 
 /// The text of a new kit with comments on every key.
 pub fn blank(name: &str, references: &[String], palette: &[Swatch], logo: Option<&str>) -> String {
-    let list = references.iter().map(|r| format!("{r:?}")).collect::<Vec<_>>().join(", ");
+    // Rust's own quoting is no TOML once there are accents or spaces of other kinds.
+    let quoted = |text: &str| toml::Value::from(text).to_string();
+    let list = references.iter().map(|r| quoted(r)).collect::<Vec<_>>().join(", ");
+    let name = quoted(name);
     let mut text = format!(
         "# A brand kit for lastmile. Paths count from this file.\n\
-         name = {name:?}\n\n\
+         name = {name}\n\n\
          # Pictures that show how everything shall look.\n\
          references = [{list}]\n\
          # A look on top of that: a built-in one or a file.\n\
          # look = \"warm.toml\"\n\
          # How much of both, 0 to 1.\n\
          strength = 1.0\n\
-         # One transform for all pictures of a \"folder\", of a \"generator\" (by their metadata), for each \"picture\", or\n         # for all of them (\"sequence\").\n\
+         # One transform for all pictures of a \"folder\", of a \"generator\" (by their metadata), for each \"picture\", or\n\
+         # for all of them (\"sequence\").\n\
          group_by = \"folder\"\n\n\
          # Grading is weakened until it keeps these.\n\
          [protect]\n\
@@ -405,8 +491,8 @@ pub fn blank(name: &str, references: &[String], palette: &[Swatch], logo: Option
     );
     for s in palette {
         text += &format!(
-            "\n[[palette]]\nname = {:?}\ncolour = \"{}\"\ntolerance = {:.1}     # CIEDE2000\nprotected = {}  # true: grading leaves it alone\n",
-            s.name,
+            "\n[[palette]]\nname = {}\ncolour = \"{}\"\ntolerance = {:.1}     # CIEDE2000\nprotected = {}  # true: grading leaves it alone\n",
+            quoted(&s.name),
             s.code(),
             s.tolerance,
             s.protected
@@ -414,16 +500,17 @@ pub fn blank(name: &str, references: &[String], palette: &[Swatch], logo: Option
     }
     text += &match logo {
         Some(file) => format!(
-            "\n[logo]\nfile = {file:?}\n# variant = \"logo-dark.png\"   # the one with more contrast is taken\n\
+            "\n[logo]\nfile = {}\n# variant = \"logo-dark.png\"   # the one with more contrast is taken\n\
              corner = \"bottom-right\"       # top-left, top-right, bottom-left\n\
              width = 0.18                  # of the picture's shorter side\n\
-             min_px = 48                   # narrower than this it is left off\nclear = 0.5                   # distance from the edges, in logo heights\n"
+             min_px = 48                   # narrower than this it is left off\nclear = 0.5                   # distance from the edges, in logo heights\n",
+            quoted(file)
         ),
         None => "\n# [logo]\n# file = \"logo.png\"\n".into(),
     };
     text += "\n# Files to make of each picture, each in a folder of that name; without any, one file as the source is.\n\
              # [[export]]\n# name = \"web\"\n# long_edge = 2048\n# format = \"jpeg\"\n# quality = 88\n#\n\
-             # [[export]]\n# name = \"square\"\n# cover = [1080, 1080]\n# focus = \"auto\"          # or [0.5, 0.4]: from the left and the top\n# profile = \"p3\"          # srgb unless given\n# max_kb = 400            # the quality is lowered until it fits\n# naming = \"{{stem}}_{{w}}x{{h}}\"\n\n\
+             # [[export]]\n# name = \"square\"\n# cover = [1080, 1080]\n# focus = \"auto\"          # or [0.5, 0.4]: from the left and the top\n# profile = \"p3\"          # srgb unless given\n# max_kb = 400            # the quality is lowered until it fits\n# naming = \"{stem}_{w}x{h}\"\n\n\
              # Files that miss one of these go to _hold/.\n\
              # [gate]\n# score = 40    # at least, 0 to 100\n# p90 = 6       # dE2000 that nine tenths of the tones are within, from the references\n# max_kb = 900\n";
     text
@@ -452,7 +539,15 @@ mod tests {
             ("name = \"a\"\n[[export]]\nname = \"a\"\nfocus = [2.0, 0.0]", "line 4", "`focus`", "middle"),
             ("name = \"a\"\nlook = \"no such look\"", "line 2", "no such look", ""),
             ("name = \"a\"\n[gate]\nscor = 4", "line 3", "scor", "`score`"),
-            ("name = 3", "line 1", "", "brand new"),
+            ("name = 3", "line 1", "`name` is of another kind: name = 3", "\"Acme\""),
+            ("name = \"a\"\n[[export]]\nname = \"a\"\nfocus = 0.5", "line 4", "focus = 0.5", "from the left"),
+            ("name = \"a\"\n[[export]]\nname = \"a\"\nquality = 300", "line 4", "quality = 300", "1 to 100"),
+            ("name = \"a\"\n[[export]]\nname = \"a\"\ncover = \"1080x1080\"", "line 4", "1080x1080", "[1080, 1080]"),
+            ("name = \"a\"\n[export]\nname = \"a\"", "line 2", "[export]", "[[export]]"),
+            ("name = \"a\"\n[[export]]\nname = \"a\"\nformat = \"png\"\nmax_kb = 20", "line 5", "PNG", "jpeg"),
+            ("name = \"a\"\n[protect]\nskin_degrees = -4", "line 3", "`skin_degrees` is -4", "0 to 180"),
+            ("name = \"a\"\n[protect]\nneutral_de = nan", "line 3", "`neutral_de` is NaN", "0 to 100"),
+            ("name = \"a\"\n[gate]\nscore = 40", "line 3", "nothing to measure", "references"),
         ];
         for (text, line, what, hint) in cases {
             let said = said(text);
@@ -466,19 +561,22 @@ mod tests {
     #[test]
     fn a_new_kit_reads_back() {
         let red = Swatch::parse("red=#d0103a").unwrap();
-        let text = blank("Acme \"&\" Co", &[], std::slice::from_ref(&red), None);
+        // A letter and an accent of its own, as file systems of macOS write it, and a space that does not break.
+        let odd = "Cafe\u{301}\u{a0}\"&\" Co";
+        let text = blank(odd, &[], std::slice::from_ref(&red), None);
         let kit = Kit::parse(Path::new("acme.brand.toml"), &text).unwrap();
-        assert_eq!((kit.name.as_str(), kit.palette.as_slice(), kit.strength), ("Acme \"&\" Co", [red].as_slice(), 1.0));
+        assert_eq!((kit.name.as_str(), kit.palette.as_slice(), kit.strength), (odd, [red].as_slice(), 1.0));
         assert_eq!((kit.protect, kit.gate, kit.exports.len()), (Protect::default(), Gate::default(), 1));
         assert!(kit.references.is_empty());
         // Every key that is only a comment is one that may stand there.
         let uncommented: String = text
             .lines()
             .map(|l| l.strip_prefix("# ").filter(|k| k.starts_with('[') || k.contains(" = ")).unwrap_or(l))
-            .filter(|l| !l.starts_with("look") && !l.starts_with("file") && !l.starts_with("[logo]"))
+            .filter(|l| !["look", "file", "[logo]", "score", "p90"].iter().any(|left_out| l.starts_with(left_out)))
             .map(|l| format!("{l}\n"))
             .collect();
         let kit = Kit::parse(Path::new("acme.brand.toml"), &uncommented).unwrap();
         assert_eq!((kit.exports.len(), kit.gate.max_kb), (2, Some(900)));
+        assert_eq!(kit.exports[1].naming.as_deref(), Some("{stem}_{w}x{h}"));
     }
 }

@@ -12,7 +12,7 @@ use crate::image::{Channels, Image, Samples};
 use crate::resample::{Filter, Scaler};
 
 /// Longer side of the copies on a proof sheet, pixels.
-const SIDE: usize = 720;
+const SIDE: usize = 1080;
 
 /// A small copy in sRGB, no larger than `side` pixels; what is clear lies over white.
 ///
@@ -81,7 +81,7 @@ pub fn write(root: &Path, pictures: &[(&Path, &Path)], held: &[(PathBuf, String)
     for group in pictures.chunk_by(|a, b| a.0 == b.0) {
         let source = group[0].0;
         let name = source.file_name().unwrap_or_default().to_string_lossy();
-        let _ = write!(body, "<h2>{}</h2><div class=row>", escaped(&name));
+        let _ = write!(body, "<h2>{}</h2><div class=pair>", escaped(&name));
         if let Ok(before) = copy(source) {
             figure(&mut body, before, "before", None);
         }

@@ -27,13 +27,12 @@ impl Reference {
     /// Counts the colours of all pictures together, each picture counting the same.
     ///
     /// # Errors
-    /// [`Error::Usage`] for no files and for one that cannot be read; [`Error::Input`] for what is wrong in one of them.
+    /// [`Error::Usage`] for no files; [`Error::Io`] for one that cannot be read; [`Error::Input`] for what is wrong in one.
     pub fn open(files: &[PathBuf]) -> Result<Self> {
         let mut all: Option<Statistics> = None;
         let mut hash = Sha256::new();
         for path in files {
-            let bytes = std::fs::read(path)
-                .map_err(|e| Error::usage(path.display(), format!("this reference picture cannot be read: {e}"), "--match PICTURE..."))?;
+            let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
             hash.update(Sha256::digest(&bytes));
             let one = Statistics::of(&codec::decode(path, &bytes, &Limits::default())?)?;
             match &mut all {

@@ -15,6 +15,8 @@ pub struct Row {
     pub group: String,
     pub score: Score,
     pub statistics: Statistics,
+    /// A small copy as a `data:` URL, if there shall be a page.
+    pub copy: Option<String>,
 }
 
 /// The pictures of one generator or folder.
@@ -87,7 +89,7 @@ impl Report {
             self.rows.len(),
             self.consistency
         );
-        body += "<h2>Groups</h2><table><tr><th>Group<th>Pictures<th>Score<th>Consistency<th>Scores</tr>";
+        body += "<h2>Groups</h2><table><tr><th>Group<th>Pictures<th>Score<th>Consistency<th>Scores, 0 to 100</tr>";
         for g in &self.groups {
             let scores: Vec<f64> = self.rows.iter().filter(|r| r.group == g.name).map(|r| r.score.score).collect();
             let _ = write!(
@@ -117,21 +119,29 @@ impl Report {
             }
             body += "</table>";
         }
-        body += "<h2>Pictures</h2><table><tr><th>Picture<th>Group<th>Score<th>Colour<th>Tone<th>p90 dE<th>In palette</tr>";
+        // Without a palette there is no share of it.
+        let palette = |text: String| if kit.palette.is_empty() { String::new() } else { text };
+        let _ = write!(
+            body,
+            "<h2>Pictures</h2><p>Least alike first. Colour and tone: distances from the references, 0 is none; p90: nine tenths of the tones are within that \
+             many dE2000.</p><table><tr><th><th>Picture<th>Group<th>Score<th>Colour<th>Tone<th>p90{}</tr>",
+            palette("<th>In palette".into())
+        );
         let mut rows: Vec<&Row> = self.rows.iter().collect();
         rows.sort_by(|a, b| a.score.score.total_cmp(&b.score.score));
         for r in rows {
             let s = &r.score;
             let _ = write!(
                 body,
-                "<tr><td>{}<td>{}<td>{:.1}<td>{:.1}<td>{:.1}<td>{:.1}<td>{:.1} %</tr>",
+                "<tr><td class=copy>{}<td>{}<td>{}<td>{:.1}<td>{:.1}<td>{:.1}<td>{:.1}{}</tr>",
+                r.copy.as_ref().map_or_else(String::new, |copy| format!("<img loading=lazy alt=\"\" src=\"{copy}\">")),
                 escaped(&r.picture.display().to_string()),
                 escaped(&r.group),
                 s.score,
                 s.colour,
                 s.tone,
                 s.p90,
-                s.palette.any * 100.0
+                palette(format!("<td>{:.1} %", s.palette.any * 100.0))
             );
         }
         page(&format!("{}: score", kit.name), &(body + "</table>"))
@@ -172,6 +182,7 @@ pub(super) fn curves(groups: &[Group], reference: Option<&Profile>) -> String {
     if let Some(r) = reference {
         let _ = write!(svg, "<polyline points=\"{}\" style=\"stroke:currentColor\" stroke-dasharray=\"4 3\" />", line(r));
     }
+    svg += "<text x=4 y=194>darkest</text><text x=316 y=194 text-anchor=end>lightest</text><text x=4 y=14>white</text>";
     format!("{svg}</svg><p>{legend}</p>")
 }
 
@@ -184,6 +195,9 @@ pub(super) fn page(title: &str, body: &str) -> String {
          polyline{{fill:none;stroke-width:2}}i{{display:inline-block;width:1em;height:1em;margin-right:.4em;vertical-align:-.15em}}\
          .row{{display:flex;flex-wrap:wrap;gap:1rem;align-items:flex-start}}figure{{margin:0}}figure b{{display:block;width:9rem;height:6rem}}\
          figcaption{{font-size:.85rem;opacity:.85;max-width:24rem;overflow-wrap:anywhere}}.row img{{display:block;height:11rem;max-width:100%}}.wide img{{height:auto;width:26rem}}\
+         .pair{{display:grid;grid-template-columns:1fr 1fr;gap:1rem;align-items:start}}.pair img{{display:block;width:100%}}body:has(.pair){{max-width:92rem}}\
+         .logo{{padding:1.2rem;border-radius:4px}}.row .logo img{{height:5rem}}.light{{background:#fff}}.dark{{background:#181818}}\
+         .copy img{{display:block;height:4rem;max-width:7rem;object-fit:contain}}svg text{{fill:currentColor;font-size:11px;opacity:.7}}\
          .held{{color:#c33}}\
          </style>{body}\n",
         escaped(title)
@@ -213,7 +227,7 @@ mod tests {
             let mut c = Collector::default();
             c.push(&Band { data: vec![v; 30], ..Band::new(0, 10, 1, 3) });
             let statistics = c.finish();
-            Row { picture: name.into(), group: group.into(), score: Score::of(&statistics, None, &kit.palette), statistics }
+            Row { picture: name.into(), group: group.into(), score: Score::of(&statistics, None, &kit.palette), statistics, copy: None }
         };
         let report = Report::new(vec![row("x, \"1\".png", "one", 0.2), row("y.png", "two", 0.4), row("z.png", "one", 0.2)]);
         assert_eq!(report.groups.iter().map(|g| (g.name.as_str(), g.pictures)).collect::<Vec<_>>(), [("one", 2), ("two", 1)]);

@@ -2,11 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use serde_json::json;
 
 use super::flags::Work;
 use super::job::{Maker, stop_on_signals};
 use super::progress::{self, Progress};
 use super::{Globals, out, quoted, say};
+use crate::batch::events::{End, Event, Listener, Start};
 use crate::batch::journal::{self, STATE};
 use crate::batch::plan::{Item, Planned};
 use crate::batch::{Batch, Options as BatchOptions, Summary};
@@ -16,9 +21,9 @@ use crate::inspect::repair::Repair;
 use crate::pipeline::Settings;
 use crate::recipe::Recipe;
 use crate::recipe::text;
-use crate::review::approve::{Sorted, put_aside, recipe};
-use crate::review::verdicts::Verdicts;
-use crate::review::{APPROVED, Options, Review, ledger};
+use crate::review::approve::{Fate, Moved, Sorted, check_folder, put_aside, recipe};
+use crate::review::verdicts::{Decision, Verdicts};
+use crate::review::{APPROVED, Adopted, Options, Picture, Review, ledger};
 use crate::upscale::device::Device;
 use crate::upscale::model::Model;
 
@@ -32,7 +37,7 @@ Examples:
 
 Approved pictures are linked (or copied) into DIR/approved. Rejected ones are made again from their sources
 with the settings of their journal, in place, and are then unreviewed; the command that made them first
-leaves them so. Sources are never touched.")]
+leaves them so. Those that cannot be made again are told, and the command ends with 3. Sources are never touched.")]
 pub struct Args {
     /// Folder that was reviewed, or a file of verdicts
     #[arg(value_name = "DIR|VERDICTS.json")]
@@ -43,6 +48,9 @@ pub struct Args {
     /// Where approved pictures go [default: DIR/approved]
     #[arg(long, value_name = "DIR")]
     into: Option<PathBuf>,
+    /// Folder of the same shape with the sources [default: what the journal or the review tells]
+    #[arg(long, value_name = "DIR")]
+    source: Option<PathBuf>,
     /// Network for the rejected ones: an id from `lastmile models list`, an ONNX file, or `none`
     /// [default: the built-in faithful ones]
     #[arg(long, value_name = "ID|FILE")]
@@ -76,59 +84,164 @@ enum Remedy {
 /// Runs the verb.
 pub fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
     let dir = args.folder()?;
-    let review = Review::open(&dir, &Options { exclusive: !args.dry_run, seed: 1, ..Options::default() })?;
+    if let Some(source) = args.source.as_ref().filter(|s| !s.is_dir()) {
+        return Err(Error::usage(source.display(), "no such folder", "check the spelling; names with spaces need quotes").into());
+    }
+    let review = Review::open(&dir, &Options { exclusive: !args.dry_run, seed: 1, source: args.source.clone(), ..Options::default() })?;
     if args.from.is_file() && !same(&args.from, &dir.join(STATE).join("verdicts.json")) {
-        let sent = Verdicts::load(&args.from)?;
-        let taken = review.adopt(&sent, args.dry_run)?;
-        say(format_args!("{} of {} verdicts are about pictures in {}", taken, sent.all().len(), dir.display()));
+        let Adopted { sent, taken, changed } = review.adopt(&Verdicts::load(&args.from)?, args.dry_run)?;
+        let mut words = format!("{taken} of {sent} verdicts are about pictures in {}", dir.display());
+        match changed {
+            0 => {}
+            1 => words.push_str("; 1 is another than was decided here, and takes its place"),
+            n => words.push_str(&format!("; {n} are others than were decided here, and take their places")),
+        }
+        say(words);
     }
     let sorted = Sorted::new(&review);
     if sorted.undecided.len() == review.pictures.len() {
         return Err(Error::usage(dir.display(), "nothing is decided yet", format!("lastmile review {}", quoted(dir.as_os_str()))).into());
     }
     let into = args.into.clone().unwrap_or_else(|| dir.join(APPROVED));
-    let again = plan(&review, &sorted, args.model.as_deref())?;
+    // All that may be wrong with the command is found before anything is moved.
+    check_folder(&review, &sorted, &into)?;
+    let again = plan(&args, &review, &sorted, globals)?;
+    let report = Progress::new(globals, Default::default())?;
     if args.dry_run {
-        for p in sorted.approved.iter().chain(&sorted.repaired).map(|i| &review.pictures[*i]) {
-            out(format_args!("{} -> {}", p.path.display(), into.join(journal::decode(&p.name)).display()))?;
-        }
-        for (remedy, i) in &again.make {
-            let p = &review.pictures[*i];
-            let how = if *remedy == Remedy::Model { args.model.as_deref().unwrap_or_default() } else { "faithful" };
-            out(format_args!("{} again, {how}", p.path.display()))?;
-        }
-        again.tell(&review);
-        say("Nothing was written.");
+        foresee(&args, &review, &sorted, &again, &into, &report, globals)?;
         return Ok(Exit::Done);
     }
+    report.event(&Event::Start(Start {
+        files: again.make.len(),
+        model: if again.models.is_empty() { "none".into() } else { again.models.join(", ") },
+        device: args.device.to_string(),
+        output: dir.display().to_string(),
+        ..Start::default()
+    }));
     let moved = put_aside(&review, &sorted, &into)?;
-    let mut words = vec![format!("{} approved in {}", moved.linked + moved.copied + moved.kept, into.display())];
-    for (n, what) in [
-        (moved.copied, "copied, the rest linked"),
-        (moved.removed, "taken out again"),
-        (moved.orphaned, "left there, though their results are gone"),
+    tell(&review, &sorted, &moved, &into, &report);
+    again.record(&review, &report);
+    if let Some(folder) = &args.report {
+        ledger::write(&review, folder, &|_| {})?;
+        say(format_args!("Contact sheet: {}", folder.join("index.html").display()));
+    }
+    let all = make_again(&args, &review, &again, &report, globals)?;
+    again.tell(&review);
+    if all.done > 0 && all.fatal.is_none() && !all.interrupted {
+        say(format_args!("To look at what was made again: lastmile review {}", quoted(dir.as_os_str())));
+    }
+    let short = !again.left.is_empty() || moved.count(Fate::Changed) + moved.count(Fate::Altered) > 0;
+    Ok(match all.exit() {
+        Exit::Done | Exit::Gate if short => Exit::Failed,
+        exit => exit,
+    })
+}
+
+/// Says what would be done.
+fn foresee(
+    args: &Args,
+    review: &Review,
+    sorted: &Sorted,
+    again: &Again,
+    into: &Path,
+    report: &Progress,
+    globals: &Globals,
+) -> anyhow::Result<()> {
+    let listed = !super::models::json_only(globals);
+    for i in sorted.approved.iter().chain(&sorted.repaired) {
+        let p = &review.pictures[*i];
+        let to = into.join(journal::decode(&p.name));
+        if listed {
+            out(format_args!("{} -> {}", p.path.display(), to.display()))?;
+        }
+        report.line(&json!({"event": "verdict", "picture": p.name, "decision": decision(review, p), "outcome": "put_aside",
+            "file": to.display().to_string()}));
+    }
+    for (remedy, i) in &again.make {
+        let p = &review.pictures[*i];
+        let how = if *remedy == Remedy::Model { args.model.as_deref().unwrap_or_default() } else { "faithful" };
+        if listed {
+            out(format_args!("{} again, {how}", p.path.display()))?;
+        }
+        report.line(&json!({"event": "verdict", "picture": p.name, "decision": decision(review, p), "outcome": "again", "model": how}));
+    }
+    again.record(review, report);
+    again.tell(review);
+    say("Nothing was written.");
+    Ok(())
+}
+
+/// Says what was put aside and what was not.
+fn tell(review: &Review, sorted: &Sorted, moved: &Moved, into: &Path, report: &Progress) {
+    for (name, fate) in &moved.fates {
+        let outcome = match fate {
+            Fate::Linked => "linked",
+            Fate::Copied => "copied",
+            Fate::Kept => "kept",
+            Fate::TakenOut => "taken_out",
+            Fate::Orphaned => "orphaned",
+            Fate::Changed => "changed",
+            Fate::Altered => "altered",
+        };
+        let decided = review.pictures.iter().find(|p| p.name == *name).and_then(|p| decision(review, p));
+        report.line(&json!({"event": "verdict", "picture": name, "decision": decided, "outcome": outcome,
+            "file": into.join(journal::decode(name)).display().to_string()}));
+    }
+    let n = |fate| moved.count(fate);
+    let mut words = vec![format!("{} approved in {}", n(Fate::Linked) + n(Fate::Copied) + n(Fate::Kept), into.display())];
+    for (fate, what) in [
+        (Fate::Copied, "copied, the rest linked"),
+        (Fate::TakenOut, "taken out again"),
+        (Fate::Orphaned, "left there, though their results are gone"),
     ] {
-        if n > 0 {
-            words.push(format!("{n} {what}"));
+        if n(fate) > 0 {
+            words.push(format!("{} {what}", n(fate)));
         }
     }
     if !sorted.undecided.is_empty() {
         words.push(format!("{} undecided, left alone", sorted.undecided.len()));
     }
     say(words.join("; "));
-    if let Some(folder) = &args.report {
-        ledger::write(&review, folder, &|_| {})?;
-        say(format_args!("Contact sheet: {}", folder.join("index.html").display()));
+    let again = format!("lastmile review {}", quoted(review.root.as_os_str()));
+    let there = format!("in {} changed since it was approved, left there; remove it, then {again}", into.display());
+    for (fate, what) in [(Fate::Changed, format!("not put aside, changed since it was reviewed: {again}")), (Fate::Altered, there)] {
+        if n(fate) > 0 {
+            say(format_args!("{} {what}:", progress::files(n(fate))));
+            moved.names(fate).for_each(|name| say(format_args!("  {name}")));
+        }
     }
-    let exit = make_again(&args, &review, &again, globals)?;
-    again.tell(&review);
-    if !again.make.is_empty() && exit == Exit::Done {
-        say(format_args!("To look at what was made again: lastmile review {}", quoted(dir.as_os_str())));
-    }
-    Ok(exit)
+}
+
+fn decision(review: &Review, p: &Picture) -> Option<Decision> {
+    review.verdicts().get(&p.sha256).and_then(|e| e.decision)
 }
 
 impl Args {
+    /// What files are made with.
+    fn work(&self) -> Work {
+        Work {
+            include: Vec::new(),
+            exclude: Vec::new(),
+            jobs: self.jobs,
+            memory: self.memory,
+            keep_master: false,
+            overwrite: false,
+            // What was found in the rejected version says nothing about the next one.
+            inspect: true,
+            no_inspect: false,
+            repair: None,
+        }
+    }
+
+    fn recipe(&self, remedy: Remedy) -> Recipe {
+        let mut recipe = Recipe::default();
+        recipe.upscale.model = self.model.clone().filter(|_| remedy == Remedy::Model);
+        recipe.run.device = self.device;
+        // An animation that was taken once is taken again.
+        recipe.output.first_frame = true;
+        recipe
+    }
+
     /// The folder that the verdicts are about.
     fn folder(&self) -> crate::Result<PathBuf> {
         match (&self.dir, self.from.is_dir()) {
@@ -162,9 +275,20 @@ struct Again {
     make: Vec<(Remedy, usize)>,
     /// Pictures and why not.
     left: Vec<(usize, &'static str)>,
+    /// Ids of the networks.
+    models: Vec<String>,
 }
 
 impl Again {
+    /// What cannot be made, in JSON.
+    fn record(&self, review: &Review, report: &Progress) {
+        for (i, why) in &self.left {
+            let p = &review.pictures[*i];
+            report.line(&json!({"event": "verdict", "picture": p.name, "decision": decision(review, p), "outcome": "left", "reason": why}));
+        }
+    }
+
+    /// What cannot be made, for people.
     fn tell(&self, review: &Review) {
         let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (i, why) in &self.left {
@@ -180,11 +304,11 @@ impl Again {
 }
 
 /// Which remedy each rejected picture gets.
-fn plan(review: &Review, sorted: &Sorted, model: Option<&str>) -> crate::Result<Again> {
+fn plan(args: &Args, review: &Review, sorted: &Sorted, globals: &Globals) -> crate::Result<Again> {
     let mut faithful: Vec<String> = Model::faithful_family()?.iter().map(|m| m.manifest.id.clone()).collect();
     faithful.push(Model::embedded_default()?.manifest.id.clone());
     let mut again = Again::default();
-    let asked = if model.is_some() { Remedy::Model } else { Remedy::Faithful };
+    let asked = if args.model.is_some() { Remedy::Model } else { Remedy::Faithful };
     let rejected = sorted.rejected.iter().map(|i| (asked, *i));
     let repair = sorted.faithful.iter().map(|i| (Remedy::Faithful, *i));
     for (remedy, i) in rejected.chain(repair) {
@@ -193,7 +317,7 @@ fn plan(review: &Review, sorted: &Sorted, model: Option<&str>) -> crate::Result<
             p.record.as_ref().is_some_and(|r| !r.plan.passes.is_empty() && r.plan.passes.iter().all(|p| faithful.contains(&p.model)));
         match recipe(p) {
             Err(why) => again.left.push((i, why)),
-            Ok(_) if remedy == Remedy::Faithful && is_faithful && model.is_some() => again.make.push((Remedy::Model, i)),
+            Ok(_) if remedy == Remedy::Faithful && is_faithful && args.model.is_some() => again.make.push((Remedy::Model, i)),
             Ok(_) if remedy == Remedy::Faithful && is_faithful => {
                 again.left.push((i, "the faithful networks made it already; --model names another, or mend the source"));
             }
@@ -201,11 +325,80 @@ fn plan(review: &Review, sorted: &Sorted, model: Option<&str>) -> crate::Result<
         }
     }
     again.make.sort_by_key(|(remedy, i)| (*remedy, *i));
+    let work = args.work();
+    for remedy in [Remedy::Faithful, Remedy::Model] {
+        let wanted = again.make.iter().any(|(r, _)| *r == remedy) || remedy == Remedy::Model && args.model.is_some();
+        if !wanted {
+            continue;
+        }
+        let recipe = args.recipe(remedy);
+        let maker = Maker::again(Settings::default(), &recipe, &work, args.dry_run, globals)?;
+        let mut left = Vec::new();
+        again.make.retain(|(r, i)| {
+            let why = if *r == remedy { idle(&maker, &review.pictures[*i]) } else { None };
+            left.extend(why.map(|why| (*i, why)));
+            why.is_none()
+        });
+        again.left.extend(left);
+        if again.make.iter().any(|(r, _)| *r == remedy) {
+            again.models.push(maker.model().to_owned());
+        }
+    }
     Ok(again)
 }
 
+/// Why making a picture again would only repeat it: neither then nor now does a network run.
+fn idle(maker: &Maker<'_>, p: &Picture) -> Option<&'static str> {
+    let (source, settings) = recipe(p).ok()?;
+    let without = p.record.as_ref().is_some_and(|r| r.plan.passes.is_empty());
+    // A source that cannot be read fails when its turn comes.
+    if !without || maker.enlarges(&source, &settings).unwrap_or(true) {
+        return None;
+    }
+    let larger = p.source.as_ref().is_some_and(|s| p.width > s.width || p.height > s.height);
+    Some(match larger {
+        false => "no network makes it: it was only graded or reduced; reject it in the folder it came from",
+        true => "no network made it, and none would; --model names one",
+    })
+}
+
+/// Several runs as one: files go on to the listener, starts and ends do not.
+struct Joined<'a> {
+    listener: &'a dyn Listener,
+    /// All ends so far: flagged files, decoded ones, tiles.
+    ends: Mutex<(usize, u64, u64)>,
+}
+
+impl Joined<'_> {
+    fn ends(&self) -> MutexGuard<'_, (usize, u64, u64)> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Listener for Joined<'_> {
+    fn event(&self, event: &Event) {
+        match event {
+            Event::Start(_) => {}
+            Event::End(end) => {
+                let mut all = self.ends();
+                *all = (all.0 + end.flagged, all.1 + end.decoded, all.2 + end.tiles);
+            }
+            event => self.listener.event(event),
+        }
+    }
+
+    fn begin(&self, item: &Item) {
+        self.listener.begin(item);
+    }
+
+    fn progress(&self, item: &Item, share: f64) {
+        self.listener.progress(item, share);
+    }
+}
+
 /// Makes pictures again in their places, group by group: those that share remedy and settings.
-fn make_again(args: &Args, review: &Review, again: &Again, globals: &Globals) -> anyhow::Result<Exit> {
+fn make_again(args: &Args, review: &Review, again: &Again, listener: &Progress, globals: &Globals) -> anyhow::Result<Summary> {
+    let clock = Instant::now();
     let mut groups: BTreeMap<(Remedy, String), (Settings, Vec<Item>)> = BTreeMap::new();
     for (n, (remedy, i)) in again.make.iter().enumerate() {
         let p = &review.pictures[*i];
@@ -217,30 +410,13 @@ fn make_again(args: &Args, review: &Review, again: &Again, globals: &Globals) ->
             Item { job: n + 1, source, output: journal::decode(&p.name), format, renamed: false, mask: None, variant: 0, preset: None };
         groups.entry((*remedy, key)).or_insert_with(|| (shared, Vec::new())).1.push(item);
     }
-    if groups.is_empty() {
-        return Ok(Exit::Done);
-    }
-    let listener = Progress::new(globals, Default::default())?;
+    let any = !groups.is_empty();
+    let joined = Joined { listener, ends: Mutex::default() };
     let stop = stop_on_signals()?;
-    let work = Work {
-        include: Vec::new(),
-        exclude: Vec::new(),
-        jobs: args.jobs,
-        memory: args.memory,
-        keep_master: false,
-        overwrite: false,
-        // What was found in the rejected version says nothing about the next one.
-        inspect: true,
-        no_inspect: false,
-        repair: None,
-    };
+    let work = args.work();
     let mut all = Summary::default();
     for ((remedy, _), (mut settings, items)) in groups {
-        let mut recipe = Recipe::default();
-        recipe.upscale.model = args.model.clone().filter(|_| remedy == Remedy::Model);
-        recipe.run.device = args.device;
-        // An animation that was taken once is taken again.
-        recipe.output.first_frame = true;
+        let recipe = args.recipe(remedy);
         // Blending towards the faithful network would leave nothing of another choice to judge.
         if remedy == Remedy::Faithful {
             settings.faithful = 0.0;
@@ -253,35 +429,41 @@ fn make_again(args: &Args, review: &Review, again: &Again, globals: &Globals) ->
         if globals.verbosity >= 0 {
             say(format_args!("{} again with {}", progress::files(start.files), start.model));
         }
-        let summary = maker.make(batch, start, &listener, &stop)?;
+        let summary = maker.make(batch, start, &joined, &stop)?;
         all.done += summary.done;
         all.skipped += summary.skipped;
         all.failed += summary.failed;
         all.left += summary.left;
-        all.seconds += summary.seconds;
         all.pixels += summary.pixels;
         all.bytes += summary.bytes;
         all.failures.extend(summary.failures);
+        all.held.extend(summary.held);
         all.interrupted |= summary.interrupted;
         all.fatal = all.fatal.or(summary.fatal);
         if all.interrupted || all.fatal.is_some() {
             break;
         }
     }
+    let (flagged, decoded, tiles) = *joined.ends();
+    all.seconds = clock.elapsed().as_secs_f64();
+    let (done, skipped, failed, held, seconds) = (all.done, all.skipped, all.failed, all.held.len(), all.seconds);
+    listener.event(&Event::End(End { done, skipped, failed, held, flagged, decoded, tiles, seconds }));
     if let Some(e) = &all.fatal {
         say(format_args!("error: {e}"));
     }
-    let mut words = vec![format!("{} made again", all.done)];
-    for (n, what) in [(all.skipped, "as they were already"), (all.failed, "failed"), (all.left, "left")] {
-        if n > 0 {
-            words.push(format!("{n} {what}"));
+    if any {
+        let mut words = vec![format!("{} made again", all.done)];
+        for (n, what) in [(all.skipped, "as they were already"), (all.failed, "failed"), (all.left, "left")] {
+            if n > 0 {
+                words.push(format!("{n} {what}"));
+            }
         }
+        say(words.join(", "));
     }
-    say(words.join(", "));
     if all.interrupted {
         say(format_args!("Stopped. To go on: {}", super::command_line()));
     }
-    Ok(all.exit())
+    Ok(all)
 }
 
 /// The settings without what follows from a file's format, so that files of several formats run together.

@@ -134,5 +134,5 @@ fn tell(rate: &Rate, globals: &Globals) -> anyhow::Result<()> {
     }
     let memory = rate.bytes_per_px.map(|px| format!(", {:.1} KB per pixel of a tile", px as f64 / 1e3)).unwrap_or_default();
     let Rate { model, device, precision, mpix_per_s, workers, .. } = rate;
-    Ok(out(format_args!("{model}  {device} {precision}  {mpix_per_s:.3} MPix/s with {workers} at once{memory}"))?)
+    Ok(out(format_args!("{model}  {device} {precision}  {mpix_per_s:.3} MPix of source a second with {workers} at once{memory}"))?)
 }

@@ -1,5 +1,6 @@
 //! `lastmile brand`: one look, the logo, and the files a brand wants; and how near pictures are to it.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::flags::{Files, Once, Paths, Work};
@@ -7,14 +8,17 @@ use super::groups::{group, look_at};
 use super::models::{json_only, record};
 use super::{Globals, job, out, progress, say};
 use crate::batch::plan::{Request, plan};
+use crate::batch::{HOLD, PROOF};
 use crate::brand::apply::Brand;
-use crate::brand::card::card;
+use crate::brand::card::{card, inline};
 use crate::brand::kit::{EXTENSION, GroupBy, Kit, blank};
 use crate::brand::palette::Swatch;
+use crate::brand::proof::small;
 use crate::brand::report::{Report, Row};
 use crate::brand::score;
 use crate::codec::Limits;
 use crate::error::{Error, Exit};
+use crate::grade::device::GradeDevice;
 use crate::image::Image;
 use crate::recipe::{Recipe, Template};
 use crate::upscale::size::Size;
@@ -48,6 +52,9 @@ pub struct Apply {
     /// The brand: a .brand.toml file
     #[arg(long, value_name = "FILE", required = true)]
     kit: Option<PathBuf>,
+    /// What grades: gpu, gpu:N, or the processor, which auto takes as well [default: auto]
+    #[arg(long, value_name = "DEVICE", help_heading = "Run")]
+    grade_device: Option<GradeDevice>,
     #[command(flatten)]
     files: Files,
     #[command(flatten)]
@@ -66,6 +73,10 @@ impl Apply {
         recipe.upscale.colour_lock = false;
         recipe.kit = self.kit;
         recipe.flag("kit.file", "--kit");
+        if let Some(device) = self.grade_device {
+            recipe.look.device = device;
+            recipe.flag("look.device", "--grade-device");
+        }
         self.files.apply(&mut recipe)?;
         job::run(&recipe, &self.paths, &self.work, &self.once, globals)
     }
@@ -75,6 +86,7 @@ impl Apply {
 enum What {
     /// Write a kit to start from and a page that shows it, into this folder
     New {
+        /// The brand's name; the kit is named after it
         #[arg(value_name = "NAME")]
         name: String,
         /// Pictures that show how everything shall look
@@ -106,6 +118,9 @@ enum What {
         /// Write a table
         #[arg(long, value_name = "FILE")]
         csv: Option<PathBuf>,
+        /// Replace the page and the table if they are there
+        #[arg(long)]
+        overwrite: bool,
     },
 }
 
@@ -114,7 +129,13 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
     match (args.what, args.apply) {
         (Some(What::New { name, north_star, palette, logo }), _) => new(&name, &north_star, &palette, logo.as_deref(), globals),
         (Some(What::Check { kits }), _) => check(&kits, globals),
-        (Some(What::Score { inputs, kit, html, csv }), _) => score_all(&inputs, &kit, html.as_deref(), csv.as_deref(), globals),
+        (Some(What::Score { inputs, kit, html, csv, overwrite }), _) => {
+            let there = [&html, &csv].into_iter().flatten().find(|path| path.symlink_metadata().is_ok());
+            if let Some(path) = there.filter(|_| !overwrite) {
+                return Err(Error::usage(path.display(), "is there already", "another name, or --overwrite").into());
+            }
+            score_all(&inputs, &kit, html.as_deref(), csv.as_deref(), globals)
+        }
         (None, Some(apply)) => apply.run(globals),
         (None, None) => {
             Err(Error::usage("brand", "there is nothing to work on", "lastmile brand renders/ -o final/ --kit acme.brand.toml").into())
@@ -184,17 +205,37 @@ fn score_all(inputs: &[PathBuf], kit: &Path, html: Option<&Path>, csv: Option<&P
     // Only the finding of sources is wanted: nothing is written there.
     let nowhere = PathBuf::from("lastmile-brand-score");
     let planned = plan(&Request { inputs: inputs.to_vec(), output: nowhere, ..Request::default() }, &|_| Ok((0, 0)))?;
-    let sources: Vec<PathBuf> = planned.items.iter().map(|i| i.source.clone()).collect();
+    // What missed a gate is not delivered, and a proof holds the pictures as they were.
+    let aside = |source: &Path| {
+        inputs.iter().filter_map(|input| source.strip_prefix(input).ok()).any(|below| {
+            let first = below.components().next().map(|c| c.as_os_str());
+            [HOLD, PROOF].iter().any(|name| first == Some(OsStr::new(name)))
+        })
+    };
+    let sources: Vec<PathBuf> = planned.items.iter().map(|i| i.source.clone()).filter(|source| !aside(source)).collect();
+    if brand.kit().references.is_empty() && brand.kit().palette.is_empty() {
+        return Err(Error::usage(
+            kit.display(),
+            "it has neither references nor a palette to score by",
+            "references = [\"north-star.jpg\"]",
+        )
+        .into());
+    }
     let by = match brand.kit().group_by {
         GroupBy::Picture => GroupBy::Folder,
         by => by,
     };
     let mut rows = Vec::new();
     let mut failed = 0;
-    let see = |path: &Path, image: &Image| Ok((group(path, image, by), score::statistics(image)?));
+    // Longer side of the copies on the page, pixels.
+    const COPY: usize = 160;
+    let see = |path: &Path, image: &Image| {
+        let copy = html.map(|_| small(image, COPY).and_then(|copy| inline(&copy))).transpose()?;
+        Ok((group(path, image, by), score::statistics(image)?, copy))
+    };
     look_at(&sources, &Limits::default(), &see, &mut |path, seen| match seen {
-        Ok((group, statistics)) => {
-            rows.push(Row { picture: path.to_path_buf(), group, score: brand.score(&statistics), statistics });
+        Ok((group, statistics, copy)) => {
+            rows.push(Row { picture: path.to_path_buf(), group, score: brand.score(&statistics), statistics, copy });
         }
         Err(e) => {
             failed += 1;

@@ -17,7 +17,7 @@ use crate::codec::{self, Encoding, Format, Limits, Metadata, Text};
 use crate::error::{Error, Exit};
 use crate::image::Channels;
 use crate::inspect::Rect;
-use crate::review::{Options, Review};
+use crate::review::{HEAT, Options, Review};
 
 /// See it work on pictures of its own: every promise beside what was measured
 #[derive(clap::Args, Debug, Clone)]
@@ -81,7 +81,8 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
     let mut table = vec![demo.again(&made)?, demo.tiles(&names)?, demo.prompts(&names)?];
     step(&format!("planting {defects} defects, then looking for them"));
     let planted = demo.plant(&names)?;
-    let reports = demo.lastmile(&["inspect", "delivered", "--source", "renders"])?;
+    let heat = Path::new("delivered").join(STATE).join(HEAT).display().to_string();
+    let reports = demo.lastmile(&["inspect", "delivered", "--source", "renders", "--heat", &heat])?;
     table.extend(demo.found(&planted, &reports)?);
     step(&format!("the look {}, then a brand's kit", args.look));
     // The demo's commands run in its folder.
@@ -149,6 +150,11 @@ fn show(table: &[Promise], globals: &Globals) -> anyhow::Result<()> {
     out(format_args!("{:a$}  {:b$}  ok", "promise", "measured"))?;
     for p in table {
         out(format_args!("{:a$}  {:b$}  {}", p.promise, p.measured, if p.ok { "yes" } else { "NO" }))?;
+    }
+    if table.iter().any(|p| !p.ok) {
+        say(
+            "NO: what was measured falls short of what is promised, hence exit code 4. Of few pictures one that is missed is enough for that.",
+        );
     }
     Ok(())
 }
@@ -305,6 +311,7 @@ impl Demo<'_> {
         }
         let missed: Vec<&str> = planted.iter().filter(|p| place(p) >= 20).map(|p| plant::KINDS[p.kind].1).collect();
         let (mut mended, mut tried, mut pointed) = (0, 0, 0);
+        let mut beside = Vec::new();
         for p in planted {
             let Some(report) = of(&p.file) else { continue };
             let regions = report["repair"]["regions"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -312,16 +319,24 @@ impl Demo<'_> {
             tried += usize::from(invented);
             mended += usize::from(invented && regions.iter().any(|r| r["kept"] == true));
             let boxes = report["findings"].as_array().map(Vec::as_slice).unwrap_or_default();
-            pointed += usize::from(boxes.iter().any(|f| touches(&f["box"], p.at)));
+            if boxes.iter().any(|f| touches(&f["box"], p.at)) {
+                pointed += 1;
+            } else {
+                beside.push(plant::KINDS[p.kind].1);
+            }
         }
         let n = planted.len();
-        let mut early_words = format!("{early} of {n} in the first 20 of {}", order.len());
+        let mut early_words = format!("{early} of {n} in the first {} of {}", order.len().min(20), order.len());
+        let mut pointed_words = format!("{pointed} of {n}");
+        if !beside.is_empty() {
+            pointed_words += &format!(", not {}", beside.join(", "));
+        }
         if !missed.is_empty() {
             early_words += &format!(", not {}", missed.join(", "));
         }
         Ok(vec![
             Promise { promise: "planted defects come first in the review", measured: early_words, ok: early == n },
-            Promise { promise: "a box lies where the defect is", measured: format!("{pointed} of {n}"), ok: pointed * 10 >= n * 9 },
+            Promise { promise: "a box lies where the defect is", measured: pointed_words, ok: pointed * 10 >= n * 9 },
             Promise {
                 promise: "at most 1 clean picture in 17 is flagged",
                 measured: format!("{} of {cleans}", cleans - passed),

@@ -45,6 +45,8 @@ pub struct Effort {
     pub unseen: usize,
     /// The largest source, width and height, and how much it is enlarged.
     pub largest: (usize, usize),
+    /// Width and height of the smallest and the largest result.
+    pub results: Option<[(usize, usize); 2]>,
     pub factor: f64,
     /// Bytes beside the tiles that each picture takes, the largest first; as many as are worked on at once.
     pub memory: Vec<u64>,
@@ -181,6 +183,9 @@ impl Effort {
         *self.output.entry((item.format.name(), bits)).or_default() += output;
         self.weights.insert(item.job, work + WRITING * output);
         *self.kinds.entry(l.header.format.name()).or_default() += 1;
+        let (made, area) = ((l.target.width, l.target.height), |size: (usize, usize)| size.0 * size.1);
+        let [small, large] = self.results.unwrap_or([made; 2]);
+        self.results = Some([if area(made) < area(small) { made } else { small }, if area(made) > area(large) { made } else { large }]);
         if pixels > (self.largest.0 * self.largest.1) as f64 {
             self.largest = (w, h);
             self.factor = l.target.factor();
@@ -343,6 +348,15 @@ impl Table<'_> {
         if self.renamed > 0 {
             let _ = write!(text, "\nnames    {} named apart from others that want the same name", files(self.renamed));
         }
+        if let Some([small, large]) = self.effort.results {
+            let _ = write!(text, "\nresults  {}x{} px", small.0, small.1);
+            if small != large {
+                let _ = write!(text, " to {}x{} px", large.0, large.1);
+            }
+            if self.effort.factor > 1.005 {
+                let _ = write!(text, ", the largest source {:.1} times larger", self.effort.factor);
+            }
+        }
         if let Some([w, h]) = self.tile {
             let _ = write!(text, "\ntiles    up to {w}x{h} px");
         }
@@ -403,7 +417,7 @@ impl Table<'_> {
             "memory_bytes": self.peak(),
             "disk_bytes": self.disk,
             "free_bytes": self.free,
-            "price": self.price.total(made, self.effort.pixels() / 1e6),
+            "price": self.price.total(made, self.effort.pixels() / 1e6).map(|sum| (sum * 1e6).round() / 1e6),
             "currency": self.price.currency,
         })
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use super::grade::Grading;
 use crate::batch::shard::Shard;
@@ -41,7 +41,7 @@ pub struct Flags {
     /// Pixels of the longer side
     #[arg(long, value_name = "PX", value_parser = text::long_edge, group = "goal", help_heading = "Picture")]
     long_edge: Option<Size>,
-    /// A box in pixels; --fit says how to fill it
+    /// A box in pixels, --fit says how to fill it; or one side: 3840x, x2160
     #[arg(long, value_name = "WxH", value_parser = text::size, group = "goal", help_heading = "Picture")]
     size: Option<Size>,
     /// Megapixels
@@ -73,7 +73,7 @@ pub struct Flags {
     /// How closely results are inspected: draft, standard or hero [default: standard]
     #[arg(long, value_name = "TIER", value_parser = PossibleValuesParser::new(keys::words(&TIERS)), help_heading = "Run")]
     tier: Option<String>,
-    /// Exit with 4 if an inspected result is to be reviewed, or is a likely reject [default: never]
+    /// Inspect, and exit with 4 if a result is to be reviewed, or is a likely reject, of this or an earlier run [default: never]
     #[arg(long, value_name = "VERDICT", value_parser = PossibleValuesParser::new(keys::words(&FAIL_ONS)), help_heading = "Run")]
     fail_on: Option<String>,
 
@@ -101,7 +101,7 @@ pub struct Flags {
 #[derive(clap::Args, Debug, Clone)]
 pub struct Files {
     /// Container [default: keep; GIF, BMP, PNM, QOI and JPEG XL become PNG]
-    #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(keys::words(&FORMATS)), help_heading = "File")]
+    #[arg(long, value_name = "FORMAT", value_parser = format(), help_heading = "File")]
     format: Option<String>,
     /// JPEG, WebP and AVIF quality, 1 to 100 [default: 95 for JPEG, 92 for WebP, 85 for AVIF]
     #[arg(long, value_name = "Q", value_parser = clap::value_parser!(u8).range(1..=100), help_heading = "File")]
@@ -165,7 +165,7 @@ pub struct Work {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub jobs: Option<u16>,
     /// Memory to stay within [default: half of what is free]
-    #[arg(long, value_name = "SIZE", value_parser = text::bytes)]
+    #[arg(long, value_name = "SIZE", value_parser = text::memory)]
     pub memory: Option<u64>,
     /// Replace files that lastmile did not make
     #[arg(long)]
@@ -208,7 +208,7 @@ pub struct Once {
     /// Make only N of the pictures, in OUT/_proof, with a page that shows them before and after
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub proof: Option<u16>,
-    /// Write what is done to the colours as a .cube file of 65 points, for other programs
+    /// Write what is done to the colours as a .cube file, for other programs
     #[arg(long, value_name = "FILE", help_heading = "Colour")]
     pub export_cube: Option<PathBuf>,
 }
@@ -225,6 +225,17 @@ macro_rules! put {
             $recipe.flag($key, $flag);
         })+
     };
+}
+
+/// Containers by name, or by what their files' names end with.
+fn format() -> impl TypedValueParser<Value = String> {
+    const ENDINGS: [(&str, &str); 2] = [("jpg", "jpeg"), ("tif", "tiff")];
+    let named = |name| {
+        let ending = ENDINGS.iter().find(|(_, of)| *of == name);
+        ending.into_iter().fold(PossibleValue::new(name), |value, (ending, _)| value.alias(ending))
+    };
+    PossibleValuesParser::new(keys::words(&FORMATS).map(named))
+        .map(|typed| ENDINGS.iter().find(|(ending, _)| *ending == typed).map_or(typed, |(_, of)| (*of).to_owned()))
 }
 
 fn word<T: Copy>(list: &[(&str, T)], word: &Option<String>) -> Option<T> {

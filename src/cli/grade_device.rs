@@ -1,9 +1,11 @@
 //! Where a job's colours are graded: the processor, or a graphics card that is faster.
 
+use std::sync::Arc;
+
 use super::Globals;
 use crate::error::{Error, Result};
 use crate::grade::Grading;
-use crate::grade::device::GradeDevice;
+use crate::grade::device::{Accelerator, GradeDevice};
 
 /// Keeps a layer of Mesa's Vulkan from complaining on standard error about a session that has no display. To be called before any thread
 /// is started.
@@ -33,6 +35,31 @@ pub fn place(grading: Grading, asked: GradeDevice, globals: &Globals) -> Result<
         GradeDevice::Gpu(index) => on_card(&grading, index),
         GradeDevice::Auto => automatic(grading, globals),
     }
+}
+
+/// Something else than the processor that grades.
+pub type Card = Arc<dyn Accelerator + Send + Sync>;
+
+/// What grades by transforms that are worked out picture by picture. `auto` is the processor: a shader for each picture costs more
+/// than a card that is a little faster saves.
+///
+/// # Errors
+/// As [`place`].
+pub fn card(asked: GradeDevice) -> Result<Option<Card>> {
+    match asked {
+        GradeDevice::Gpu(index) => open(index).map(Some),
+        GradeDevice::Auto | GradeDevice::Cpu => Ok(None),
+    }
+}
+
+#[cfg(not(feature = "gpu"))]
+fn open(_: Option<usize>) -> Result<Card> {
+    Err(Error::device("gpu", "this program was built without it", "--grade-device cpu, or cargo build --features gpu"))
+}
+
+#[cfg(feature = "gpu")]
+fn open(index: Option<usize>) -> Result<Card> {
+    Ok(Arc::new(crate::gpu::Gpu::open(index, None)?))
 }
 
 #[cfg(not(feature = "gpu"))]

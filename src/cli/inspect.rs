@@ -1,18 +1,20 @@
 //! `lastmile inspect`: finished pictures in, suspected defects out.
 
+mod found;
+mod journals;
+
 use std::collections::HashMap;
-use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use clap::ValueEnum;
-use walkdir::WalkDir;
 
+use self::found::{Found, Sources, find};
+use self::journals::{Journals, Known};
 use super::{Globals, job, out, say};
 use crate::batch::journal::{STATE, percent};
-use crate::batch::names::{self, Kind};
 use crate::codec::{self, Encoding, Limits, Metadata};
 use crate::error::{Error, Exit};
 use crate::image::Channels;
@@ -22,7 +24,6 @@ use crate::inspect::{self, Inspection, Report, Tier, Verdict};
 use crate::pipeline::inspection::{Care, Subject, inspect_file};
 use crate::recipe::text;
 use crate::resample::Filter;
-use crate::review::MENDED;
 use crate::upscale::engine::Engine;
 use crate::upscale::machine;
 
@@ -30,14 +31,16 @@ use crate::upscale::machine;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  lastmile inspect final/ --source renders/
+  lastmile inspect final/                             sources as the journal tells
+  lastmile inspect final/ --source renders/           results of other programs
   lastmile inspect final/ --source renders/ --report checks/ --fail-on reject
   lastmile inspect poster.png --source render.jpg --json -")]
 pub struct Args {
     /// Finished pictures and folders of them
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
-    /// What they were made from: a file, or a folder with the same names below it (extensions may differ)
+    /// What they were made from: a file, or a folder with the same names below it (extensions may differ) [default: what the
+    /// journal beside them tells]
     #[arg(long, value_name = "DIR|FILE")]
     source: Option<PathBuf>,
     /// How many clean pictures may be flagged: 1 in 100, 5 in 100 or 15 in 100
@@ -80,28 +83,6 @@ enum RepairName {
     Suggest,
 }
 
-/// One picture to inspect.
-struct Found {
-    path: PathBuf,
-    /// Below the input folder it was found in; its name alone, if it was given itself.
-    below: PathBuf,
-    /// The input folder, if there is one.
-    folder: Option<PathBuf>,
-}
-
-impl Found {
-    /// Where its mended version goes if one is wanted: from the folder of results, and as it is opened.
-    fn mended(&self, asked: Option<RepairName>) -> Option<(PathBuf, PathBuf)> {
-        let root = match (asked, &self.folder) {
-            (Some(RepairName::Off), _) | (None, None) => return None,
-            (_, Some(folder)) => folder.as_path(),
-            (Some(RepairName::Suggest), None) => self.path.parent().unwrap_or(Path::new("")),
-        };
-        let told = Path::new(STATE).join(MENDED).join(&self.below);
-        Some((told.clone(), root.join(told)))
-    }
-}
-
 /// Runs the verb.
 pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
     let clock = Instant::now();
@@ -113,40 +94,49 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
         TierName::Hero => Tier::Hero,
     };
     let limits = Limits { max_pixels: args.max_pixels, first_frame: true };
-    let engine = engine(sources.is_some(), globals)?;
+    let mut journals = Journals::default();
+    let known = |picture: &Found| journals.known(&picture.path, sources.as_ref().and_then(|s| s.of(&picture.below)));
+    let known: Vec<Known> = found.iter().map(known).collect::<crate::Result<_>>()?;
+    let engine = engine(known.iter().any(|k| k.source.is_some()), globals)?;
     let mut json = globals.json.as_ref().map(super::JsonTarget::open).transpose()?;
     let mut reports: Vec<(usize, Report)> = Vec::new();
-    let (mut failed, mut without) = (0, 0);
+    let (mut failed, mut without, mut kept) = (0, 0, 0);
     let stop = AtomicBool::new(false);
-    for (i, picture) in found.iter().enumerate() {
-        let source = sources.as_ref().and_then(|s| s.of(&picture.below));
+    for (i, (picture, known)) in found.iter().zip(known).enumerate() {
+        let Known { sha256, source, plan, frame, kept: earlier, note } = known;
+        if let Some(mut report) = earlier {
+            kept += 1;
+            report.input = picture.path.display().to_string();
+            report.input_raw = raw(picture);
+            hear(&report, &mut json, globals)?;
+            reports.push((i, report));
+            continue;
+        }
         without += usize::from(source.is_none() && sources.is_some());
-        let subject = Subject { input: &picture.path, source };
-        let place = picture.mended(args.repair);
+        let subject = Subject { input: &picture.path, source: source.as_deref(), plan: plan.as_ref(), note };
+        // Without a source nothing can be mended, and what was made with one is kept.
+        let wanted = source.is_some() && (args.repair == Some(RepairName::Suggest) || (args.repair.is_none() && picture.folder.is_some()));
+        let place = wanted.then(|| picture.mended());
         let care = match &place {
-            Some((_, place)) => Care { tier, repair: Repair::Suggest, beside: place.clone(), ..Care::default() },
-            None => Care { tier, ..Care::default() },
+            Some((_, place)) => Care { tier, frame, repair: Repair::Suggest, beside: place.clone() },
+            None => Care { tier, frame, ..Care::default() },
         };
         if let Some((_, stale)) = &place {
             let _ = std::fs::remove_file(stale);
         }
         match inspect_file(subject, &engine, &care, &limits, &stop) {
             Ok(Inspection { mut report, heat }) => {
+                report.result_sha256 = sha256;
                 if let (Some(log), Some((told, place))) = (&mut report.repair, place) {
                     log.file = place.is_file().then(|| told.display().to_string());
                 }
-                if picture.path.to_str().is_none() {
-                    report.input_raw = Some(percent(picture.path.as_os_str()));
-                }
+                report.input_raw = raw(picture);
                 if let Some(dir) = &args.heat {
                     for (name, map) in &heat {
                         draw(&dir.join(&picture.below), name, map, (report.width, report.height))?;
                     }
                 }
-                tell(&report, globals)?;
-                if let Some(json) = &mut json {
-                    writeln!(json, "{}", serde_json::to_string(&report)?)?;
-                }
+                hear(&report, &mut json, globals)?;
                 reports.push((i, report));
             }
             Err(e) => {
@@ -171,6 +161,10 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
         writeln!(json, "{line}")?;
         json.flush()?;
     }
+    if kept > 0 {
+        let them = if kept == 1 { "1 report of when its picture".into() } else { format!("{kept} reports of when their pictures") };
+        say(format_args!("note: {them} could be compared with the source as it was enlarged: kept"));
+    }
     if without > 0 {
         say(format_args!("note: {without} of {} without a source of that name in {}", found.len(), shown(args.source.as_deref())));
     }
@@ -181,6 +175,20 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
         Some(Gate::Reject) if rejected > 0 => Exit::Gate,
         _ => Exit::Done,
     })
+}
+
+/// The path of a picture, if JSON cannot hold it.
+fn raw(picture: &Found) -> Option<String> {
+    picture.path.to_str().is_none().then(|| percent(picture.path.as_os_str()))
+}
+
+/// Hands a report on, to whoever listens.
+fn hear(report: &Report, json: &mut Option<Box<dyn Write + Send>>, globals: &Globals) -> anyhow::Result<()> {
+    tell(report, globals)?;
+    if let Some(json) = json {
+        writeln!(json, "{}", serde_json::to_string(report)?)?;
+    }
+    Ok(())
 }
 
 fn shown(path: Option<&Path>) -> String {
@@ -269,97 +277,4 @@ fn draw(beside: &Path, detector: &str, map: &Plane, (width, height): (usize, usi
     let mut encoder = codec::encoder(&path, &encoding, width, height, Channels::Grey, &Metadata::default())?;
     encoder.write(&crate::Band { y: 0, width, rows: height, channels: 1, data: large.data })?;
     encoder.finish().map(|_| ())
-}
-
-/// All pictures among and below the inputs, in order.
-fn find(inputs: &[PathBuf]) -> crate::Result<Vec<Found>> {
-    let mut found = Vec::new();
-    for input in inputs {
-        let meta = std::fs::metadata(input).map_err(|e| {
-            let what = if e.kind() == std::io::ErrorKind::NotFound { "no such file or folder".into() } else { e.to_string() };
-            Error::usage(input.display(), what, "check the spelling; names with spaces need quotes")
-        })?;
-        if meta.is_file() {
-            found.push(Found { path: input.clone(), below: input.file_name().unwrap_or_default().into(), folder: None });
-            continue;
-        }
-        for entry in pictures(input) {
-            let below = entry.strip_prefix(input).unwrap_or(&entry).to_path_buf();
-            found.push(Found { path: entry, below, folder: Some(input.clone()) });
-        }
-    }
-    if found.is_empty() {
-        return Err(Error::usage(shown(inputs.first().map(PathBuf::as_path)), "no pictures in there", "a folder with finished pictures"));
-    }
-    Ok(found)
-}
-
-fn pictures(folder: &Path) -> Vec<PathBuf> {
-    let visible = |name: &OsStr| name.as_encoded_bytes().first() != Some(&b'.');
-    WalkDir::new(folder)
-        .follow_links(true)
-        .sort_by_file_name()
-        .into_iter()
-        .filter_entry(|e| e.depth() == 0 || visible(e.file_name()))
-        .filter_map(Result::ok)
-        .filter(|e| e.file_type().is_file() && matches!(names::kind(e.path()), Kind::Picture(_)))
-        .map(walkdir::DirEntry::into_path)
-        .collect()
-}
-
-/// Sources by their path below the folder, without extension.
-struct Sources {
-    one: Option<PathBuf>,
-    by_stem: HashMap<PathBuf, Vec<PathBuf>>,
-}
-
-impl Sources {
-    fn new(given: &Path, found: &[Found]) -> crate::Result<Self> {
-        let meta = std::fs::metadata(given)
-            .map_err(|e| Error::usage("--source", format!("{}: {e}", given.display()), "the folder or file that was enlarged"))?;
-        if meta.is_file() {
-            if found.len() > 1 {
-                let what = format!("{} is one file, but there are {} pictures", given.display(), found.len());
-                return Err(Error::usage("--source", what, "the folder of their sources"));
-            }
-            return Ok(Self { one: Some(given.into()), by_stem: HashMap::new() });
-        }
-        let mut by_stem: HashMap<PathBuf, Vec<PathBuf>> = HashMap::new();
-        for path in pictures(given) {
-            let below = path.strip_prefix(given).unwrap_or(&path).with_extension("");
-            by_stem.entry(below).or_default().push(path);
-        }
-        Ok(Self { one: None, by_stem })
-    }
-
-    /// The source of the picture at this place: of several, the one with the same extension, else the first.
-    fn of(&self, below: &Path) -> Option<&Path> {
-        if let Some(one) = &self.one {
-            return Some(one);
-        }
-        let of_stem = self.by_stem.get(&below.with_extension(""))?;
-        of_stem.iter().find(|p| p.extension() == below.extension()).or(of_stem.first()).map(PathBuf::as_path)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sources_match_by_place_and_stem() {
-        let dir = std::env::temp_dir().join(format!("lastmile-sources-{}", std::process::id()));
-        for file in ["a.png", "a.jpg", "b.jpeg", "sub/a.webp", "sub/.hidden.png", "c.txt"] {
-            let path = dir.join(file);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, b"").unwrap();
-        }
-        let s = Sources::new(&dir, &[]).unwrap();
-        let of = |below: &str| s.of(Path::new(below)).map(|p| p.strip_prefix(&dir).unwrap().display().to_string());
-        assert_eq!(of("a.jpg").as_deref(), Some("a.jpg"));
-        assert_eq!(of("b.png").as_deref(), Some("b.jpeg"));
-        assert_eq!(of("sub/a.png"), Some(Path::new("sub").join("a.webp").display().to_string()));
-        assert_eq!((of("c.png"), of("sub/b.png")), (None, None));
-        std::fs::remove_dir_all(&dir).unwrap();
-    }
 }

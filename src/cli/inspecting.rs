@@ -12,11 +12,11 @@ use crate::batch::plan::Item;
 use crate::error::Result;
 use crate::inspect::repair::{self, Repair};
 use crate::inspect::{Report, Verdict, log};
+use crate::pipeline::frame::Frame;
 use crate::pipeline::inspection::{Care, Watch};
 use crate::pipeline::{self, Done, Hooks, Job};
-use crate::review::MENDED;
+use crate::review::{HEAT, MENDED, heat_maps};
 use crate::upscale::engine::Engine;
-use crate::upscale::size::Size;
 
 /// Stands between the batch engine and its listener.
 pub struct Inspecting<'a> {
@@ -34,14 +34,26 @@ pub struct Inspecting<'a> {
 }
 
 impl<'a> Inspecting<'a> {
-    /// Inspects as `care` says; without it, only hands on.
-    pub fn new(listener: &'a dyn Listener, root: &Path, care: Option<Care>) -> Self {
+    /// Inspects as `care` says; without it, only hands on. `earlier` are the reports on what earlier runs made: they count as well.
+    pub fn new(listener: &'a dyn Listener, root: &Path, care: Option<Care>, earlier: &[Report]) -> Self {
         let (waiting, log) = (Mutex::new(HashMap::new()), Mutex::new(()));
         let none = || AtomicUsize::new(0);
-        Self { listener, root: root.into(), care, waiting, log, inspected: none(), flagged: none(), rejected: none() }
+        let this = Self { listener, root: root.into(), care, waiting, log, inspected: none(), flagged: none(), rejected: none() };
+        earlier.iter().for_each(|report| this.count(report));
+        this
     }
 
-    /// Results that were inspected.
+    fn count(&self, report: &Report) {
+        self.inspected.fetch_add(1, Ordering::Relaxed);
+        if report.verdict != Verdict::Pass {
+            self.flagged.fetch_add(1, Ordering::Relaxed);
+        }
+        if report.verdict == Verdict::Reject {
+            self.rejected.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Results that were inspected, in earlier runs too.
     pub fn inspected(&self) -> usize {
         self.inspected.load(Ordering::Relaxed)
     }
@@ -66,13 +78,10 @@ impl<'a> Inspecting<'a> {
         };
         let source = job.source.to_path_buf();
         let beside = job.output.with_extension("mended");
-        let Hooks { stop, progress, waiting, .. } = hooks;
-        let dpi = match job.settings.size {
-            Size::Print { dpi, .. } => Some(dpi),
-            _ => None,
-        };
-        let mut watch = Watch::new(&source, Care { beside: beside.clone(), dpi, ..care.clone() }, engine, stop);
-        let hooks = Hooks { stop, progress, waiting, observer: Some(&mut watch) };
+        let Hooks { stop, progress, waiting, card, .. } = hooks;
+        let frame = Frame::of(job.settings);
+        let mut watch = Watch::new(&source, Care { beside: beside.clone(), frame, ..care.clone() }, engine, stop);
+        let hooks = Hooks { stop, progress, waiting, card, observer: Some(&mut watch) };
         let mut done = pipeline::process(job, engine, hooks)?;
         if let Some(inspection) = watch.inspect()? {
             let report = inspection.report;
@@ -100,22 +109,21 @@ impl<'a> Inspecting<'a> {
         }
     }
 
-    /// A mended version of what was made before is of no use for what was made now.
+    /// A mended version and heat maps of what was made before are of no use for what was made now; its report names the file by
+    /// hash, which tells them apart.
     fn forget(&self, output: &str) {
         if let Ok(below) = Path::new(output).strip_prefix(&self.root) {
-            let _ = std::fs::remove_file(self.root.join(STATE).join(MENDED).join(below));
+            let state = self.root.join(STATE);
+            let _ = std::fs::remove_file(state.join(MENDED).join(below));
+            for map in heat_maps(&state.join(HEAT), below).values() {
+                let _ = std::fs::remove_file(map);
+            }
         }
     }
 
     /// Completes a report with the name of its output, writes it down and hands it on.
     fn tell(&self, mut report: Report, output: &str) {
-        self.inspected.fetch_add(1, Ordering::Relaxed);
-        if report.verdict != Verdict::Pass {
-            self.flagged.fetch_add(1, Ordering::Relaxed);
-        }
-        if report.verdict == Verdict::Reject {
-            self.rejected.fetch_add(1, Ordering::Relaxed);
-        }
+        self.count(&report);
         report.input = output.to_owned();
         let mut kept = report.clone();
         // The log moves with its folder.
@@ -147,6 +155,7 @@ impl Listener for Inspecting<'_> {
                     self.forget(&file.output);
                     if let Some((mut report, mended)) = waiting {
                         self.keep(&mut report, mended.as_deref(), &file.output);
+                        report.result_sha256 = Some(file.sha256.clone());
                         self.tell(report, &file.output);
                     }
                 }

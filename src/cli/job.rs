@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::estimate::{Beside, Effort, Table, made_by};
 use super::flags::{Once, Paths, Work};
 use super::forecast::{self, Basis, Where};
-use super::grade_device;
+use super::grade_device::{self, Card};
 use super::inspecting::Inspecting;
 use super::progress::{self, Progress};
 use super::rehearsal::{self, Rehearsal};
@@ -27,7 +27,6 @@ use crate::brand::{Brand, Finish, Kit, Reference};
 use crate::codec::{self, Encoding, Format, Header, Limits};
 use crate::color::ColourSpace;
 use crate::error::{Error, Exit};
-use crate::grade::device::GradeDevice;
 use crate::grade::grading::Source;
 use crate::grade::{Grading, Look};
 use crate::inspect::Verdict;
@@ -220,6 +219,8 @@ pub struct Maker<'a> {
     brand: Option<Arc<Brand>>,
     limits: Limits,
     engine: Engine,
+    /// What grades by matches and kits, if it is not the processor.
+    card: Option<Card>,
     /// Bytes for everything.
     memory: u64,
     pub cores: usize,
@@ -234,13 +235,16 @@ impl<'a> Maker<'a> {
     pub fn new(recipe: &'a Recipe, work: &'a Work, dry_run: bool, globals: &Globals) -> crate::Result<Self> {
         let mut settings = settings(recipe, globals)?;
         settings.repair = work.repair().or(recipe.inspect.repair.filter(|_| !work.no_inspect)).unwrap_or(settings.repair);
-        let on_processor = recipe.kit.is_some() || settings.matching.is_some();
-        if on_processor && (matches!(recipe.look.device, GradeDevice::Gpu(_)) || settings.grading.as_ref().is_some_and(Grading::needs_gpu))
-        {
-            let what = "matches and kits are graded on the processor in this version";
-            return Err(Error::usage(recipe.subject("look.device"), what, "auto or cpu, and no filter in WGSL"));
+        let later = recipe.kit.is_some() || settings.matching.is_some();
+        if later && settings.grading.as_ref().is_some_and(Grading::needs_gpu) {
+            let what = "a look with a filter in WGSL does not go with a match or a kit, whose limits the processor works out";
+            return Err(Error::usage(recipe.subject("look.device"), what, "a look without filters"));
         }
         let mut this = Self::again(settings, recipe, work, dry_run, globals)?;
+        this.check_gate()?;
+        if later {
+            this.card = grade_device::card(recipe.look.device)?;
+        }
         if let Some(file) = &recipe.kit {
             let brand = Arc::new(Brand::open(found(recipe, "kit.file", Kit::read(file))?)?);
             this.variants = brand
@@ -277,14 +281,36 @@ impl<'a> Maker<'a> {
             brand: None,
             limits: Limits { max_pixels: recipe.run.max_pixels, first_frame: recipe.output.first_frame },
             engine: open(recipe, dry_run, globals, memory)?,
+            card: None,
             memory,
             cores,
             jobs: work.jobs.map_or((cores + 1).clamp(2, 16), usize::from),
         })
     }
 
+    /// A gate needs an inspection. Who leaves it out of a recipe that has one is told; to ask for both is a mistake.
+    fn check_gate(&self) -> crate::Result<()> {
+        if self.recipe.inspect.fail_on.is_none() || self.care().is_some() {
+            return Ok(());
+        }
+        let subject = self.recipe.subject("inspect.fail_on");
+        let what = "nothing is inspected, so it decides nothing";
+        if self.work.no_inspect && !subject.starts_with("--") {
+            say(format_args!("note: {subject}: {what} (--no-inspect)"));
+            return Ok(());
+        }
+        let hint = if self.work.no_inspect { "one of --fail-on and --no-inspect" } else { "when = \"always\" in [inspect], or --inspect" };
+        Err(Error::usage(subject, what, hint))
+    }
+
     fn target(&self, header: &Header) -> crate::Result<Target> {
         pipeline::target(header, &self.settings, &self.engine)
+    }
+
+    /// Whether nothing is done to a picture that takes longer than to read and to write it.
+    fn is_light(&self) -> bool {
+        let pointwise = self.settings.grading.as_ref().is_none_or(|g| g.program().is_some());
+        pointwise && self.settings.matching.is_none() && self.brand.is_none()
     }
 
     /// Finds the sources and names their outputs.
@@ -340,6 +366,7 @@ impl<'a> Maker<'a> {
             retry_failed: false,
             hot: false,
             instead: false,
+            inspects: self.care().is_some(),
         }
     }
 
@@ -384,6 +411,20 @@ impl<'a> Maker<'a> {
         rehearsal::rehearse(&rehearsal::Part { source, settings: &settings, factor, inspected, limits: self.limits, stop })
     }
 
+    /// The network's id; `none` without one.
+    pub fn model(&self) -> &str {
+        self.engine.main().map_or("none", |m| &m.manifest.id)
+    }
+
+    /// Whether a network runs on a source that is made with these settings.
+    ///
+    /// # Errors
+    /// A source that cannot be read, or absurd sizes.
+    pub fn enlarges(&self, source: &Path, settings: &Settings) -> crate::Result<bool> {
+        let target = pipeline::target(&codec::probe(source, &self.limits)?, settings, &self.engine)?;
+        Ok(!self.engine.passes(target.factor())?.is_empty())
+    }
+
     fn on(&self, device: Device) -> Where {
         Where { device, precision: self.recipe.run.precision, cores: self.cores }
     }
@@ -402,13 +443,16 @@ impl<'a> Maker<'a> {
             files: batch.todo().len() + batch.skipped(),
             skipped: batch.skipped(),
             megapixels: None,
-            model: self.engine.main().map_or("none", |m| &m.manifest.id).to_owned(),
+            model: self.model().to_owned(),
             device: match self.recipe.run.device {
                 Device::Auto => "cpu".into(),
                 _ if !networks => "cpu".into(),
                 asked => asked.to_string(),
             },
-            grade_device: self.settings.grading.as_ref().map(|g| g.device().to_owned()),
+            grade_device: match (&self.card, &self.settings.grading) {
+                (Some(card), _) => Some(card.name()),
+                (None, grading) => grading.as_ref().map(|g| g.device().to_owned()),
+            },
             jobs: self.jobs,
             seconds: None,
             output: batch.root().display().to_string(),
@@ -421,8 +465,14 @@ impl<'a> Maker<'a> {
     /// What concerns the run as a whole before work.
     pub fn make(&self, batch: Batch, start: Start, listener: &dyn Listener, stop: &AtomicBool) -> crate::Result<Summary> {
         let care = self.care();
-        let inspecting = Inspecting::new(listener, batch.root(), care.clone());
-        let process = |job: Job<'_>, hooks: Hooks<'_>| inspecting.process(job, &self.engine, hooks);
+        let inspecting = Inspecting::new(listener, batch.root(), care.clone(), batch.reports());
+        let before = inspecting.inspected();
+        let card = self.card.as_deref();
+        let process = |job: Job<'_>, hooks: Hooks<'_>| {
+            // A batch watches nothing itself.
+            let Hooks { stop, progress, waiting, .. } = hooks;
+            inspecting.process(job, &self.engine, Hooks { stop, progress, observer: None, waiting, card })
+        };
         let estimate = |item: &Item, bytes: &[u8]| {
             let known = codec::header(&item.source, bytes, &self.limits).and_then(|h| Ok((self.target(&h)?, h)));
             // Further exports hold rows and encoders of their own.
@@ -438,7 +488,7 @@ impl<'a> Maker<'a> {
         };
         let mut summary = batch.run(start, &process, &estimate, &inspecting, stop)?;
         summary.flagged = inspecting.flagged();
-        summary.inspected = inspecting.inspected();
+        (summary.inspected, summary.inspected_before) = (inspecting.inspected(), before);
         summary.gated = match self.recipe.inspect.fail_on {
             Some(Verdict::Reject) => inspecting.rejected() > 0,
             Some(_) => inspecting.flagged() > 0,
@@ -458,7 +508,9 @@ impl<'a> Maker<'a> {
             _ if self.work.no_inspect => When::Never,
             when => when,
         };
-        let wanted = mends || when == When::Always || (invents && when == When::Auto);
+        // A gate without inspection would stand open.
+        let gate = self.recipe.inspect.fail_on.is_some();
+        let wanted = mends || when == When::Always || ((invents || gate) && when == When::Auto);
         let tier = self.recipe.inspect.tier;
         wanted.then(|| Care { repair: asked.unwrap_or(Repair::Suggest), tier, ..Care::default() })
     }
@@ -506,6 +558,12 @@ pub fn run(recipe: &Recipe, paths: &Paths, work: &Work, once: &Once, globals: &G
     let shown: Vec<Item> = if once.proof.is_some() { planned.items.clone() } else { Vec::new() };
     let options = Options { retry_failed: once.retry_failed, ..maker.options() };
     let batch = if once.dry_run { Batch::preview(planned, options)? } else { Batch::open(planned, options)? };
+    if batch.uninspected() > 0 && globals.verbosity >= 0 {
+        let (n, dir) = (progress::files(batch.uninspected()), super::quoted(batch.root().as_os_str()));
+        say(format_args!(
+            "note: {n} done already but not inspected: to be made again (lastmile inspect {dir} first looks at them as they are)"
+        ));
+    }
     let pinned;
     let maker = match batch.earlier_device().and_then(|d| d.parse::<Device>().ok()) {
         // One folder, one device: results of two differ in the last bit.
@@ -517,7 +575,7 @@ pub fn run(recipe: &Recipe, paths: &Paths, work: &Work, once: &Once, globals: &G
             same.run.device = earlier;
             pinned = same;
             let again = Maker::again(maker.settings, &pinned, work, once.dry_run, globals)?;
-            Maker { variants: maker.variants, brand: maker.brand, ..again }
+            Maker { variants: maker.variants, brand: maker.brand, card: maker.card, ..again }
         }
         _ => maker,
     };
@@ -539,7 +597,12 @@ pub fn run(recipe: &Recipe, paths: &Paths, work: &Work, once: &Once, globals: &G
         Rates::default()
     });
     // A job of seconds should begin, not be foreseen to the second.
-    let worth = once.dry_run || effort.megapixels > 10.0 || effort.pixels() > 150e6;
+    let worth = once.dry_run
+        || if effort.work == 0.0 && !beside.inspected && maker.is_light() {
+            effort.rest(None, &beside, maker.cores) > 10.0
+        } else {
+            effort.megapixels > 10.0 || effort.pixels() > 150e6
+        };
     let stop = stop_on_signals()?;
     let rehearsal = if worth { maker.rehearse(&batch, &leads, &effort, &stop, globals.verbosity > 0) } else { None };
     let mut start = maker.start(&batch);

@@ -7,6 +7,8 @@ use serde_json::json;
 use super::models::{json_only, record};
 use super::{Globals, out, say};
 use crate::error::{Error, Exit, nearest};
+#[cfg(feature = "gpu")]
+use crate::grade::Grading;
 use crate::grade::builtin::LOOKS;
 use crate::grade::lut::Lut;
 use crate::grade::op::Op;
@@ -152,7 +154,10 @@ fn check(looks: &[String], globals: &Globals) -> anyhow::Result<Exit> {
     let mut lines = Vec::new();
     let mut worst = Exit::Done;
     for name in looks {
-        let checked = Look::find(name).and_then(|look| Ok((Program::new(std::slice::from_ref(&look), 1.0)?, look)));
+        let checked = Look::find(name).and_then(|look| {
+            filters(&look)?;
+            Ok((Program::new(std::slice::from_ref(&look), 1.0)?, look))
+        });
         let (program, look) = match checked {
             Ok(done) => done,
             Err(e) => {
@@ -169,8 +174,12 @@ fn check(looks: &[String], globals: &Globals) -> anyhow::Result<Exit> {
             let ramp = if found.monotone { "greys keep their order" } else { "greys do NOT keep their order" };
             let (steps, share) = (look.steps.len(), found.clipped * 100.0);
             let code = |c: [f32; 3]| c.map(|v| (v * 255.0).round() as i32);
+            let without = match look.spatial().as_slice() {
+                [] => String::new(),
+                left_out => format!(" (without {})", left_out.join(", ")),
+            };
             out(format_args!(
-                "{name}: {steps} operations; {ramp}; black becomes {:?}, white {:?}; {share:.1} % of all colours leave 0 to 1",
+                "{name}: {steps} operations; {ramp}; black becomes {:?}, white {:?}; {share:.1} % of all colours leave 0 to 1{without}",
                 code(found.black),
                 code(found.white)
             ))?;
@@ -178,6 +187,19 @@ fn check(looks: &[String], globals: &Globals) -> anyhow::Result<Exit> {
     }
     record(globals, lines)?;
     Ok(worst)
+}
+
+/// Whether the look's filters are sound WGSL.
+#[cfg(feature = "gpu")]
+fn filters(look: &Look) -> crate::Result<()> {
+    let Some(grading) = Grading::new(std::slice::from_ref(look), 1.0)? else { return Ok(()) };
+    grading.formulas().iter().filter_map(|(_, formula)| formula.as_ref()).try_for_each(crate::gpu::check)
+}
+
+/// This build cannot run filters at all, and says so when one is used.
+#[cfg(not(feature = "gpu"))]
+fn filters(_: &Look) -> crate::Result<()> {
+    Ok(())
 }
 
 /// What a look does, in numbers.

@@ -17,6 +17,7 @@ use crate::image::Channels;
     after_help = "Examples:\n  lastmile meta hero.png\n  lastmile meta --diff renders/hero.png final/hero.jpg\n  lastmile meta renders/*.png --json -"
 )]
 pub struct Args {
+    /// Pictures
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Show only what the second of two files says differently from the first
@@ -102,6 +103,9 @@ struct Found {
 
 impl Found {
     fn read(path: &Path) -> Result<Self> {
+        if path.is_dir() {
+            return Err(Error::usage(path.display(), "is a folder", format!("its pictures: lastmile meta {}/*", path.display())));
+        }
         let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
         let limits = Limits::default();
         let examined = codec::examine(path, &bytes, &limits)?;

@@ -281,7 +281,7 @@ pub fn quoted(word: &OsStr) -> String {
 /// Parses the arguments, runs the verb and turns whatever happened into an exit code.
 pub fn main() -> ExitCode {
     grade_device::calm_drivers();
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|e| meant(e).exit());
     quiet_jobs();
     let run = || Globals::new(cli.global).map_err(anyhow::Error::from).and_then(|globals| cli.verb.run(&globals));
     let exit = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
@@ -290,6 +290,38 @@ pub fn main() -> ExitCode {
         Err(_) => Exit::Internal,
     };
     ExitCode::from(exit as u8)
+}
+
+/// What people type who come from other tools, and what to type here.
+const ELSEWHERE: [(&str, &str); 16] = [
+    ("--width", "--size 3840x fixes the width"),
+    ("--height", "--size x2160 fixes the height"),
+    ("--recursive", "folders are walked into anyway"),
+    ("-r", "folders are walked into anyway"),
+    ("-i", "pictures and folders come without a flag: lastmile upscale IN -o OUT"),
+    ("--input", "pictures and folders come without a flag: lastmile upscale IN -o OUT"),
+    ("--output-dir", "-o OUT"),
+    ("-s", "--scale 4"),
+    ("--outscale", "--scale 4"),
+    ("-n", "--model ID, see `lastmile models list`"),
+    ("--model-name", "--model ID, see `lastmile models list`"),
+    ("-m", "--model ID, see `lastmile models list`"),
+    ("-t", "--tile 256"),
+    ("-f", "--format jpeg"),
+    ("-g", "--device cuda:0"),
+    ("--gpu-id", "--device cuda:0"),
+];
+
+/// Where a flag of another tool was typed, says what it is called here.
+fn meant(mut e: clap::Error) -> clap::Error {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    let typed = e.get(ContextKind::InvalidArg).map(ToString::to_string).filter(|_| e.kind() == ErrorKind::UnknownArgument);
+    let here = typed.and_then(|typed| ELSEWHERE.iter().find(|(flag, _)| *flag == typed));
+    if let Some((_, here)) = here {
+        e.remove(ContextKind::SuggestedArg);
+        e.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![(*here).into()]));
+    }
+    e
 }
 
 /// A job's panic becomes that job's error; told twice it would only tear the progress line.

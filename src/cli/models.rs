@@ -54,8 +54,8 @@ enum What {
         /// A model's id or an ONNX file
         #[arg(value_name = "ID|FILE")]
         model: String,
-        /// Pictures to try it on; the middle of each is used
-        #[arg(value_name = "PICTURE", default_value = "examples")]
+        /// Pictures to try it on; the middle of each is used [default: a picture of its own]
+        #[arg(value_name = "PICTURE")]
         pictures: Vec<PathBuf>,
     },
     Import(import::ImportArgs),
@@ -65,6 +65,8 @@ enum What {
     Bench(bench::BenchArgs),
     /// Forget a registered model and delete its copy
     Remove {
+        /// Its id
+        #[arg(value_name = "ID")]
         id: String,
     },
 }
@@ -188,7 +190,7 @@ fn list(home: &Home, globals: &Globals) -> anyhow::Result<()> {
         };
         match manifest {
             Ok(m) => {
-                let speed = rates.fastest(&m.sha256).map(|r| format!("; {:.2} MPix/s on {}", r.mpix_per_s, r.device));
+                let speed = rates.fastest(&m.sha256).map(|r| format!("; {:.2} MPix of source a second on {}", r.mpix_per_s, r.device));
                 row(id, m.scale, kind(m.kind), &m.licence, &format!("{place}{}", speed.unwrap_or_default()))?;
             }
             Err(e) => out(format_args!("{id:<width$}  unusable: {e}"))?,
@@ -239,6 +241,9 @@ const VERIFY_PX: usize = 256;
 /// Core sizes that are compared with the picture in one piece, input pixels.
 const VERIFY_TILES: [usize; 4] = [32, 48, 97, 160];
 
+/// What networks are tried on unless pictures are named.
+const OWN_PICTURE: (&str, &[u8]) = ("study.jpg", include_bytes!("../../examples/study.jpg"));
+
 /// Compares tilings of the middle of some pictures with the same done in one piece. The exit code is that of a failed gate if
 /// tiles differ by more than the mode allows: 0 levels of 8 bit for exact halos, 1 for measured ones; blending allows anything.
 fn verify(model: &Model, pictures: &[PathBuf], globals: &Globals) -> anyhow::Result<Exit> {
@@ -252,8 +257,15 @@ fn verify(model: &Model, pictures: &[PathBuf], globals: &Globals) -> anyhow::Res
         return Err(Error::usage(format!("model {id}"), "takes one size only: there is nothing to compare its tiles with", "").into());
     }
     let (mut lines, mut worst) = (Vec::new(), 0f32);
-    for path in files(pictures)? {
-        let picture = middle(&path, model.manifest.channels as usize)?;
+    let pictures = match pictures {
+        [] => vec![(PathBuf::from(OWN_PICTURE.0), OWN_PICTURE.1.to_vec())],
+        named => files(named)?
+            .into_iter()
+            .map(|path| std::fs::read(&path).map_err(|e| Error::io(&path, e)).map(|bytes| (path, bytes)))
+            .collect::<Result<_>>()?,
+    };
+    for (path, bytes) in pictures {
+        let picture = middle(&path, &bytes, model.manifest.channels as usize)?;
         let rule = &network.spec.rule;
         let (w, h) = (picture.width, picture.rows);
         let tiled = |core: usize| -> Result<Band> {
@@ -316,9 +328,8 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
 }
 
 /// The middle of a picture with as many colour channels as the network wants.
-fn middle(path: &Path, channels: usize) -> Result<Band> {
-    let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-    let image = codec::decode(path, &bytes, &Limits::default())?;
+fn middle(path: &Path, bytes: &[u8], channels: usize) -> Result<Band> {
+    let image = codec::decode(path, bytes, &Limits::default())?;
     let (w, h) = (image.width.min(VERIFY_PX), image.height.min(VERIFY_PX));
     let (x0, y0) = ((image.width - w) / 2, (image.height - h) / 2);
     let rows = image.colour(y0, y0 + h);

@@ -13,7 +13,7 @@ use super::{Globals, say};
 pub use crate::batch::events::seconds;
 use crate::batch::events::{Event, FileEvent, Listener, Start, Status, told};
 use crate::batch::plan::Item;
-use crate::batch::{HOLD, Summary};
+use crate::batch::{HOLD, Noted, Summary};
 
 /// How often a log hears of progress.
 const LOG_EVERY: Duration = Duration::from_secs(5);
@@ -43,6 +43,23 @@ struct State {
     active: HashMap<usize, (String, f64)>,
 }
 
+impl State {
+    fn write(&mut self, value: &impl serde::Serialize) {
+        let Some(json) = &mut self.json else { return };
+        // A reader that went away does not stop the work on files.
+        let sent = serde_json::to_writer(&mut *json, value)
+            .map_err(io::Error::from)
+            .and_then(|()| json.write_all(b"\n"))
+            .and_then(|()| json.flush());
+        if let Err(e) = sent {
+            self.json = None;
+            if e.kind() != io::ErrorKind::BrokenPipe {
+                say(format_args!("error: --json: {e}; the run goes on without it"));
+            }
+        }
+    }
+}
+
 impl Progress {
     /// `weights`: how much work each job is, in any unit; 1 stands for those that are missing.
     pub fn new(globals: &Globals, weights: HashMap<usize, f64>) -> crate::Result<Self> {
@@ -70,6 +87,11 @@ impl Progress {
         Ok(Self { state: Mutex::new(state), weights, verbosity: globals.verbosity })
     }
 
+    /// Writes a line of JSON that no event stands for.
+    pub fn line(&self, value: &serde_json::Value) {
+        self.state().write(value);
+    }
+
     fn weight(&self, job: usize) -> f64 {
         self.weights.get(&job).copied().unwrap_or(1.0)
     }
@@ -84,13 +106,18 @@ impl Progress {
             return;
         }
         s.finished += 1;
-        s.weight += self.weight(f.job);
+        // What failed took no time to speak of.
+        match f.error {
+            Some(_) => s.total -= self.weight(f.job),
+            None => s.weight += self.weight(f.job),
+        }
         s.made += (f.width * f.height) as f64 / 1e6;
         let line = match (&f.error, f.status) {
             (Some(e), _) => format!("failed: {}", told(&f.input, &e.message).replace('\n', "\n  ")),
             _ => {
                 let mut line = format!("{} -> {}  {}x{}, {}, {}", f.input, f.output, f.width, f.height, bytes(f.bytes), seconds(f.seconds));
-                for note in &f.notes {
+                // Without -v the summary tells them, once for all files that have them.
+                for note in f.notes.iter().filter(|_| self.verbosity > 0) {
                     let _ = write!(line, "\n  note: {note}");
                 }
                 line
@@ -123,8 +150,8 @@ impl Progress {
             return String::new();
         }
         let rate = if s.made > 0.0 { format!("  {:.2} MPix/s", s.made / took) } else { String::new() };
-        let left = if share < 1.0 { format!("  about {} left", seconds(took * (1.0 / share - 1.0))) } else { String::new() };
-        rate + &left
+        let left = took * (1.0 / share - 1.0);
+        if left < 1.0 { rate } else { format!("{rate}  about {} left", seconds(left)) }
     }
 
     fn draw(&self, s: &State) {
@@ -139,19 +166,7 @@ impl Listener for Progress {
     fn event(&self, event: &Event) {
         let mut s = self.state();
         let s = &mut *s;
-        if let Some(json) = &mut s.json {
-            // A reader that went away does not stop the work on files.
-            let sent = serde_json::to_writer(&mut *json, event)
-                .map_err(io::Error::from)
-                .and_then(|()| json.write_all(b"\n"))
-                .and_then(|()| json.flush());
-            if let Err(e) = sent {
-                s.json = None;
-                if e.kind() != io::ErrorKind::BrokenPipe {
-                    say(format_args!("error: --json: {e}; the run goes on without it"));
-                }
-            }
-        }
+        s.write(event);
         match event {
             Event::Start(start) => {
                 s.began = Instant::now();
@@ -234,11 +249,21 @@ pub fn closing(s: &Summary, root: &std::path::Path, command: &str) -> String {
     }
     if s.done > 0 && s.seconds > 0.0 {
         let mp = s.pixels as f64 / 1e6;
-        let _ = write!(text, ": {mp:.1} MPix made, {} in {}, {:.2} MPix/s", bytes(s.bytes), root.display(), mp / s.seconds);
-    }
-    if s.flagged > 0 {
         let _ =
-            write!(text, "\n  {} of {} inspected are flagged: lastmile review {}", s.flagged, s.inspected, super::quoted(root.as_os_str()));
+            write!(text, ": {mp:.1} MPix made, {} in {}, {:.2} MPix of results a second", bytes(s.bytes), root.display(), mp / s.seconds);
+    }
+    if s.inspected > 0 {
+        let runs = match s.inspected_before {
+            0 => "",
+            n if n < s.inspected => " (this and earlier runs)",
+            _ => " (earlier runs)",
+        };
+        let _ = match s.flagged {
+            0 => write!(text, "\n  {} inspected, none flagged{runs}", s.inspected),
+            n => {
+                write!(text, "\n  {n} of {} inspected are flagged{runs}: lastmile review {}", s.inspected, super::quoted(root.as_os_str()))
+            }
+        };
     }
     if !s.held.is_empty() {
         let _ = write!(
@@ -258,6 +283,7 @@ pub fn closing(s: &Summary, root: &std::path::Path, command: &str) -> String {
     if s.c2pa > 0 {
         let _ = write!(text, "\n  Content Credentials of {} were lost from the results; each manifest is in *.source.c2pa", files(s.c2pa));
     }
+    text.push_str(&noted(&s.notes));
     for f in s.failures.iter().take(TOLD) {
         let _ = write!(text, "\n  {}", told(&f.input, &f.message).lines().next().unwrap_or_default());
     }
@@ -282,6 +308,21 @@ pub fn closing(s: &Summary, root: &std::path::Path, command: &str) -> String {
         let _ = write!(text, "\nTo look at them: {open} {}", super::quoted(root.as_os_str()));
     }
     text.trim_start().to_owned()
+}
+
+/// The notes of the files, the most frequent ones first; not those that the summary tells anyway, or that were asked for.
+fn noted(notes: &[Noted]) -> String {
+    let routine = |text: &str| text.contains("C2PA") || text.starts_with("score ") || text == "resampled without a network";
+    let mut notes: Vec<&Noted> = notes.iter().filter(|n| !routine(&n.text)).collect();
+    notes.sort_by_key(|n| std::cmp::Reverse(n.files));
+    let mut told = String::new();
+    for n in notes.iter().take(TOLD) {
+        let _ = write!(told, "\n  {}: {}{}", files(n.files), n.text, if n.differ { " (or other numbers)" } else { "" });
+    }
+    if notes.len() > TOLD {
+        let _ = write!(told, "\n  and {} notes of other kinds; --json has them all", notes.len() - TOLD);
+    }
+    told
 }
 
 /// A count of files.
@@ -324,6 +365,17 @@ mod tests {
         assert_eq!(
             opening(&start, 2),
             "12 files, 34.5 MPix, model lastmile-faithful-x4 on cpu (2 cores), about 62 s; 2 files done already"
+        );
+    }
+
+    #[test]
+    fn notes_are_told_once_with_how_many_files_have_them() {
+        let n = |text: &str, files, differ| Noted { text: text.into(), files, differ };
+        let told = noted(&[n("score 91.0, p90 2.0 dE2000", 9, true), n("no room", 2, false), n("quality 84 instead of 95", 7, true)]);
+        assert_eq!(told, "\n  7 files: quality 84 instead of 95 (or other numbers)\n  2 files: no room");
+        assert!(
+            noted(&["a", "b", "c", "d", "e", "f", "g"].map(|t| n(t, 1, false)))
+                .ends_with("and 2 notes of other kinds; --json has them all")
         );
     }
 

@@ -127,7 +127,7 @@ fn make(from: &Path, to: &Path, settings: &[Settings], folder: &Folder, part: &P
     let extra = others.iter().enumerate().map(other).collect();
     let bytes = fs::read(from).map_err(|e| Error::io(from, e))?;
     let job = Job { source: from, bytes, output: to, settings: first, limits: part.limits, master: None, extra };
-    let hooks = Hooks { stop: part.stop, progress: &|_| {}, observer: None, waiting: 0 };
+    let hooks = Hooks { stop: part.stop, progress: &|_| {}, observer: None, waiting: 0, card: None };
     pipeline::process(job, &Engine::resample_only(), hooks).map(|_| ())
 }
 

@@ -103,7 +103,9 @@ pub fn serve(review: Review, how: &Serve, globals: &Globals, state: Option<&Path
     let review = server.review();
     if let Some(target) = &globals.json {
         let (decided, all) = review.progress();
-        let line = json!({ "event": "review", "url": url, "pictures": all, "decided": decided });
+        let (looked, look) = review.to_look_at();
+        let line =
+            json!({ "event": "review", "url": url, "pictures": all, "decided": decided, "to_look_at": look, "to_look_at_decided": looked });
         let mut to = target.open()?;
         writeln!(to, "{line}")?;
         to.flush()?;
@@ -130,7 +132,12 @@ pub fn serve(review: Review, how: &Serve, globals: &Globals, state: Option<&Path
     let review = server.review();
     if !review.compare {
         let (decided, all) = review.progress();
-        say(format_args!("{decided} of {all} decided. Next: {}", review.next));
+        let (looked, look) = review.to_look_at();
+        let words = match look == all {
+            true => format!("{decided} of {all} decided"),
+            false => format!("{looked} of {look} to look at are decided, {decided} of {all} in all"),
+        };
+        say(format_args!("{words}. Next: {}", review.next));
     }
     Ok(Exit::Done)
 }

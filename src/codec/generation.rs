@@ -23,7 +23,7 @@ pub struct Generation {
     pub sampler: String,
     /// Guidance scale.
     pub cfg: String,
-    /// Where it was found, e.g. "PNG text `parameters`".
+    /// Where it was found, e.g. "text `parameters`".
     pub found_in: String,
 }
 
@@ -32,13 +32,13 @@ pub fn generation(m: &Metadata) -> Option<Generation> {
     let text = |keyword: &str| m.text.iter().find(|t| t.keyword == keyword).map(|t| t.value.as_str());
     let place = |found: Option<Generation>, place: &str| found.map(|g| Generation { found_in: place.into(), ..g });
     let in_text = || {
-        place(text("parameters").and_then(|t| of_parameters(t, text("fooocus_scheme"))), "PNG text `parameters`")
-            .or_else(|| place(text("prompt").and_then(of_comfy), "PNG text `prompt`"))
-            .or_else(|| place(text("invokeai_metadata").and_then(of_invoke), "PNG text `invokeai_metadata`"))
-            .or_else(|| place(text("sd-metadata").and_then(of_sd_metadata), "PNG text `sd-metadata`"))
-            .or_else(|| place(text("Dream").and_then(of_dream), "PNG text `Dream`"))
-            .or_else(|| place(of_novelai(&text), "PNG text `Comment`"))
-            .or_else(|| place(text("Description").and_then(of_midjourney), "PNG text `Description`"))
+        place(text("parameters").and_then(|t| of_parameters(t, text("fooocus_scheme"))), "text `parameters`")
+            .or_else(|| place(text("prompt").and_then(of_comfy), "text `prompt`"))
+            .or_else(|| place(text("invokeai_metadata").and_then(of_invoke), "text `invokeai_metadata`"))
+            .or_else(|| place(text("sd-metadata").and_then(of_sd_metadata), "text `sd-metadata`"))
+            .or_else(|| place(text("Dream").and_then(of_dream), "text `Dream`"))
+            .or_else(|| place(of_novelai(&text), "text `Comment`"))
+            .or_else(|| place(text("Description").and_then(of_midjourney), "text `Description`"))
             .or_else(|| workflow_only(text("workflow")))
     };
     let in_exif = || {

@@ -6,6 +6,7 @@
 //! Over 500 lines because one format is one file: reading and writing share the segment layouts.
 
 mod entropy;
+mod feed;
 mod progressive;
 #[cfg(feature = "turbojpeg")]
 mod turbo;
@@ -13,11 +14,12 @@ mod turbo;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use jpeg_encoder::{ChromaSubsamplingMethod, ImageBuffer, JpegColorType, PixelDensity, PixelDensityUnit, SamplingFactor, rgb_to_ycbcr};
+use feed::{Feed, Layout};
+use jpeg_encoder::{ChromaSubsamplingMethod, ImageBuffer, JpegColorType, PixelDensity, PixelDensityUnit, SamplingFactor};
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
@@ -328,7 +330,7 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
         }
         let (rgb, note) = cmyk::to_srgb(path, &pixels, metadata.icc.as_deref())?;
         pixels = rgb;
-        metadata.icc = None;
+        cmyk::now_srgb(&mut metadata);
         notes.push(note);
     }
     Ok(Image { width, height, channels, samples: Samples::U8(pixels), format: Format::Jpeg, metadata, notes })
@@ -600,33 +602,43 @@ pub(super) fn encoder(
 struct Writer {
     out: Output,
     rows: Rows,
-    codes: Vec<u8>,
+    /// Some whole rows at a time.
     send: Option<SyncSender<Vec<u8>>>,
     thread: Option<JoinHandle<Result<(), jpeg_encoder::EncodingError>>>,
     /// Set when no more rows will come: the thread then stops at its next write.
     stop: Arc<AtomicBool>,
 }
 
-/// Rows on their way to the thread.
-const AHEAD: usize = 32;
+/// Rows that are handed to the thread at once, and how often it may be behind.
+const AT_ONCE: usize = 16;
+const AHEAD: usize = 4;
 
 impl Writer {
     fn new(out: Output, how: &Encoding, width: usize, height: usize, channels: Channels, metadata: &Metadata) -> Result<Self> {
         let (send, receive) = sync_channel(AHEAD);
         let stop = Arc::new(AtomicBool::new(false));
         let too_large = |_| Error::Internal(format!("a JPEG of {width}x{height} pixels was not refused beforehand"));
+        let layout = match channels.colours() {
+            1 => Layout::Grey,
+            // The crate's own way to average is slow. Where units are not whole, it is needed for what it adds to them.
+            _ if how.chroma_420 && !how.progressive && width.is_multiple_of(16) => Layout::Halved,
+            _ => Layout::Full,
+        };
         let source = Source {
             width: u16::try_from(width).map_err(too_large)?,
             height: u16::try_from(height).map_err(too_large)?,
-            grey: channels.colours() == 1,
-            feed: Mutex::new(Feed { receive, row: Vec::new(), y: None }),
+            layout,
+            feed: Mutex::new(Feed::new(receive, width, layout)),
             stop: stop.clone(),
         };
         let head = Head { out: out.clone(), passed: 0, insert: segments(channels, metadata), stop: stop.clone() };
         let mut e = jpeg_encoder::Encoder::new(BufWriter::with_capacity(64 << 10, head), how.quality);
         if how.chroma_420 {
             e.set_sampling_factor(SamplingFactor::F_2_2);
-            e.set_chroma_subsampling_method(ChromaSubsamplingMethod::Average);
+            e.set_chroma_subsampling_method(match layout {
+                Layout::Halved => ChromaSubsamplingMethod::Nearest,
+                _ => ChromaSubsamplingMethod::Average,
+            });
         } else {
             e.set_sampling_factor(SamplingFactor::F_1_1);
         }
@@ -637,7 +649,21 @@ impl Writer {
         }
         let thread =
             std::thread::Builder::new().name("jpeg".into()).spawn(move || e.encode_image(source)).map_err(|e| Error::io(&out.path, e))?;
-        Ok(Self { out, rows: Rows::new(width, height, channels), codes: Vec::new(), send: Some(send), thread: Some(thread), stop })
+        Ok(Self { out, rows: Rows::new(width, height, channels), send: Some(send), thread: Some(thread), stop })
+    }
+
+    /// Hands interleaved codes to the thread.
+    fn send(&mut self, codes: Vec<u8>, channels: usize) -> Result<()> {
+        let rows = match channels {
+            2 => over_white::<1>(&codes),
+            4 => over_white::<3>(&codes),
+            _ => codes,
+        };
+        if self.send.as_ref().is_none_or(|s| s.send(rows).is_err()) {
+            self.join()?;
+            return Err(Error::Internal("the JPEG encoder took no more rows".into()));
+        }
+        Ok(())
     }
 
     /// Waits for the thread and tells what went wrong in it.
@@ -657,19 +683,22 @@ impl Writer {
 impl super::Encoder for Writer {
     fn write(&mut self, band: &Band) -> Result<()> {
         self.rows.take(band)?;
-        for r in 0..band.rows {
-            quantise::row(band, r, &mut self.codes, &self.out.path.display())?;
-            let row = match band.channels {
-                2 => over_white::<1>(&self.codes),
-                4 => over_white::<3>(&self.codes),
-                _ => std::mem::take(&mut self.codes),
-            };
-            if self.send.as_ref().is_none_or(|s| s.send(row).is_err()) {
-                self.join()?;
-                return Err(Error::Internal("the JPEG encoder took no more rows".into()));
+        let row = band.width * band.channels;
+        for from in (0..band.rows).step_by(AT_ONCE) {
+            let rows = from..band.rows.min(from + AT_ONCE);
+            let mut codes = vec![0; rows.len() * row];
+            for (r, codes) in rows.zip(codes.chunks_exact_mut(row)) {
+                quantise::row_into(band, r, codes, &self.out.path.display())?;
             }
+            self.send(codes, band.channels)?;
         }
         Ok(())
+    }
+
+    fn write_rows(&mut self, image: &Image, from: usize, to: usize) -> Result<()> {
+        let channels = image.channels.count();
+        let Some(bytes) = self.rows.bytes(image, from..to)? else { return self.write(&image.band(from, to, 0..channels)) };
+        bytes.chunks(AT_ONCE * image.width * channels).try_for_each(|rows| self.send(rows.to_vec(), channels))
     }
 
     fn finish(mut self: Box<Self>) -> Result<u64> {
@@ -703,20 +732,14 @@ fn over_white<const N: usize>(codes: &[u8]) -> Vec<u8> {
 struct Source {
     width: u16,
     height: u16,
-    grey: bool,
+    layout: Layout,
     feed: Mutex<Feed>,
     stop: Arc<AtomicBool>,
 }
 
-struct Feed {
-    receive: Receiver<Vec<u8>>,
-    row: Vec<u8>,
-    y: Option<u16>,
-}
-
 impl ImageBuffer for Source {
     fn get_jpeg_color_type(&self) -> JpegColorType {
-        if self.grey { JpegColorType::Luma } else { JpegColorType::Ycbcr }
+        if self.layout == Layout::Grey { JpegColorType::Luma } else { JpegColorType::Ycbcr }
     }
 
     fn width(&self) -> u16 {
@@ -729,31 +752,11 @@ impl ImageBuffer for Source {
 
     /// Rows are asked for in order; the last one again and again to fill its block.
     fn fill_buffers(&self, y: u16, buffers: &mut [Vec<u8>; 4]) {
-        let n = usize::from(self.width) * if self.grey { 1 } else { 3 };
         let mut feed = self.feed.lock().unwrap_or_else(PoisonError::into_inner);
-        if feed.y != Some(y) {
-            feed.row = feed.receive.recv().ok().filter(|row| row.len() == n).unwrap_or_else(|| {
-                // The sender is gone: whatever is encoded from here on is thrown away at the next write.
-                self.stop.store(true, Ordering::Relaxed);
-                vec![0; n]
-            });
-            feed.y = Some(y);
-        }
-        if self.grey {
-            buffers[0].extend_from_slice(&feed.row);
-            return;
-        }
-        const BLOCK: usize = 32;
-        let [luma, blue, red, _] = buffers;
-        let mut plane = [[0; BLOCK]; 3];
-        for block in feed.row.chunks(BLOCK * 3) {
-            let n = block.len() / 3;
-            for (i, p) in block.chunks_exact(3).enumerate() {
-                (plane[0][i], plane[1][i], plane[2][i]) = rgb_to_ycbcr(p[0], p[1], p[2]);
-            }
-            luma.extend_from_slice(&plane[0][..n]);
-            blue.extend_from_slice(&plane[1][..n]);
-            red.extend_from_slice(&plane[2][..n]);
+        if feed.fill(y, y + 1 < self.height, buffers).is_none() {
+            // The sender is gone: whatever is encoded from here on is thrown away at the next write.
+            self.stop.store(true, Ordering::Relaxed);
+            buffers.iter_mut().take(if self.layout == Layout::Grey { 1 } else { 3 }).for_each(|b| b.resize(b.len() + feed.width, 0));
         }
     }
 }

@@ -211,7 +211,7 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
     Ok(Image { width, height, channels, samples, format: Format::Jxl, metadata, notes })
 }
 
-fn filled<T: FrameBufferSample + Copy + Default>(path: &Path, frame: &jxl_oxide::Render, n: usize) -> Result<Vec<T>> {
+fn filled<T: FrameBufferSample + bytemuck::Zeroable>(path: &Path, frame: &jxl_oxide::Render, n: usize) -> Result<Vec<T>> {
     let mut samples = zeros::<T>(path, n)?;
     let mut stream = frame.stream();
     let per_pixel = stream.channels() as usize * stream.width() as usize * stream.height() as usize;

@@ -47,7 +47,7 @@ pub use stealth::{Hidden, hidden_text};
 
 use crate::band::Band;
 use crate::error::{Error, Result};
-use crate::image::{Channels, Image};
+use crate::image::{Channels, Image, Samples};
 
 /// What a decoder may take before it refuses.
 #[derive(Debug, Clone, Copy)]
@@ -355,6 +355,12 @@ pub trait Encoder: Send {
     /// here; a NaN is an error.
     fn write(&mut self, band: &Band) -> Result<()>;
 
+    /// The next rows, `from..to` of a picture of this width and these channels, to the same effect as
+    /// [`Encoder::write`] of [`Image::band`]. Bytes that shall become bytes need not be numbers in between.
+    fn write_rows(&mut self, image: &Image, from: usize, to: usize) -> Result<()> {
+        self.write(&image.band(from, to, 0..image.channels.count()))
+    }
+
     /// Completes the file and returns its size in bytes.
     fn finish(self: Box<Self>) -> Result<u64>;
 }
@@ -462,21 +468,27 @@ impl Rows {
     }
 
     fn take(&mut self, band: &Band) -> Result<()> {
-        if (band.width, band.channels, band.y) != (self.width, self.channels, self.next) || band.end() > self.height {
+        self.pass(band.y..band.end(), band.width, band.channels)
+    }
+
+    fn pass(&mut self, rows: std::ops::Range<usize>, width: usize, channels: usize) -> Result<()> {
+        if (width, channels, rows.start) != (self.width, self.channels, self.next) || rows.end > self.height {
             return Err(Error::Internal(format!(
-                "an encoder for {}x{}x{} at row {} was given rows {}..{} of {}x{}",
-                self.width,
-                self.height,
-                self.channels,
-                self.next,
-                band.y,
-                band.end(),
-                band.width,
-                band.channels
+                "an encoder for {}x{}x{} at row {} was given rows {rows:?} of {width}x{channels}",
+                self.width, self.height, self.channels, self.next,
             )));
         }
-        self.next = band.end();
+        self.next = rows.end;
         Ok(())
+    }
+
+    /// Takes rows of a picture and gives their bytes, if they are bytes; else nothing was taken.
+    fn bytes<'i>(&mut self, image: &'i Image, rows: std::ops::Range<usize>) -> Result<Option<&'i [u8]>> {
+        let Samples::U8(samples) = &image.samples else { return Ok(None) };
+        let row = image.width * image.channels.count();
+        let Some(bytes) = samples.get(rows.start * row..rows.end * row) else { return Ok(None) };
+        self.pass(rows, image.width, image.channels.count())?;
+        Ok(Some(bytes))
     }
 
     fn complete(&self) -> Result<()> {
@@ -490,20 +502,20 @@ impl Rows {
 /// Reserves memory for `n` samples; a refusal of the operating system is an error, not an abort.
 fn reserve<T>(path: &Path, n: usize) -> Result<Vec<T>> {
     let mut v = Vec::new();
-    v.try_reserve_exact(n).map_err(|_| {
-        let bytes = n.saturating_mul(size_of::<T>());
-        Error::limit(
-            path.display(),
-            format!("its pixels need {bytes} bytes, which this machine does not have"),
-            "a smaller picture, or a machine with more memory",
-        )
-    })?;
+    v.try_reserve_exact(n).map_err(|_| no_memory::<T>(path, n))?;
     Ok(v)
 }
 
-/// `n` zero samples; see [`reserve`].
-fn zeros<T: Copy + Default>(path: &Path, n: usize) -> Result<Vec<T>> {
-    let mut v = reserve(path, n)?;
-    v.resize(n, T::default());
-    Ok(v)
+fn no_memory<T>(path: &Path, n: usize) -> Error {
+    let bytes = n.saturating_mul(size_of::<T>());
+    Error::limit(
+        path.display(),
+        format!("its pixels need {bytes} bytes, which this machine does not have"),
+        "a smaller picture, or a machine with more memory",
+    )
+}
+
+/// `n` zero samples, of memory that is clear already where the system gives such; see [`reserve`].
+fn zeros<T: bytemuck::Zeroable>(path: &Path, n: usize) -> Result<Vec<T>> {
+    bytemuck::try_zeroed_vec(n).map_err(|()| no_memory::<T>(path, n))
 }

@@ -2,8 +2,10 @@
 //!
 //! Over 500 lines because one format is one file: reading and writing share the chunk and text encodings.
 
+mod unpacked;
+
 use std::fs::File;
-use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use super::metadata::{International, MAX_METADATA_BYTES, Text, find, iptc_of_resources, resource_of_iptc, tidy_dpi};
@@ -172,11 +174,7 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
     let mut transparency = false;
     let (mut compressed, mut ended, mut cut) = (0usize, false, None);
     // What the pixel decoder gets: critical chunks only, and an end.
-    let mut clean = Vec::new();
-    clean
-        .try_reserve(bytes.len())
-        .map_err(|_| Error::limit(path.display(), "there is no memory for its compressed data", "a smaller file"))?;
-    clean.extend_from_slice(&bytes[..8]);
+    let mut clean: Vec<([u8; 4], &[u8])> = Vec::new();
     let mut extra = Extra::default();
     for c in chunks(bytes, |_| true) {
         let pixel_related = c.critical() || &c.kind == b"tRNS";
@@ -220,10 +218,7 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
                     "export it again as a plain PNG",
                 ));
             }
-            clean.extend((c.data.len() as u32).to_be_bytes());
-            clean.extend(c.kind);
-            clean.extend(c.data);
-            clean.extend([0; 4]); // checksums were verified above and are not looked at again
+            clean.push((c.kind, c.data));
             if !c.whole {
                 cut = Some(c.at);
                 break;
@@ -232,7 +227,7 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
             extra.take(&c);
         }
     }
-    clean.extend(b"\0\0\0\0IEND\xae\x42\x60\x82");
+    clean.push((*b"IEND", &[]));
     if compressed == 0 {
         return Err(Error::input(path, "it holds no picture data (no IDAT chunk)", AGAIN));
     }
@@ -253,10 +248,19 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
         ));
     }
 
+    // Where the whole of it can be unpacked at once, that is faster; what is wrong with data is left to the decoder that works
+    // row by row to find out.
+    let filtered = raw.saturating_add(h.height.into());
+    let unpacked = match filtered <= unpacked::MOST && !h.interlaced && cut.is_none() {
+        true => unpacked::of(&clean, compressed, filtered as usize),
+        false => None,
+    };
     let mut options = png::DecodeOptions::default();
+    // Checksums of chunks were verified above.
     options.set_ignore_crc(true);
-    options.set_ignore_adler32(false);
-    let mut decoder = png::Decoder::new_with_options(Cursor::new(&clean), options);
+    options.set_ignore_adler32(unpacked.is_some());
+    let source = unpacked::Source::new(&clean, unpacked.as_deref());
+    let mut decoder = png::Decoder::new_with_options(source, options);
     decoder.set_limits(png::Limits { bytes: 1 << 30 });
     decoder.set_transformations(png::Transformations::EXPAND);
     let broken = |e: &png::DecodingError, row: usize| {
@@ -309,6 +313,10 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
     // The end of the compressed stream holds the checksum over all pixels.
     let mut rest = vec![0; line];
     reader.read_row(&mut rest).map_err(|e| broken(&e, height))?;
+    drop(reader);
+    if let Some(buffer) = unpacked {
+        unpacked::done(buffer);
+    }
     if cut.is_some() && !h.interlaced {
         extra.notes.push("it is cut off behind the last pixel; the picture itself is complete".into());
     }
@@ -722,6 +730,15 @@ impl super::Encoder for Writer {
             self.stream.write_all(&self.codes8).map_err(|e| Error::io(&self.out.path, e))?;
         }
         Ok(())
+    }
+
+    fn write_rows(&mut self, image: &Image, from: usize, to: usize) -> Result<()> {
+        if self.bits == 8
+            && let Some(bytes) = self.rows.bytes(image, from..to)?
+        {
+            return self.stream.write_all(bytes).map_err(|e| Error::io(&self.out.path, e));
+        }
+        self.write(&image.band(from, to, 0..image.channels.count()))
     }
 
     fn finish(self: Box<Self>) -> Result<u64> {

@@ -310,7 +310,7 @@ fn finish_pixels(path: &Path, image: &mut Image, dir: &Directory, p: &Page, stor
             };
             let (rgb, note) = cmyk::to_srgb(path, &ink, image.metadata.icc.as_deref())?;
             image.samples = Samples::U8(rgb);
-            image.metadata.icc = None;
+            cmyk::now_srgb(&mut image.metadata);
             image.notes.push(note);
             if stored > 4 {
                 image.notes.push("its samples beside CMYK (alpha or spot colours) are not carried".into());

@@ -259,10 +259,35 @@ pub(super) fn through(transform: &moxcms::TransformF32Executor, inputs: usize, b
 }
 
 /// A profile as the bytes that go into a file. Its creation time is left empty: the same picture must give the same bytes
-/// tomorrow.
+/// tomorrow. Other readers complain unless the illuminant is D50 to the bit and tags begin at multiples of four (ICC.1:2022,
+/// 7.2.16 and 7.3.1).
 pub fn profile_bytes(profile: &ColorProfile) -> Option<Vec<u8>> {
-    let mut icc = profile.encode().ok()?;
-    icc.get_mut(24..36)?.fill(0);
+    const TABLE: usize = 128 + 4;
+    const D50: [u8; 12] = [0, 0, 0xf6, 0xd6, 0, 1, 0, 0, 0, 0, 0xd3, 0x2d];
+    let made = profile.encode().ok()?;
+    let number = |at: usize| Some(u32::from_be_bytes(made.get(at..at + 4)?.try_into().ok()?) as usize);
+    let count = number(128)?;
+    let mut icc = made.get(..TABLE + 12 * count)?.to_vec();
+    icc[24..36].fill(0);
+    icc[68..80].copy_from_slice(&D50);
+    let mut placed: Vec<((usize, usize), usize)> = Vec::new();
+    for entry in (0..count).map(|i| TABLE + 12 * i) {
+        let (at, long) = (number(entry + 4)?, number(entry + 8)?);
+        // Tags may share their data.
+        let to = match placed.iter().find(|(from, _)| *from == (at, long)) {
+            Some((_, to)) => *to,
+            None => {
+                let to = icc.len();
+                icc.extend_from_slice(made.get(at..at.checked_add(long)?)?);
+                icc.resize(icc.len().next_multiple_of(4), 0);
+                placed.push(((at, long), to));
+                to
+            }
+        };
+        icc[entry + 4..entry + 8].copy_from_slice(&u32::try_from(to).ok()?.to_be_bytes());
+    }
+    let size = u32::try_from(icc.len()).ok()?;
+    icc[..4].copy_from_slice(&size.to_be_bytes());
     Some(icc)
 }
 
@@ -314,6 +339,22 @@ mod tests {
             p.iter().enumerate().for_each(|(c, v)| b.row_mut(c, 0)[x] = *v);
         }
         b
+    }
+
+    #[test]
+    fn written_profiles_are_sound() {
+        for made in [ColorProfile::new_srgb(), ColorProfile::new_display_p3(), ColorProfile::new_gray_with_gamma(2.2)] {
+            let icc = profile_bytes(&made).unwrap();
+            let number = |at: usize| u32::from_be_bytes(icc[at..at + 4].try_into().unwrap()) as usize;
+            assert_eq!(number(0), icc.len());
+            assert_eq!([number(68), number(72), number(76)], [0xf6d6, 0x10000, 0xd32d], "the illuminant is D50");
+            for entry in (0..number(128)).map(|i| 132 + 12 * i) {
+                let (at, size) = (number(entry + 4), number(entry + 8));
+                assert!(at % 4 == 0 && at + size <= icc.len(), "{:?}", &icc[entry..entry + 4]);
+            }
+            let again = Profile::from_icc(&icc).unwrap();
+            assert_eq!(again.kind(), Profile::from_icc(&made.encode().unwrap()).unwrap().kind());
+        }
     }
 
     fn levels(profile: &Profile, of: &[&[u8]]) -> Vec<[i32; 3]> {

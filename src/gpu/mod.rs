@@ -42,6 +42,14 @@ impl fmt::Display for Adapter {
     }
 }
 
+/// Whether users' filters in it are sound; no card is needed for that.
+///
+/// # Errors
+/// [`Error::Usage`] with file, line and column.
+pub fn check(formula: &Formula) -> Result<()> {
+    formula.filters().iter().try_for_each(filter::check)
+}
+
 /// Every adapter: those that are hardware first, in the order of the system.
 pub fn adapters() -> Vec<Adapter> {
     found().into_iter().map(|(a, _)| a).collect()

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::{Gpu, filter};
+use super::Gpu;
 use crate::band::Band;
 use crate::error::{Error, Result};
 use crate::grade::device::Pass;
@@ -51,7 +51,7 @@ struct Uniform {
 
 impl Pointwise {
     pub fn new(gpu: &Gpu, formula: &Formula) -> Result<Self> {
-        formula.filters().iter().try_for_each(filter::check)?;
+        super::check(formula)?;
         let limits = gpu.device.limits();
         let most = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
         let samples: Vec<f32> = formula.tables().iter().flat_map(|t| t.samples()).copied().collect();

@@ -18,6 +18,9 @@ use crate::error::Result;
 use crate::lane::Lane;
 use crate::lane::trace::{Formula, trace};
 
+/// What the processor is called among devices.
+const PROCESSOR: &str = "cpu";
+
 /// Where a look comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
@@ -139,7 +142,7 @@ impl Grading {
         let identity: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
         let written = Written { looks: looks.iter().map(Look::to_string).collect(), strength, sha256: identity.clone() };
         let stretches = Arc::new([Stretch { pieces: 0..pieces.len(), pass: None }]);
-        Ok(Some(Self { pieces: pieces.into(), looks: looks.into(), stretches, device: "cpu".into(), strength, written, identity }))
+        Ok(Some(Self { pieces: pieces.into(), looks: looks.into(), stretches, device: PROCESSOR.into(), strength, written, identity }))
     }
 
     /// The same on a device: everything but what looks at neighbours, each stretch in between as one formula.
@@ -200,6 +203,11 @@ impl Grading {
     /// Where it runs: `cpu`, or the name of a device.
     pub fn device(&self) -> &str {
         &self.device
+    }
+
+    /// Whether a device has it.
+    pub fn is_placed(&self) -> bool {
+        self.device != PROCESSOR
     }
 
     /// Whether a part of it runs on no processor.

@@ -268,14 +268,16 @@ impl Look {
 /// The look as a file: everything that is not the default, files named as they were.
 impl fmt::Display for Look {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "title = {:?}", self.title)?;
+        // Rust's own quoting is no TOML once there are accents or spaces of other kinds.
+        let quoted = |text: &str| toml::Value::from(text).to_string();
+        writeln!(f, "title = {}", quoted(&self.title))?;
         if !self.description.is_empty() {
-            writeln!(f, "description = {:?}", self.description)?;
+            writeln!(f, "description = {}", quoted(&self.description))?;
         }
         for step in &self.steps {
             writeln!(f, "\n[[op]]\ntype = \"{}\"", step.op.name())?;
             if !step.id.is_empty() {
-                writeln!(f, "id = {:?}", step.id)?;
+                writeln!(f, "id = {}", quoted(&step.id))?;
             }
             for (key, value) in step.op.written().into_iter().chain(step.place.written()) {
                 writeln!(f, "{key} = {value}")?;

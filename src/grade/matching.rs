@@ -245,6 +245,7 @@ fn tone(given: &[(f32, [f32; 3])], wanted: &[(f32, [f32; 3])]) -> [f32; TONES] {
 fn fitted(wanted: [f64; TONES], weights: [f64; TONES]) -> [f32; TONES] {
     const N: usize = TONES - 1;
     const ROUNDS: usize = 1000;
+    const ENDS: usize = 2;
     let curve = |slopes: &[f64; N]| {
         let mut f = [0f64; TONES];
         (0..N).for_each(|i| f[i + 1] = f[i] + slopes[i] / N as f64);
@@ -272,7 +273,8 @@ fn fitted(wanted: [f64; TONES], weights: [f64; TONES]) -> [f32; TONES] {
             sum += weights[i + 1] * (f[i + 1] - wanted[i + 1]) / N as f64;
             gradient[i] = sum;
         }
-        for i in 1..N {
+        // Next to black and white, which stay, the curve bends as sharply as it must to reach the others.
+        for i in ENDS + 1..N - ENDS {
             let bend = STIFFNESS * (ahead[i] - ahead[i - 1]);
             gradient[i] += bend;
             gradient[i - 1] -= bend;

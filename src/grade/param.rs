@@ -160,7 +160,7 @@ impl Value for String {
         }
     }
     fn show(&self) -> String {
-        format!("\"{self}\"")
+        toml::Value::from(self.as_str()).to_string()
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! In the manner of CAMBI (Tandon et al., "CAMBI: Contrast-aware multiscale banding index", PCS 2021), read at the pixel instead of by histograms: a contour pixel
 //! is a step of 1.6 to 14 levels between two plateaus that are flat (within 1.2 levels) over six pixels each. A dithered
-//! or noisy ramp has no plateaus, an 8-bit ramp's own steps are too small, and real edges are too large or too soft.
+//! or noisy ramp has no plateaus, an 8-bit ramp's own steps are too small, and real edges are too large or too soft. What a faithful
+//! enlargement has as an edge in the same place is drawn, and no contour, unless the source has bands of its own there.
 
 use multiversion::multiversion;
 use rayon::prelude::*;
@@ -19,15 +20,28 @@ const STEP: (f32, f32) = (1.6, 14.0);
 /// What counts as flat, levels of 255.
 const FLAT: f32 = 1.2;
 
+/// Most that a step counts where the source tells it from an edge: coarser bands have fewer of them.
+const HEAVY: f32 = 1.75;
+/// The share of a step that the faithful enlargement rises within four pixels, from which it is drawn.
+const DRAWN: f32 = 0.6;
+
 /// Measures a scene.
 pub fn measure(scene: &Scene) -> Outcome {
     let (w, h) = (scene.result.width, scene.result.height);
     if w < WINDOW || h < WINDOW {
         return Outcome::NotApplicable("smaller than 64 px");
     }
-    let of = |p: &super::Picture| density(&contours(p));
-    let map = of(&scene.result);
-    let in_source = scene.source.as_ref().filter(|s| s.width >= WINDOW && s.height >= WINDOW).map(of);
+    let in_source = scene.source.as_ref().filter(|s| s.width >= WINDOW && s.height >= WINDOW).map(|s| density(&contours(s, None)));
+    let mut map = density(&contours(&scene.result, None));
+    if let (Some(faithful), true) = (&scene.faithful, map.peak().0 > 0.0) {
+        // A step that the source draws is an edge of something flat; where the source has bands itself, it is one all the same.
+        let own = density(&contours(&scene.result, Some(faithful)));
+        let (w, h) = (map.width, map.height);
+        for (i, v) in map.data.iter_mut().enumerate() {
+            let there = in_source.as_ref().map_or(0.0, |s| s.row(i / w * s.height / h)[i % w * s.width / w]);
+            *v = own.data[i].max(v.min(there));
+        }
+    }
     let note = |spot: &Spot| format!("{:.1} contour lines cross each {WINDOW} px of this ramp: banding", spot.raw);
     // One window can hold a drawn line; banding fills several. The fourth worst decides.
     let mut sorted = map.data.clone();
@@ -41,8 +55,9 @@ const STRIP: usize = 4;
 /// Side of a cell.
 const CELL: usize = WINDOW / 2;
 
-/// The mean of contour pixels (their step over four levels, at most 1) by cells, of the worst channel at every pixel.
-fn contours(p: &super::Picture) -> Plane {
+/// The mean of contour pixels (their step over four levels, at most 1, or [`HEAVY`]) by cells, of the worst channel at every pixel; without
+/// the steps that `drawn` has as edges.
+fn contours(p: &super::Picture, drawn: Option<&super::Picture>) -> Plane {
     let (w, h) = (p.width, p.height);
     let (cols, rows) = ((w / CELL).max(1), (h / CELL).max(1));
     let channels = if p.is_grey() { 1 } else { 3 };
@@ -56,10 +71,10 @@ fn contours(p: &super::Picture) -> Plane {
         let (mut hits, mut place) = (vec![0u8; w], vec![0u8; w * (to - from)]);
         let mut found: Vec<(usize, usize, f32)> = Vec::new();
         for c in 0..channels {
-            let plane = p.channel(c);
+            let (plane, drawn) = (p.channel(c), drawn.map(|d| d.channel(c)));
             found.clear();
             for y in from..to {
-                steps_of_row(plane, y, &mut hits, &mut found);
+                steps_of_row(plane, drawn, y, &mut hits, &mut found);
             }
             for (x, y, _) in &found {
                 place[(y - from) * w + x] = 1;
@@ -93,12 +108,16 @@ fn contours(p: &super::Picture) -> Plane {
     out
 }
 
-/// Appends the steps between plateaus of row `y`: place and size over four levels, at most 1.
-fn steps_of_row(plane: &Plane, y: usize, hits: &mut [u8], found: &mut Vec<(usize, usize, f32)>) {
+/// Appends the steps between plateaus of row `y`: place and size over four levels, at most 1, or [`HEAVY`].
+fn steps_of_row(plane: &Plane, drawn: Option<&Plane>, y: usize, hits: &mut [u8], found: &mut Vec<(usize, usize, f32)>) {
     let (w, h) = (plane.width, plane.height);
     let row = plane.row(y);
     let flat = |v: f32, level: f32| (v - level).abs() * 255.0 <= FLAT;
     let before = found.len();
+    let most = if drawn.is_some() { HEAVY } else { 1.0 };
+    let weight = |step: f32| (step.abs() * 255.0 / 4.0).min(most);
+    // Most of the step within four pixels, in the same place of the faithful enlargement.
+    let edge = |rise: f32, step: f32| rise * step > DRAWN * step * step;
     // Along the row: plateaus left and right of the step between x - 1 and x.
     if w >= 2 * PLATEAU {
         let n = w - 2 * PLATEAU + 1;
@@ -106,8 +125,12 @@ fn steps_of_row(plane: &Plane, y: usize, hits: &mut [u8], found: &mut Vec<(usize
         candidates([&row[at - 2..], &row[at - 1..], &row[at..], &row[at + 1..]], &mut hits[..n]);
         for x in mask::hits(&hits[..n]).map(|i| i + at) {
             let (left, right) = (&row[x - PLATEAU..x], &row[x..x + PLATEAU]);
+            let step = row[x] - row[x - 1];
+            if drawn.is_some_and(|d| edge(d.row(y)[x + 1] - d.row(y)[x - 2], step)) {
+                continue;
+            }
             if left.iter().all(|v| flat(*v, row[x - 1])) && right.iter().all(|v| flat(*v, row[x])) {
-                found.push((x, y, ((row[x] - row[x - 1]).abs() * 255.0 / 4.0).min(1.0)));
+                found.push((x, y, weight(step)));
             }
         }
     }
@@ -120,8 +143,12 @@ fn steps_of_row(plane: &Plane, y: usize, hits: &mut [u8], found: &mut Vec<(usize
     let above = plane.row(y - 1);
     for x in mask::hits(&hits[..w]) {
         let level = |rows: std::ops::Range<usize>, level: f32| rows.into_iter().all(|r| flat(plane.row(r)[x], level));
+        let step = row[x] - above[x];
+        if drawn.is_some_and(|d| edge(d.row(y + 1)[x] - d.row(y - 2)[x], step)) {
+            continue;
+        }
         if level(y - PLATEAU..y, above[x]) && level(y..y + PLATEAU, row[x]) {
-            let v = ((row[x] - above[x]).abs() * 255.0 / 4.0).min(1.0);
+            let v = weight(step);
             // One that is a step along the row as well.
             match found[before..along].binary_search_by_key(&x, |f| f.0) {
                 Ok(i) => found[before + i].2 = found[before + i].2.max(v),

@@ -4,7 +4,8 @@
 //! After Wang, Sheikh and Bovik, "No-reference perceptual quality assessment of JPEG compressed images", ICIP 2002: steps at block boundaries against
 //! steps elsewhere. A pixel's step is `max(0, |d| - (|d before| + |d after|) / 2)` of the first difference d, clipped at 12
 //! levels; above 24 levels it is a drawn edge and counts against its place: where pixel art has its cells, it has both. With a
-//! faithful enlargement, a step counts as far as that one does not rise or fall there, too: what is drawn in the source is no block.
+//! faithful enlargement, a step counts as far as that one does not rise or fall there, too: what is drawn in the source is no block; where
+//! nothing of a step is left, a small part of it counts, up to a limit.
 //! A window counts less as its fine structure repeats exactly (cloth, tiles): coded blocks differ from each other.
 
 use multiversion::multiversion;
@@ -19,6 +20,9 @@ const WINDOW: usize = 64;
 const HALF: usize = WINDOW / 2;
 /// A window below this score is nobody's blocks, and is not looked at twice.
 const LOOK: f32 = 0.5;
+/// What a score counts that the faithful enlargement was not held against, and how much of it, at most: it ranks a picture, but does not flag it.
+const BUSY: f32 = 0.3;
+const MOST_BUSY: f32 = 2.5;
 /// A clipped step, nominal.
 const CLIP: f32 = 12.0 / 255.0;
 
@@ -60,7 +64,13 @@ fn blockiness(y: &Plane, drawn: Option<&Plane>, scale: f32) -> (Plane, usize) {
     // What repeats every 8 px also repeats every 16: a longer period has to be clearly stronger.
     let mut best: Option<(Plane, usize)> = None;
     for period in periods {
-        let map = ratio(&counted, all, (y.width / HALF, y.height / HALF), period);
+        let windows = (y.width / HALF, y.height / HALF);
+        let mut map = ratio(&counted, all, windows, period);
+        if drawn.is_some() {
+            // Where the source is busy (facades), nothing of a step is left: what all steps say counts a little.
+            let any = ratio(all, all, windows, period);
+            map.data.iter_mut().zip(&any.data).for_each(|(v, any)| *v = v.max((BUSY * any).min(MOST_BUSY)));
+        }
         let least = best.as_ref().map_or(0.0, |b| b.0.peak().0.max(0.0));
         if best.is_none() || map.peak().0 > 1.3 * least {
             best = Some((map, period));

@@ -2,7 +2,7 @@
 //!
 //! A third of the colour's own slope is allowed for: at a strong edge the kernel and a codec's coarse chroma decide. Raw
 //! score: the 94 % quantile of the local difference, so that a shifted patch of a tenth of the picture counts as much as a
-//! shift of everything. Unit: dE00, about 1 is just noticeable.
+//! shift of everything; or a quarter of the largest difference under a wide Gaussian, for smaller patches of a plainly other colour. Unit: dE00, about 1 is just noticeable.
 
 use multiversion::multiversion;
 
@@ -12,6 +12,11 @@ use super::{Measured, Outcome, Scene, filter};
 /// Gaussian over source pixels before comparing: noise and fine structure are other detectors' business.
 const SOFT_PX: f32 = 2.0;
 
+/// Gaussian under which a patch is looked for, source pixels, and how much its difference counts: one place of one picture is off by more
+/// than most of its pixels.
+const PATCH_PX: f32 = 5.0;
+const PATCH: f32 = 0.25;
+
 /// How far a place of the result may lie from that of the source, source pixels: at an edge of colour that alone is a difference.
 const TOLERANCE_PX: f32 = 0.35;
 
@@ -20,20 +25,27 @@ pub fn measure(scene: &Scene) -> Outcome {
     let (Some(source), Some(reduced)) = (&scene.source, scene.reduced()) else {
         return Outcome::NotApplicable("there is no source to compare colours with");
     };
-    let soft = |p: &super::Picture| -> Vec<Plane> { (0..3).map(|c| p.channel(c).blur(SOFT_PX)).collect() };
-    let (a, b) = (soft(source), soft(reduced));
-    let mut difference = Plane::new(source.width, source.height);
-    difference.fill(|| (), |(), y, row| differences([0, 1, 2].map(|c| a[c].row(y)), [0, 1, 2].map(|c| b[c].row(y)), row));
-    let slope = slope(&a);
-    let difference = difference.zip(&slope, |d, s| (d - TOLERANCE_PX * s).max(0.0));
+    let difference = difference(source, reduced, SOFT_PX);
     let side = (source.width.min(source.height) / 48).max(1);
-    let map = difference.cells(side);
+    // Wide enough that what kernels and grain do to single places is gone: what is left in one place is a patch of another colour.
+    let patch = self::difference(source, reduced, PATCH_PX);
+    let map = difference.cells(side).zip(&patch.cells(side), |d, p| d.max(PATCH * p));
+    let patch = PATCH * patch.cells(side).peak().0;
     let (mean, p95) = (difference.data.iter().sum::<f32>() / difference.data.len() as f32, difference.quantile(0.95));
-    let score = difference.quantile(0.94);
+    let score = difference.quantile(0.94).max(patch);
     let note = move |spot: &super::Spot| {
         format!("colours differ from the source by {:.1} dE00 here ({mean:.1} on average, 95 % of the picture below {p95:.1})", spot.raw)
     };
     Outcome::Measured(Measured { score, map, in_source: None, least_area: 0.002, note: Box::new(note) })
+}
+
+/// The difference of every two colours under a Gaussian, as far as it is more than the slope of the colour there allows for.
+fn difference(source: &super::Picture, reduced: &super::Picture, sigma: f32) -> Plane {
+    let soft = |p: &super::Picture| -> Vec<Plane> { (0..3).map(|c| p.channel(c).blur(sigma)).collect() };
+    let (a, b) = (soft(source), soft(reduced));
+    let mut out = Plane::new(source.width, source.height);
+    out.fill(|| (), |(), y, row| differences([0, 1, 2].map(|c| a[c].row(y)), [0, 1, 2].map(|c| b[c].row(y)), row));
+    out.zip(&slope(&a), |d, s| (d - TOLERANCE_PX * s).max(0.0))
 }
 
 /// The larger difference of every pixel to its neighbours, of the eight around the largest; dE00 a pixel.

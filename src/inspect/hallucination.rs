@@ -42,9 +42,14 @@ pub fn measure(scene: &Scene) -> Outcome {
         kind.data.fill(0.7);
     }
     let tolerance = residual.relative.clone();
+    let other = if scene.faithful.is_some() { "a faithful enlargement" } else { "the source" };
     let note = move |s: &Spot| {
         let (share, times) = (s.mean_in(&kind), s.worst_in(&tolerance));
-        let against = format!("differs from the source {times:.1}x as much as is usual in this picture");
+        // A fit that leaves no more than usual says nothing: it was the structure's shape.
+        let against = match times {
+            t if t >= 2.0 => format!("differs from the source {t:.1}x as much as is usual in this picture"),
+            _ => format!("compared with {other}"),
+        };
         match share {
             v if v > 0.62 => format!("invented: structure here is not in the source ({against})"),
             v if v < 0.38 => format!("lost: the source has structure here that the result has not ({against})"),

@@ -2,7 +2,7 @@
 //!
 //! Needs a faithful enlargement F. Halo: in windows of 64 px, the gain of the band between Gaussians of 0.35 and 0.9 source
 //! pixels, read as the regression of the result's band on F's (texture that F does not have does not count), against the
-//! picture's median gain. Ringing: what swings faster than 2 px, 3 to 8 px beside strong edges where F is calm, against the same
+//! picture's median gain, up to a limit that no honest enlargement comes to. Ringing: what swings faster than 2 px, 3 to 8 px beside strong edges where F is calm, against the same
 //! farther from edges; or detail ends at a sharp limit ([`spectrum`]) that the rest of the picture does not have: a low-pass that
 //! rings. Raw score: the largest of the three, in usual spreads.
 
@@ -11,6 +11,9 @@ use multiversion::multiversion;
 use super::mask::Mask;
 use super::plane::{Plane, Soft, reach};
 use super::{Measured, Outcome, Scene, Spot, spectrum, tiles, windows};
+
+/// From this on (2.5 times F's contrast, natural logarithm) even a whole picture is over-sharpened.
+const MOST: f32 = 0.9;
 
 /// Measures a scene.
 pub fn measure(scene: &Scene) -> Outcome {
@@ -55,7 +58,7 @@ pub fn measure(scene: &Scene) -> Outcome {
     let ok: Vec<bool> = own.data.iter().map(|&e| e > 0.006 * 0.006).collect();
     let gain = cross.zip(&own, |c, o| (c.max(0.02 * o) / (o + 1e-7)).ln());
     // What is softer than F as a whole is not over-sharpened where it is as sharp as F.
-    let usual = windows::median_where(&gain, &ok).max(-0.05);
+    let usual = windows::median_where(&gain, &ok).clamp(-0.05, MOST);
     // Sharpening leaves the shape of an edge: where F explains little of C's band, its gain says nothing.
     let alike = cross.zip3(&own, &other, |x, f, c| ((x * x / (f * c + 1e-12) - 0.3) / 0.4).clamp(0.0, 1.0));
     let mut map = gain.zip(&alike, |g, a| a * ((g - usual) / 0.1).max(0.0));

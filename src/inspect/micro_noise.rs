@@ -5,6 +5,10 @@
 //! from pixel to pixel) and for the two colour differences. What counts as flat goes down with the picture's contrast. Raw score: the natural
 //! logarithm of the noise over the picture's own quiet floor at that brightness, times its size up to one level; the 97 %
 //! quantile over the flat area. Even grain everywhere is a property, not a defect, and scores low.
+//!
+//! With a faithful enlargement F, noise also counts against what the source lets expect, wherever F is flat: more than F has, and more than
+//! the source's own grain would be at this size. That way noise over all of a sky or a face is found, and noise strong enough to hide
+//! that a place is flat.
 
 use multiversion::multiversion;
 
@@ -25,6 +29,13 @@ const SPREAD: usize = 4;
 const STEEP: f32 = 0.005;
 /// A local deviation in the source from which a place has structure.
 const STRUCTURE: f32 = 0.020;
+/// Against the faithful enlargement: how much the square of the result's own slopes may be over that; the weight of the logarithm of
+/// noise over what is expected, both with this many levels.
+const STEEPER: f32 = 6.25;
+const UNEXPECTED: f32 = 0.8;
+const LEAST_NOISE: f32 = 2.5;
+/// Cells of a patch of noise that counts in the largest picture.
+const PATCH: f32 = 300.0;
 /// Both are those of a picture with this distance from its 5 % to its 95 % quantile; the least share of it that counts.
 const CONTRAST: f32 = 0.5;
 const LEAST: f32 = 0.4;
@@ -36,11 +47,26 @@ pub fn measure(scene: &Scene) -> Outcome {
         return Outcome::NotApplicable("smaller than 64 px");
     }
     let in_source = scene.source.as_ref().map(flat_in_source);
-    let Some(excess) = excess(&scene.result, scene.luma(), in_source.as_ref()) else { return Outcome::NotApplicable("no flat area") };
-    let Excess { map, mut judged, noise, floor } = excess;
-    let score = quantile(&mut judged, 0.97).max(0.0);
     let large = scene.source.as_ref().zip(scene.source_luma()).filter(|(s, _)| s.width >= 64 && s.height >= 64);
-    let same_in_source = large.and_then(|(s, y)| self::excess(s, y, None)).map(|e| e.map);
+    let there = large.and_then(|(s, y)| self::excess(s, y, None));
+    let of_its_own = self::excess(&scene.result, scene.luma(), in_source.as_ref());
+    let floor = of_its_own.as_ref().map(|e| e.floor);
+    let unexpected = unexpected(scene, in_source.as_ref(), there.as_ref().map(|e| &e.noise));
+    let mut both = [of_its_own, unexpected].into_iter().flatten();
+    let Some(Excess { mut map, judged, mut noise, floor: other }) = both.next() else {
+        return Outcome::NotApplicable("no flat area");
+    };
+    let mut score = worst(judged);
+    for e in both {
+        score = score.max(worst(e.judged));
+        for (i, v) in e.map.data.iter().enumerate() {
+            if *v > map.data[i] {
+                (map.data[i], noise.data[i]) = (*v, e.noise.data[i]);
+            }
+        }
+    }
+    let floor = floor.unwrap_or(other);
+    let same_in_source = there.map(|e| e.map);
     let note = move |s: &Spot| {
         format!(
             "grain-like noise, sigma {:.1}/255 here, {floor:.1} in the quiet parts of flat areas of this brightness",
@@ -48,6 +74,12 @@ pub fn measure(scene: &Scene) -> Outcome {
         )
     };
     Outcome::Measured(Measured { score, map, in_source: same_in_source, least_area: 64e-6, note: Box::new(note) })
+}
+
+/// What the worst 3 % of cells reach; of a large picture, the worst [`PATCH`].
+fn worst(mut judged: Vec<f32>) -> f32 {
+    let share = (PATCH / judged.len().max(1) as f32).min(0.03);
+    quantile(&mut judged, 1.0 - share).max(0.0)
 }
 
 /// Largest local deviation of a channel of the source, 3 x 3 around each pixel.
@@ -68,9 +100,10 @@ fn contrast(y: &Plane) -> f32 {
 
 /// What is measured of a picture by cells: the share that is flat, the brightness, and the response of Immerkaer's operator in flat
 /// places of luma, R-Y and B-Y (those of a grey picture are empty), and of luma at half size.
-fn measured(picture: &Picture, y: &Plane, in_source: Option<&Plane>) -> [Plane; 6] {
+/// `shapes` say what is drawn, each with how much steeper it may be than usual.
+fn measured(picture: &Picture, y: &Plane, in_source: Option<&Plane>, shapes: &[Shape]) -> [Plane; 6] {
     let size = (y.width, y.height);
-    let contrast = contrast(y);
+    let contrast = shapes.first().map_or(1.0, |s| contrast(s.luma));
     let steep = (STEEP * contrast) * (STEEP * contrast);
     let structure = STRUCTURE * contrast.max(0.6);
     let axes = in_source.map(|s| (Axis::linear(s.width, y.width), Axis::linear(s.height, y.height)));
@@ -81,8 +114,15 @@ fn measured(picture: &Picture, y: &Plane, in_source: Option<&Plane>) -> [Plane; 
         let y = tile.cut(y);
         // The slope of half a colour difference counts like that of luma.
         let mut rough = Mask::none((y.width / 2).max(1), (y.height / 2).max(1));
-        rough.join_steep(&y.cells(2), soft, 4.0 * steep);
-        colours.iter().for_each(|d| rough.join_steep(&d.cells(2), soft, 16.0 * steep));
+        for s in shapes {
+            rough.join_steep(&tile.cut(s.luma).cells(2), soft, 4.0 * s.steeper * steep);
+            if !s.picture.is_grey() {
+                for c in [0, 2] {
+                    let difference = tile.zip(s.picture.channel(c), s.luma, |v, y| v - y);
+                    rough.join_steep(&difference.cells(2), soft, 16.0 * s.steeper * steep);
+                }
+            }
+        }
         let mut rough = rough.dilate(spread).doubled(y.width, y.height);
         if let (Some(source), Some((x, rows))) = (in_source, &axes) {
             let (across, down) = tile.outer();
@@ -143,8 +183,25 @@ struct Excess {
     floor: f32,
 }
 
-fn excess(picture: &Picture, y: &Plane, in_source: Option<&Plane>) -> Option<Excess> {
-    let [share, bright, noisy, red, blue, soft] = measured(picture, y, in_source);
+/// A picture whose slopes tell what is not flat.
+struct Shape<'a> {
+    picture: &'a Picture,
+    luma: &'a Plane,
+    /// How much the square of a slope may be over the usual.
+    steeper: f32,
+}
+
+/// Noise by kind: luma, luma at half size, colour (empty for a grey picture).
+struct Noise {
+    levels: [Plane; 3],
+    bright: Plane,
+    /// Cells that are flat.
+    ok: Vec<bool>,
+}
+
+/// None if too little is flat.
+fn noise(picture: &Picture, y: &Plane, in_source: Option<&Plane>, shapes: &[Shape]) -> Option<Noise> {
+    let [share, bright, noisy, red, blue, soft] = measured(picture, y, in_source, shapes);
     let weight = share.blur(WINDOW);
     let ok: Vec<bool> = weight.data.iter().map(|&w| w > 0.5).collect();
     let n = ok.iter().filter(|ok| **ok).count();
@@ -155,8 +212,37 @@ fn excess(picture: &Picture, y: &Plane, in_source: Option<&Plane>) -> Option<Exc
     // A quarter of the values: under a window of four times the area they are as sure.
     let wide = share.blur(2.0 * WINDOW);
     let soft = soft.blur(2.0 * WINDOW).zip(&wide, |v, w| v / w.max(0.5) / 6.0 * 1.2533 * 255.0);
-    let luma = noise(&noisy);
-    let bright = bright.blur(WINDOW);
+    let colour = if picture.is_grey() { Plane::default() } else { noise(&red).zip(&noise(&blue), |a, b| 0.5 * (a + b)) };
+    Some(Noise { levels: [noise(&noisy), soft, colour], bright: bright.blur(WINDOW), ok })
+}
+
+/// Noise that neither the faithful enlargement nor the source's own grain explains, where the faithful enlargement is flat; None
+/// without one. White grain loses as much by reducing as pixels are joined along a side, so `grain` (levels, by cells of the source) may
+/// be the scale times stronger here.
+fn unexpected(scene: &Scene, in_source: Option<&Plane>, grain: Option<&Plane>) -> Option<Excess> {
+    let (faithful, luma) = (scene.faithful.as_ref()?, scene.faithful_luma()?);
+    let shapes = [Shape { picture: faithful, luma, steeper: 1.0 }, Shape { picture: &scene.result, luma: scene.luma(), steeper: STEEPER }];
+    let here = noise(&scene.result, scene.luma(), in_source, &shapes)?;
+    let usual = noise(faithful, luma, in_source, &shapes)?;
+    let mut map = Plane::new(here.levels[0].width, here.levels[0].height);
+    let mut loudest = here.levels[0].clone();
+    for (noise, usual) in here.levels.iter().zip(&usual.levels).filter(|(n, u)| n.data.len() == u.data.len()) {
+        for (i, level) in noise.data.iter().enumerate().filter(|(i, _)| here.ok[*i]) {
+            let there = grain.map_or(0.0, |g| g.row(i / map.width * g.height / map.height)[i % map.width * g.width / map.width]);
+            let expected = usual.data[i].max(scene.scale * there);
+            let v = UNEXPECTED * ((level + LEAST_NOISE) / (expected + LEAST_NOISE)).ln();
+            if v > map.data[i] {
+                (map.data[i], loudest.data[i]) = (v, *level);
+            }
+        }
+    }
+    let pick = |p: &Plane| -> Vec<f32> { p.data.iter().zip(&here.ok).filter(|(_, ok)| **ok).map(|(v, _)| *v).collect() };
+    let floor = quantile(&mut pick(&usual.levels[0]), 0.25);
+    Some(Excess { judged: pick(&map), map, noise: loudest, floor })
+}
+
+fn excess(picture: &Picture, y: &Plane, in_source: Option<&Plane>) -> Option<Excess> {
+    let Noise { levels: [luma, soft, chroma], bright, ok } = noise(picture, y, in_source, &[Shape { picture, luma: y, steeper: 1.0 }])?;
     let mut map = over_floor(&luma, &bright, &ok);
     let mut loudest = luma.clone();
     let mut raise = |noise: &Plane| {
@@ -169,7 +255,6 @@ fn excess(picture: &Picture, y: &Plane, in_source: Option<&Plane>) -> Option<Exc
     };
     raise(&soft);
     if !picture.is_grey() {
-        let chroma = noise(&red).zip(&noise(&blue), |a, b| 0.5 * (a + b));
         raise(&chroma);
     }
     let pick = |p: &Plane| -> Vec<f32> { p.data.iter().zip(&ok).filter(|(_, ok)| **ok).map(|(v, _)| *v).collect() };

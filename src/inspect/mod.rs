@@ -175,7 +175,7 @@ pub fn inspect_with(scene: &Scene, about: &About, tables: &Calibration) -> Inspe
         let map = measured.map.map(|raw| h(raw) as f32);
         if score >= threshold {
             let spots = regions::find(&map, &measured, (width, height), threshold);
-            found.extend(spots.into_iter().map(|spot| finding(detector, &spot, &measured, scene, part)));
+            found.extend(spots.into_iter().map(|spot| finding(detector, &spot, &measured, scene, (part, threshold))));
         }
         heat.push((name, map));
     }
@@ -193,9 +193,10 @@ pub fn inspect_with(scene: &Scene, about: &About, tables: &Calibration) -> Inspe
         event: "report".into(),
         input: about.input.clone(),
         input_raw: about.input_raw.clone(),
+        result_sha256: None,
         source: about.source.clone(),
         verdict,
-        score: detectors.values().copied().fold(0.0, f64::max),
+        score: round(report::together(&detectors, &thresholds, about.tier)),
         detectors,
         not_applicable,
         findings,
@@ -231,7 +232,7 @@ fn text_like(scene: &Scene) -> Vec<Rect> {
     lettering::find(luma).into_iter().map(scaled).collect()
 }
 
-fn finding(detector: &Detector, spot: &Spot, measured: &Measured, scene: &Scene, part: strips::Part) -> Finding {
+fn finding(detector: &Detector, spot: &Spot, measured: &Measured, scene: &Scene, (part, threshold): (strips::Part, f64)) -> Finding {
     let origin = match &measured.in_source {
         _ if scene.source.is_none() => Origin::Unknown,
         Some(there) if spot.worst_in(there) >= 0.6 * spot.raw => Origin::Source,
@@ -243,7 +244,7 @@ fn finding(detector: &Detector, spot: &Spot, measured: &Measured, scene: &Scene,
     }
     Finding {
         detector: detector.name.into(),
-        severity: round(severity(spot, part)),
+        severity: round(severity(spot, threshold, part)),
         score: round(spot.h),
         rect: spot.rect,
         origin,
@@ -252,10 +253,12 @@ fn finding(detector: &Detector, spot: &Spot, measured: &Measured, scene: &Scene,
     }
 }
 
-/// How bad a spot is, 0..1: how rare it is on clean pictures, raised by its size and by lying in the picture's middle.
-fn severity(spot: &Spot, strips::Part { top, size: (width, height) }: strips::Part) -> f64 {
-    // One clean picture in 20 is 0, one in 5,000 is 1.
-    let rare = ((-(1.0 - spot.h).max(1e-9).log10() - 1.3) / 2.4).clamp(0.0, 1.0);
+/// How bad a spot is, 0..1: how much rarer it is on clean pictures than what is just flagged, raised by its size and by lying in
+/// the picture's middle.
+fn severity(spot: &Spot, threshold: f64, strips::Part { top, size: (width, height) }: strips::Part) -> f64 {
+    // A third just above the threshold, 1 where a thirtieth as many clean pictures have such a spot.
+    let rarer = ((1.0 - threshold).max(1e-9) / (1.0 - spot.h).max(1e-9)).log10();
+    let rare = ((rarer + 0.75) / 2.25).clamp(0.0, 1.0);
     let share = spot.area / (width * height) as f64;
     let (cx, cy) = (spot.rect.x + spot.rect.w / 2, top + spot.rect.y + spot.rect.h / 2);
     let middle = |at: usize, of: usize| 3 * at >= of && 3 * at <= 2 * of;

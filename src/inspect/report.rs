@@ -94,6 +94,15 @@ impl Tier {
     }
 }
 
+/// The score of a picture: the odds of every detector's score, each weighted by the share of false alarms it may have, added up. A picture
+/// that one detector is just about to flag and the others find nothing in has the share of clean pictures that the tier does not flag
+/// (0.95 at standard); a defect that several half see counts like one that one sees.
+pub fn together(detectors: &BTreeMap<String, f64>, thresholds: &BTreeMap<String, f64>, tier: Tier) -> f64 {
+    let odds = |score: f64| score / (1.0 - score).max(1e-9);
+    let sum: f64 = thresholds.iter().filter_map(|(name, limit)| Some((1.0 - limit) * odds(*detectors.get(name)?))).sum();
+    sum / (sum + tier.false_alarms() / (1.0 - tier.false_alarms()))
+}
+
 /// What is known about how the picture was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -184,10 +193,13 @@ pub struct Report {
     /// Percent-encoded, if the path is not UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_raw: Option<String>,
+    /// Of the inspected file; another file under the same name is another picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result_sha256: Option<String>,
     /// What it was compared with.
     pub source: Option<String>,
     pub verdict: Verdict,
-    /// The largest calibrated score, 0..1: the order of review.
+    /// What all detectors say together, 0..1, see [`together`]: the order of review.
     pub score: f64,
     /// Calibrated scores 0..1 of all detectors, also where nothing is flagged.
     pub detectors: BTreeMap<String, f64>,
@@ -226,6 +238,13 @@ pub struct Report {
     pub repair: Option<super::repair::Log>,
 }
 
+impl Report {
+    /// Whether it is about the file with this hash; reports of before do not tell.
+    pub fn is_about(&self, sha256: &str) -> bool {
+        self.result_sha256.as_deref().is_none_or(|s| s == sha256)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,6 +257,17 @@ mod tests {
         assert_eq!((a.gap(&b), a.gap(&Rect { x: 13, y: 30, w: 1, h: 1 })), (0, 20));
         assert_eq!(a.union(&b), Rect { x: 0, y: 0, w: 15, h: 10 });
         assert_eq!(serde_json::to_string(&b).unwrap(), "[5,0,10,10]");
+    }
+
+    #[test]
+    fn scores_add_up() {
+        let map = |of: &[(&str, f64)]| of.iter().map(|(k, v)| ((*k).to_owned(), *v)).collect::<BTreeMap<_, _>>();
+        let limits = map(&[("a", 0.99), ("b", 0.999), ("c", 0.99)]);
+        let score = |a, b| together(&map(&[("a", a), ("b", b), ("c", 0.0), ("unknown", 0.9999)]), &limits, Tier::Standard);
+        assert_eq!(score(0.0, 0.0), 0.0);
+        assert!((score(0.99, 0.0) - 0.95).abs() < 1e-3 && (score(0.0, 0.999) - 0.95).abs() < 1e-3);
+        assert!(score(0.98, 0.998) > 0.949 && score(0.98, 0.998) < score(0.995, 0.9), "two halves are about one");
+        assert!(score(0.9999, 0.9999) < 1.0);
     }
 
     #[test]

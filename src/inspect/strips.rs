@@ -106,7 +106,7 @@ pub fn joined(strips: Vec<(Strip, Inspection)>, size: (usize, usize), scale: Opt
         report.notes.push(super::more(more));
     }
     report.verdict = Verdict::of(&report.findings, report.tier);
-    report.score = report.detectors.values().copied().fold(0.0, f64::max);
+    report.score = super::round(super::report::together(&report.detectors, &report.thresholds, report.tier));
     (report.width, report.height) = size;
     Some(Inspection { report, heat })
 }

@@ -43,6 +43,9 @@ fn steepest(y: &Plane) -> Plane {
     squares.map(f32::sqrt)
 }
 
+/// Most that a whole picture may lack of fine and middle detail, natural logarithms: beyond what plain kernels lose it counts everywhere.
+const MOST: [f32; 2] = [3.0, 1.5];
+
 /// Measures `result` against `faithful`; None if fewer than six windows have detail.
 pub fn measure(result: &Plane, faithful: &Plane) -> Option<Texture> {
     const LEAST: f32 = 0.008 * 0.008;
@@ -55,14 +58,14 @@ pub fn measure(result: &Plane, faithful: &Plane) -> Option<Texture> {
     if ok.iter().filter(|ok| **ok).count() < 6 {
         return None;
     }
-    let loss = |i: usize, spread: f32| {
+    let loss = |i: usize, spread: f32, most: f32| {
         let d = of_faithful[i].zip(&of_result[i], |f, c| ((f + FLOOR) / (c + FLOOR)).ln());
-        let usual = windows::median_where(&d, &ok);
+        let usual = windows::median_where(&d, &ok).min(most);
         d.map(|v| (v - usual) / spread)
     };
     let edge = windows::max_of(&steep).zip(&windows::max_of(&steep_f), |c, f| ((c + 0.005) / (f + 0.005)).ln());
     let usual = windows::median_where(&edge, &ok);
-    Some(Texture { fine: loss(0, 2.3), middle: loss(1, 0.55), edge: edge.map(|v| v - usual), ok })
+    Some(Texture { fine: loss(0, 2.3, MOST[0]), middle: loss(1, 0.55, MOST[1]), edge: edge.map(|v| v - usual), ok })
 }
 
 /// `f` of every window that can be judged, 0 elsewhere and for negative values.

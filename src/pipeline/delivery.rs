@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use super::goal::Goal;
-use super::{Plan, Settings, dither_rows, history, of, outside};
+use super::{Plan, Settings, depth_note, dither_rows, history, of, outside};
 use crate::band::{Band, Stage};
 use crate::brand::overlay::Overlay;
 use crate::codec::{self, Changes, Encoding, Format, Limits};
-use crate::color::{ColourSpace, Conversion, Profile, Transfer};
+use crate::color::{ColourSpace, Conversion, Kind, Profile, Transfer};
 use crate::error::Result;
 use crate::flow::Chain;
 use crate::grade::Grading;
@@ -94,6 +94,17 @@ impl Finish<'_> {
         self.colour.push(band, &mut |band| hand_out(files, band))
     }
 
+    /// Whether rows go into all files as they come.
+    pub fn is_plain(&self) -> bool {
+        let plain = |f: &Delivery<'_>| f.chain.is_empty() && f.rest.conversion.is_none() && f.rest.overlay.is_none() && !f.rest.dither;
+        self.colour.is_empty() && self.files.iter().all(plain)
+    }
+
+    /// Takes the next rows of the picture itself, if [`Finish::is_plain`].
+    pub fn push_rows(&mut self, image: &Image, from: usize, to: usize) -> Result<()> {
+        self.files.iter_mut().try_for_each(|f| f.rest.goal.write_rows(image, from, to))
+    }
+
     /// Completes the files.
     pub fn finish(mut self, stop: &AtomicBool) -> Result<Vec<Made>> {
         let files = &mut self.files;
@@ -156,6 +167,7 @@ impl<'a> Delivery<'a> {
         {
             notes.push(format!("too small for {}: {width}x{height} px instead of {}x{}", export.name, cover.0, cover.1));
         }
+        notes.extend(depth_note(image, &encoding));
         Format::check(source, &encoding, width, height)?;
         let mut chain = Chain::new();
         if (width, height) != (target.width, target.height) {
@@ -181,8 +193,10 @@ impl<'a> Delivery<'a> {
             None => None,
         };
         let logo = settings.finish.as_ref().filter(|f| f.brand().kit().logo.is_some());
-        if logo.is_some() && channels.colours() == 1 && conversion.is_none() {
-            // A coloured logo on a grey picture needs three channels.
+        let grey_profile = || icc.and_then(|icc| Profile::from_icc(icc).ok()).is_some_and(|p| p.kind() == Kind::Grey);
+        // A coloured logo on a grey picture needs three channels, and so does a conversion that begins with no grey profile.
+        let coloured = if conversion.is_some() { !grey_profile() } else { logo.is_some() };
+        if channels.colours() == 1 && coloured {
             chain.then(Spread);
             channels = Channels::of(3, channels.has_alpha());
         }
@@ -265,11 +279,12 @@ impl Rest<'_> {
             self.clipped += outside(&band, if band.channels < 3 { 1 } else { 3 }, &converted);
             band = converted;
         }
-        if let Some(overlay) = &self.overlay {
-            overlay.apply(&mut band);
-        }
         if self.dither {
             dither_rows(&mut band, colours);
+        }
+        // Last: the core of a logo is one colour, and stays one.
+        if let Some(overlay) = &self.overlay {
+            overlay.apply(&mut band);
         }
         self.goal.write(&band)
     }

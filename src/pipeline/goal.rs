@@ -7,7 +7,7 @@ use super::ROWS;
 use crate::band::Band;
 use crate::codec::{self, Encoding, Metadata};
 use crate::error::{Error, Result};
-use crate::image::Channels;
+use crate::image::{Channels, Image};
 use crate::spool::{Depth, SpoolWriter, Temporary};
 use crate::upscale::size::Target;
 
@@ -62,6 +62,14 @@ impl<'a> Goal<'a> {
                 }
                 rows.write(band)
             }
+        }
+    }
+
+    /// The next rows of a picture that goes into the file as it is.
+    pub(super) fn write_rows(&mut self, image: &Image, from: usize, to: usize) -> Result<()> {
+        match &mut self.to {
+            To::File(encoder, _) => encoder.write_rows(image, from, to),
+            To::Spool { .. } => self.write(&image.band(from, to, 0..image.channels.count())),
         }
     }
 

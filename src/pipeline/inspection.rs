@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::frame::Frame;
 use super::history::mended_event;
 use super::{Look, Observer, Plan, RINGING, ROWS, display_encode};
 use crate::alpha::bleed_alpha;
@@ -19,11 +20,15 @@ use crate::resample::{Filter, Light, Resize, Scaler};
 use crate::upscale::engine::Engine;
 use crate::upscale::pass::Pass;
 
-/// Somebody's result, and its source if there is one.
+/// A result, and its source if there is one.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
     pub input: &'a Path,
     pub source: Option<&'a Path>,
+    /// The networks that made it of this source, if a journal tells.
+    pub plan: Option<&'a Plan>,
+    /// What is known of it beyond that; goes into the report.
+    pub note: Option<&'a str>,
 }
 
 /// A faithful enlargement and the network that made it.
@@ -42,8 +47,8 @@ pub const RESAMPLED: &str = "lanczos3";
 pub struct Care {
     pub tier: Tier,
     pub repair: Repair,
-    /// What the result will be printed at, if that is known.
-    pub dpi: Option<f64>,
+    /// How the result was fitted into its size, if that is known.
+    pub frame: Frame,
     /// The file of the mended version; with [`Repair::Auto`] what is made takes its own file and this is not used.
     pub beside: PathBuf,
 }
@@ -57,28 +62,34 @@ pub fn inspect_file(subject: Subject<'_>, engine: &Engine, care: &Care, limits: 
     let result = open(subject.input, limits)?;
     let size = (result.width, result.height);
     let mut about = About { input: subject.input.display().to_string(), tier: care.tier, ..About::default() };
-    about.dpi = result.metadata.dpi.map(|d| d.0);
-    let mut source = None;
+    about.dpi = care.frame.dpi().or(result.metadata.dpi.map(|d| d.0));
+    about.notes.extend(subject.note.map(str::to_owned));
+    let (mut source, mut joins, mut against) = (None, None, Against::Nothing);
     if let Some(path) = subject.source {
         let image = open(path, limits)?;
         about.source = Some(path.display().to_string());
         if image.metadata.icc != result.metadata.icc {
             about.notes.push("result and source have different colour profiles: colours were compared as they are stored".into());
         }
-        if Scene::sizes_match(size, (image.width, image.height)) {
-            about.situation = Situation::Source;
-            source = Some(Picture::of(&image));
-        } else {
-            let (w, h) = (image.width, image.height);
-            about.notes.push(format!("compared with nothing: its source has {w}x{h} px, another shape, so places do not match"));
+        let whole = (image.width, image.height);
+        let picture = care.frame.cut(Picture::of(&image), size)?;
+        against = compared(&mut about, whole, (picture.width, picture.height), size, subject.plan, engine);
+        if against != Against::Nothing {
+            source = Some(picture);
+        }
+        if let Some(plan) = subject.plan {
+            joins = Some(care.frame.joins(plan, whole, size)?);
         }
     } else {
         about.notes.push("no source: only what shows in the picture itself was looked for".into());
     }
-    let reference = source.is_some().then_some(Reference { engine, made_by: &[], stop });
-    let aside = Aside { source: source.as_ref(), size, joins: None, reference };
+    let made_by = subject.plan.map(made_by).unwrap_or_default();
+    let reference = (against == Against::Faithful).then_some(Reference { engine, made_by: &made_by, stop });
+    let aside = Aside { source: source.as_ref(), size, joins: joins.as_ref().filter(|_| source.is_some()), reference };
+    // What one faithful network made is not mended with another's.
+    let own = subject.plan.is_some_and(|plan| ours(plan, engine));
     // Float files were converted for looking at them.
-    let mends = care.repair != Repair::Off && source.is_some() && !matches!(result.samples, Samples::F32(_));
+    let mends = care.repair != Repair::Off && source.is_some() && !own && !matches!(result.samples, Samples::F32(_));
     let channels = result.channels.count();
     let strips = strips_of(size, source.as_ref(), mends);
     if let [only] = &strips[..] {
@@ -245,11 +256,14 @@ enum Against {
 
 impl Observer for Watch<'_> {
     fn begin(&mut self, source: &Image, plan: &Plan, size: (usize, usize)) -> Result<()> {
-        self.source = Picture::of(source);
+        let whole = (source.width, source.height);
+        self.source = self.care.frame.cut(Picture::of(source), size)?;
         self.plan = plan.clone();
         self.size = size;
-        self.joins = joins(plan, size);
-        self.compare();
+        self.joins = self.care.frame.joins(plan, whole, size)?;
+        self.about =
+            About { source: Some(self.input.display().to_string()), tier: self.care.tier, dpi: self.care.frame.dpi(), ..About::default() };
+        self.against = compared(&mut self.about, whole, (self.source.width, self.source.height), size, Some(plan), self.engine);
         let source = (self.against != Against::Nothing).then_some(&self.source);
         self.strips = strips_of(size, source, self.mends()).into();
         if self.strips.len() > 1 && self.care.repair != Repair::Off && !self.own() {
@@ -325,7 +339,7 @@ impl<'a> Watch<'a> {
 
     /// Whether networks of our own made it alone, or none.
     fn own(&self) -> bool {
-        self.plan.passes.iter().all(|p| self.engine.ships(&p.sha256))
+        ours(&self.plan, self.engine)
     }
 
     /// Whether it may be mended. What one faithful network made is not mended with another's.
@@ -333,34 +347,9 @@ impl<'a> Watch<'a> {
         self.care.repair != Repair::Off && !self.own() && self.size.0 * self.size.1 <= MENDED_AT_MOST
     }
 
-    /// Decides what it is compared with, and notes it.
-    fn compare(&mut self) {
-        let (plan, source, size) = (&self.plan, &self.source, self.size);
-        let model = (!plan.passes.is_empty()).then(|| plan.passes.iter().map(|p| p.model.as_str()).collect::<Vec<_>>().join("+"));
-        let (tier, situation, dpi) = (self.care.tier, Situation::Own, self.care.dpi);
-        let mut about = About { source: Some(self.input.display().to_string()), model, tier, situation, dpi, ..About::default() };
-        let made_by: Vec<&str> = plan.passes.iter().map(|p| p.sha256.as_str()).collect();
-        let factor = size.0 as f64 / source.width as f64;
-        // Cut to fill a box: places no longer match.
-        self.against = if !Scene::sizes_match(size, (source.width, source.height)) {
-            let shape = factor / (size.1 as f64 / source.height as f64);
-            about.notes.push(format!("compared with nothing: it was cut to another shape ({shape:.2} of the source's)"));
-            about.situation = Situation::Alone;
-            Against::Nothing
-        } else if factor > 1.0 && !plan.passes.is_empty() && self.engine.reference_passes(factor, &made_by).is_empty() {
-            about.notes.push("made by the networks it would be compared with: judged against the source alone".into());
-            Against::Source
-        } else if factor > 1.0 && self.engine.main().is_some() {
-            Against::Faithful
-        } else {
-            Against::Source
-        };
-        self.about = about;
-    }
-
     /// What is known beside the result.
     fn with_aside<T>(&self, look: impl FnOnce(&Aside<'_>) -> T) -> T {
-        let made_by: Vec<&str> = self.plan.passes.iter().map(|p| p.sha256.as_str()).collect();
+        let made_by = made_by(&self.plan);
         let reference =
             (self.against == Against::Faithful).then_some(Reference { engine: self.engine, made_by: &made_by, stop: self.stop });
         let source = (self.against != Against::Nothing).then_some(&self.source);
@@ -410,20 +399,51 @@ pub fn mended(scene: Scene, first: Inspection, about: &About, how: Repair) -> Re
     Ok((inspection, patches))
 }
 
-/// Where the passes of a plan joined their tiles, in output pixels.
-fn joins(plan: &Plan, (width, height): (usize, usize)) -> Joins {
-    let mut joins = Joins::default();
-    for pass in &plan.passes {
-        // Tiles share a picture evenly.
-        let at = |n: u32, of: usize| (1..n as usize).map(move |i| i * of / n as usize);
-        joins.x.extend(at(pass.grid[0], width));
-        joins.y.extend(at(pass.grid[1], height));
+/// The hashes of the networks of a plan.
+fn made_by(plan: &Plan) -> Vec<&str> {
+    plan.passes.iter().map(|p| p.sha256.as_str()).collect()
+}
+
+/// Whether networks that ship with the program made it alone, or none.
+fn ours(plan: &Plan, engine: &Engine) -> bool {
+    plan.passes.iter().all(|p| engine.ships(&p.sha256))
+}
+
+/// Decides what a result of `size` is compared with, and notes it: its source of size `whole`, of which `source` is the size of the
+/// part that it shows; `plan` if this program made it of that.
+fn compared(
+    about: &mut About,
+    whole: (usize, usize),
+    source: (usize, usize),
+    size: (usize, usize),
+    plan: Option<&Plan>,
+    engine: &Engine,
+) -> Against {
+    let passes = plan.map_or(&[][..], |p| &p.passes);
+    about.model = (!passes.is_empty()).then(|| passes.iter().map(|p| p.model.as_str()).collect::<Vec<_>>().join("+"));
+    if !Scene::sizes_match(size, source) {
+        let (w, h) = whole;
+        about.situation = Situation::Alone;
+        about.notes.push(format!("compared with nothing: its source has {w}x{h} px, another shape, so places do not match"));
+        return Against::Nothing;
     }
-    for axis in [&mut joins.x, &mut joins.y] {
-        axis.sort_unstable();
-        axis.dedup();
+    about.situation = if plan.is_some() { Situation::Own } else { Situation::Source };
+    if source != whole {
+        let (w, h) = source;
+        about.notes.push(format!("compared with what it shows of its source, {w}x{h} px"));
     }
-    joins
+    let factor = size.0 as f64 / source.0 as f64;
+    let made_by = plan.map(made_by).unwrap_or_default();
+    if plan.is_none() {
+        Against::Faithful
+    } else if factor > 1.0 && !passes.is_empty() && engine.reference_passes(factor, &made_by).is_empty() {
+        about.notes.push("made by the networks it would be compared with: judged against the source alone".into());
+        Against::Source
+    } else if factor > 1.0 && engine.main().is_some() {
+        Against::Faithful
+    } else {
+        Against::Source
+    }
 }
 
 /// Decodes a file as networks see it: upright, display-encoded, colour under clear pixels.
@@ -474,18 +494,4 @@ pub fn faithful(engine: &Engine, source: &Picture, size: (usize, usize), made_by
     chain.finish(&mut keep)?;
     let model = if ids.is_empty() { RESAMPLED.to_owned() } else { ids.join("+") };
     Ok(Faithful { picture, model })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::upscale::engine::PassRecord;
-
-    #[test]
-    fn joins_of_all_passes_lie_where_tiles_meet() {
-        let pass = |grid| PassRecord { grid, ..PassRecord::default() };
-        let plan = Plan { passes: vec![pass([2, 1]), pass([4, 3])], ..Plan::default() };
-        let j = joins(&plan, (400, 300));
-        assert_eq!((j.x, j.y), (vec![100, 200, 300], vec![100, 200]));
-    }
 }

@@ -49,7 +49,7 @@ fn make(bytes: Vec<u8>, settings: &Settings, engine: &Engine, observer: Option<&
         *seen = share;
     };
     let observer = observer.map(|o| o as &mut dyn Observer);
-    let done = process(job, engine, Hooks { stop: &NEVER, progress: &progress, observer, waiting: 0 })?;
+    let done = process(job, engine, Hooks { stop: &NEVER, progress: &progress, observer, waiting: 0, card: None })?;
     let bytes = std::fs::read(&output).unwrap();
     assert_eq!(bytes.len() as u64, done.bytes);
     let image = codec::decode(&output, &bytes, &Limits::default()).unwrap();
@@ -397,7 +397,7 @@ fn stopping_stops() {
             master: None,
             extra: vec![],
         };
-        let e = process(job, &engine, Hooks { stop: &stop, progress: &|_| {}, observer: None, waiting: 0 }).unwrap_err();
+        let e = process(job, &engine, Hooks { stop: &stop, progress: &|_| {}, observer: None, waiting: 0, card: None }).unwrap_err();
         assert!(matches!(e, Error::Interrupted), "{e}");
     }
 }
@@ -418,7 +418,8 @@ fn a_kept_master_stands_in_for_the_networks() {
             master,
             extra: vec![],
         };
-        let done = process(job, engine, Hooks { stop: &AtomicBool::new(false), progress: &|_| {}, observer: None, waiting: 0 }).unwrap();
+        let done = process(job, engine, Hooks { stop: &AtomicBool::new(false), progress: &|_| {}, observer: None, waiting: 0, card: None })
+            .unwrap();
         (std::fs::read(&output).unwrap(), done.plan)
     };
     let encoding = |small| Encoding { small, ..settings(Size::Model).encoding };
@@ -459,7 +460,7 @@ fn further_exports_cost_no_decode_and_no_network() {
         let extra = which[1..].iter().map(|i| Extra { output: path(i), settings: of(*i) }).collect();
         let (source, output) = (Path::new("a.png"), path(&which[0]));
         let job = Job { source, bytes: bytes.clone(), output: &output, settings: &first, limits: Limits::default(), master: None, extra };
-        let done = process(job, &engine, Hooks { stop: &NEVER, progress: &|_| {}, observer: None, waiting: 0 }).unwrap();
+        let done = process(job, &engine, Hooks { stop: &NEVER, progress: &|_| {}, observer: None, waiting: 0, card: None }).unwrap();
         let files: Vec<Vec<u8>> = which.iter().map(|i| std::fs::read(path(i)).unwrap()).collect();
         (done, files, runs.load(Ordering::Relaxed))
     };
@@ -483,4 +484,19 @@ fn only_what_the_new_colours_cannot_hold_counts_as_clipped() {
     let after = band(&[0.5, 1.03, 0.9, 0.9, 0.5, 0.5, -0.1, -0.001, 0.5, 0.5, 0.1, 0.1], 3);
     assert_eq!(outside(&before, 3, &after), 1);
     assert_eq!(outside(&band(&[0.5, 1.02, 0.9, 0.9], 1), 1, &after), 1);
+}
+
+#[test]
+fn grey_pictures_become_coloured_ones_where_a_profile_asks_for_it() {
+    for channels in [Channels::Grey, Channels::GreyAlpha] {
+        let source = png(9, 7, channels, 8, |x, y, _| (x + y) as f32 / 15.0);
+        let to = Settings { convert_to: Some(ColourSpace::DisplayP3), ..settings(Size::Scale(1.0)) };
+        let (_, image, _) = make(source, &to, &faithful(), None).unwrap();
+        assert_eq!(image.channels, Channels::of(3, channels.has_alpha()));
+        let row = image.colour(3, 4);
+        // Greys of sRGB are greys of P3, of the same value: the curve is the same.
+        for (x, want) in (0..9).map(|x| (x, (x + 3) as f32 / 15.0)) {
+            assert!((0..3).all(|c| (row.row(c, 0)[x] - want).abs() < 1.1 / 255.0), "{channels:?}");
+        }
+    }
 }

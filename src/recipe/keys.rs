@@ -199,7 +199,7 @@ pub static KEYS: [Key; 47] = [
     Key {
         section: "upscale",
         name: "size",
-        about: "A box in pixels; fit says how to fill it.",
+        about: "A box in pixels, fit says how to fill it; or one side: \"3840x\", \"x2160\".",
         example: "\"3840x2160\"",
         value: Value::Flag(|r, v| size(r, text::size(v))),
     },
@@ -256,7 +256,7 @@ pub static KEYS: [Key; 47] = [
     Key {
         section: "inspect",
         name: "fail_on",
-        about: "End with exit code 4 if any result is to be reviewed, or is a likely reject.",
+        about: "Inspect, and end with exit code 4 if any result is to be reviewed, or is a likely reject.",
         example: "\"reject\"",
         value: Value::OneOf(&FAIL_ON_WORDS, |r, v| r.inspect.fail_on = of(&FAIL_ONS, v).flatten()),
     },

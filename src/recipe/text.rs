@@ -39,10 +39,14 @@ pub fn long_edge(text: &str) -> Result<Size, String> {
     pixels(text).map(Size::LongEdge).map_err(|()| "the longer side in pixels, for example 3840".into())
 }
 
-/// `--size`: `WxH` in pixels.
+/// `--size`: `WxH` in pixels, or one of the sides alone: `Wx`, `xH`.
 pub fn size(text: &str) -> Result<Size, String> {
-    let parsed = text.split_once(['x', 'X']).and_then(|(w, h)| Some((pixels(w).ok()?, pixels(h).ok()?)));
-    parsed.map(|(width, height)| Size::Box { width, height }).ok_or_else(|| "width and height in pixels, for example 3840x2160".into())
+    let parse = || match text.split_once(['x', 'X'])? {
+        (w, "") => pixels(w).ok().map(Size::Width),
+        ("", h) => pixels(h).ok().map(Size::Height),
+        (w, h) => Some(Size::Box { width: pixels(w).ok()?, height: pixels(h).ok()? }),
+    };
+    parse().ok_or_else(|| "width and height in pixels, for example 3840x2160, or one side: 3840x, x2160".into())
 }
 
 /// `--mp`: megapixels.
@@ -96,6 +100,14 @@ pub fn share(text: &str) -> Result<f32, String> {
     }
 }
 
+/// Memory to work in: [`bytes`], and enough of them for the program itself.
+pub fn memory(text: &str) -> Result<u64, String> {
+    match bytes(text)? {
+        n if n < 64 << 20 => Err(format!("{n} bytes are fewer than the program itself takes; for example 4GiB or 800MB")),
+        n => Ok(n),
+    }
+}
+
 /// Bytes: `4GiB`, `500MB`, or a bare number.
 pub fn bytes(text: &str) -> Result<u64, String> {
     const UNITS: [(&str, u64); 11] = [
@@ -140,6 +152,8 @@ mod tests {
         assert_eq!(scale("2.5"), Ok(Size::Scale(2.5)));
         assert_eq!(scale("4x"), Ok(Size::Scale(4.0)));
         assert_eq!(long_edge("3840px"), Ok(Size::LongEdge(3840)));
+        assert_eq!((size("3840x"), size("x2160px")), (Ok(Size::Width(3840)), Ok(Size::Height(2160))));
+        assert!(["x", "3840", "3840x0"].map(size).iter().all(Result::is_err));
         assert_eq!(size("3840X2160"), Ok(Size::Box { width: 3840, height: 2160 }));
         assert_eq!(megapixels("24"), Ok(Size::Megapixels(24.0)));
         assert_eq!(print("24x36in@300"), Ok(Size::Print { width_in: 24.0, height_in: 36.0, dpi: 300.0 }));
@@ -164,6 +178,8 @@ mod tests {
         assert_eq!(bytes("4GiB"), Ok(4 << 30));
         assert_eq!(bytes("1.5 gb"), Ok(1_500_000_000));
         assert_eq!(bytes("65536"), Ok(65_536));
+        assert_eq!(memory("800MB"), Ok(800_000_000));
+        assert!(memory("4").unwrap_err().contains("4 bytes are fewer") && memory("1M").is_err() && memory("much").is_err());
         assert_eq!(max_pixels("1G"), Ok(1_000_000_000));
         assert_eq!(max_pixels("250mp"), Ok(250_000_000));
         assert!(bytes("much").is_err() && bytes("0").is_err() && max_pixels("-3").is_err());

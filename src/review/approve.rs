@@ -3,7 +3,7 @@
 //! The folder holds hard links where the file system can, else copies; outputs are only ever replaced by renaming, so a link
 //! keeps what was approved. `OUT/.lastmile/approved.json` tells which files in there are ours; others are never touched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::verdicts::{Decision, replace};
@@ -45,24 +45,83 @@ impl Sorted {
     }
 }
 
-/// What [`put_aside`] did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Moved {
-    pub linked: usize,
-    pub copied: usize,
+/// What became of a file in the folder of approved pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fate {
+    Linked,
+    Copied,
     /// There already.
-    pub kept: usize,
+    Kept,
     /// Ours, but not approved any more: taken out.
-    pub removed: usize,
-    /// Ours, but their results are gone: left there, for they may be the last of their kind.
-    pub orphaned: usize,
+    TakenOut,
+    /// Ours, but its result is gone: left there, for it may be the last of its kind.
+    Orphaned,
+    /// The result is not the file that was reviewed, though the journal says so: not put aside.
+    Changed,
+    /// Ours once, changed in its place since: left there, though nobody approved what it is now.
+    Altered,
+}
+
+/// What [`put_aside`] did, by name of the picture.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Moved {
+    pub fates: BTreeMap<String, Fate>,
+}
+
+impl Moved {
+    /// How many came to this.
+    pub fn count(&self, fate: Fate) -> usize {
+        self.names(fate).count()
+    }
+
+    /// Those that came to this, in order.
+    pub fn names(&self, fate: Fate) -> impl Iterator<Item = &str> {
+        self.fates.iter().filter(move |(_, f)| **f == fate).map(|(n, _)| n.as_str())
+    }
+}
+
+/// Whether approved pictures can go to `folder`: a place there must not be that of a picture under review, or taking it out
+/// again would take the picture itself.
+///
+/// # Errors
+/// [`Error::Usage`] if they cannot.
+pub fn check_folder(review: &Review, sorted: &Sorted, folder: &Path) -> Result<()> {
+    let reviewed = Reviewed::new(review);
+    let names = sorted.approved.iter().chain(&sorted.repaired).map(|i| &review.pictures[*i].name);
+    let taken: Vec<PathBuf> = names.map(|n| folder.join(journal::decode(n))).filter(|to| reviewed.holds(to)).collect();
+    match taken.first() {
+        None => Ok(()),
+        Some(first) => {
+            let n = if taken.len() == 1 { "a picture".into() } else { format!("{} pictures", taken.len()) };
+            let what = format!("{n} under review would be put in their own places, first {}", first.display());
+            Err(Error::usage(folder.display(), what, "--into another folder"))
+        }
+    }
+}
+
+/// The real paths of the pictures under review.
+struct Reviewed(HashSet<PathBuf>);
+
+impl Reviewed {
+    fn new(review: &Review) -> Self {
+        Self(review.pictures.iter().filter_map(|p| p.path.canonicalize().ok()).collect())
+    }
+
+    fn holds(&self, path: &Path) -> bool {
+        path.canonicalize().is_ok_and(|real| self.0.contains(&real))
+    }
 }
 
 /// Brings `folder` in line with the verdicts: approved pictures and repairs in, what is no longer approved out.
 ///
+/// A picture goes in only if its file still is the one that was reviewed, by its hash.
+///
 /// # Errors
-/// [`Error::Usage`], before anything is done, if a file stands in a place and is not ours; a file that cannot be written.
+/// [`Error::Usage`], before anything is done: as [`check_folder`], or if a file stands in a place and is not ours. A file that
+/// cannot be written.
 pub fn put_aside(review: &Review, sorted: &Sorted, folder: &Path) -> Result<Moved> {
+    check_folder(review, sorted, folder)?;
+    let reviewed = Reviewed::new(review);
     let record = review.root.join(STATE).join("approved.json");
     let mut ours = load(&record)?;
     let mut wanted: BTreeMap<String, (&Path, String)> = BTreeMap::new();
@@ -81,11 +140,16 @@ pub fn put_aside(review: &Review, sorted: &Sorted, folder: &Path) -> Result<Move
     let mut foreign = Vec::new();
     for (name, (from, sha)) in &wanted {
         let to = place(name);
-        match hash(&to)? {
-            None => todo.push((name, *from, sha, to)),
-            Some(there) if there == *sha => moved.kept += 1,
-            Some(there) if ours.get(name) == Some(&there) => todo.push((name, *from, sha, to)),
-            Some(_) => foreign.push(to),
+        let there = hash(&to)?;
+        if there.as_ref() == Some(sha) {
+            moved.fates.insert(name.clone(), Fate::Kept);
+        } else if journal::sha256_file(from)? != *sha {
+            let altered = there.is_some() && there.as_ref() != ours.get(name);
+            moved.fates.insert(name.clone(), if altered { Fate::Altered } else { Fate::Changed });
+        } else if there.is_none() || there.as_ref() == ours.get(name) {
+            todo.push((name, *from, sha, to));
+        } else {
+            foreign.push(to);
         }
     }
     if let Some(first) = foreign.first() {
@@ -97,27 +161,31 @@ pub fn put_aside(review: &Review, sorted: &Sorted, folder: &Path) -> Result<Move
         );
         return Err(Error::usage(folder.display(), what, "move them away, or --into another folder"));
     }
-    for (name, (_, sha)) in &wanted {
-        ours.entry(name.clone()).or_insert_with(|| sha.clone());
+    for name in moved.names(Fate::Kept) {
+        ours.entry(name.to_owned()).or_insert_with(|| wanted[name].1.clone());
     }
     for (name, from, sha, to) in todo {
-        if link(from, &to)? {
-            moved.linked += 1;
-        } else {
-            moved.copied += 1;
-        }
+        let fate = if link(from, &to)? { Fate::Linked } else { Fate::Copied };
+        moved.fates.insert(name.clone(), fate);
         ours.insert(name.clone(), sha.clone());
     }
-    let (gone, stale): (Vec<String>, Vec<String>) =
-        ours.keys().filter(|n| !wanted.contains_key(*n) && !undecided(review, sorted, n)).cloned().partition(|n| !review.has(n));
-    moved.orphaned = gone.iter().filter(|n| place(n).exists()).count();
-    for name in stale {
+    for name in ours.keys().filter(|n| !wanted.contains_key(*n)).cloned().collect::<Vec<_>>() {
         let to = place(&name);
-        if hash(&to)?.as_ref() == ours.get(&name) {
+        let there = hash(&to)?;
+        // Earlier versions put results aside in their own places.
+        if there.is_none() || reviewed.holds(&to) {
+            if review.has(&name) && !undecided(review, sorted, &name) {
+                ours.remove(&name);
+            }
+        } else if there.as_ref() != ours.get(&name) {
+            moved.fates.insert(name, Fate::Altered);
+        } else if !review.has(&name) {
+            moved.fates.insert(name, Fate::Orphaned);
+        } else if !undecided(review, sorted, &name) {
             std::fs::remove_file(&to).map_err(|e| Error::output(&to, e, ""))?;
-            moved.removed += 1;
+            ours.remove(&name);
+            moved.fates.insert(name, Fate::TakenOut);
         }
-        ours.remove(&name);
     }
     if !ours.is_empty() || record.exists() {
         let text = serde_json::to_vec_pretty(&ours).map_err(|e| Error::Internal(format!("approved.json: {e}")))?;

@@ -20,9 +20,11 @@ use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::SystemTime;
 
 use serde::Serialize;
 
+use crate::batch::PROOF;
 use crate::batch::journal::{self, Record, STATE, State};
 use crate::batch::names::{self, Kind};
 use crate::codec::{self, Limits};
@@ -38,6 +40,8 @@ use verdicts::{Decision, Entry, Verdicts};
 pub const APPROVED: &str = "approved";
 /// The folder beside the journal where mended versions of results lie, under the results' names.
 pub const MENDED: &str = "repair";
+/// The folder beside the journal where heat maps lie, unless somebody says otherwise.
+pub const HEAT: &str = "heat";
 
 /// One result under review.
 #[derive(Debug, Default)]
@@ -59,6 +63,8 @@ pub struct Picture {
     /// How it was made, if this program made it.
     pub record: Option<Record>,
     pub settings: Option<Settings>,
+    /// What was inspected under this name was another file.
+    inspected_before: bool,
     generator: OnceLock<String>,
 }
 
@@ -137,7 +143,7 @@ impl Review {
         }
         let lock = if options.exclusive { Some(lock_folder(root)?) } else { None };
         let state = State::load(root, None)?;
-        let mut found = walk(root, &state);
+        let mut found = walk(root, &state, false);
         if found.is_empty() {
             return Err(Error::usage(root.display(), "no pictures in there", "the folder given after -o"));
         }
@@ -148,15 +154,25 @@ impl Review {
             p.report = p.path.canonicalize().ok().and_then(|real| reports.take(&real));
             p.record = records.get(p.name.as_str()).map(|r| (*r).clone());
         }
-        let pictures = each(found, &|p| examine(p, root, &state, options))?;
         let verdicts = Verdicts::load(&root.join(STATE).join("verdicts.json"))?;
+        let known = Known { state: &state, journalled: journalled(root)?, verdicts: &verdicts };
+        let pictures = each(found, &|p| examine(p, root, &known, options))?;
+        let mut notices: Vec<String> = Some(notice).filter(|n| !n.is_empty()).into_iter().collect();
+        match pictures.iter().filter(|p| p.inspected_before).count() {
+            0 => {}
+            n => notices.push(format!(
+                "{} since the inspection, whose reports on {} are left out. `lastmile inspect` looks again.",
+                if n == 1 { "1 picture was made again".into() } else { format!("{n} pictures were made again") },
+                if n == 1 { "it" } else { "them" }
+            )),
+        }
         let queue = Queue::new(&pictures, options.seed);
         Ok(Self {
             root: root.to_path_buf(),
             pictures,
             queue,
             compare: false,
-            notices: Some(notice).filter(|n| !n.is_empty()).into_iter().collect(),
+            notices,
             next: String::new(),
             verdicts: Mutex::new(verdicts),
             _lock: lock,
@@ -179,7 +195,7 @@ impl Review {
         let mut all = 1;
         let (root, pairs) = match (one.is_dir(), two.is_dir()) {
             (true, true) => {
-                let found = walk(two, &State::default());
+                let found = walk(two, &State::default(), false);
                 all = found.len();
                 let pair = |p: Picture| Some((same_stem(one, Path::new(&journal::decode(&p.name)))?, p.path, p.name));
                 (two.to_path_buf(), found.into_iter().filter_map(pair).collect())
@@ -247,40 +263,62 @@ impl Review {
         self.verdicts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes what a person did and saves it at once.
+    /// Notes what a person did and saves it at once, unless the person did not know what had been decided meanwhile.
     ///
     /// # Errors
     /// There is no such picture, or saving failed (then nothing changed).
-    pub fn decide(&self, said: &Said) -> Result<Vec<Entry>> {
+    pub fn decide(&self, said: &Said) -> Result<Heard> {
         let find = |id: &usize| self.pictures.get(*id).ok_or_else(|| Error::usage(id, "no such picture", ""));
         let pictures = said.ids.iter().map(find).collect::<Result<Vec<_>>>()?;
         let mut verdicts = self.verdicts();
+        if let (Some(decision), Some(believed)) = (said.decision, said.believed) {
+            let stands = |p: &Picture| verdicts.get(&p.sha256).and_then(|e| e.decision);
+            let all = said.ids.iter().zip(&pictures).map(|(id, p)| Standing { id: *id, decision: stands(p) });
+            // What stands there already needs nobody's consent: it may be this very word, said again because the answer was lost.
+            let differ: Vec<Standing> = all.filter(|s| s.decision != believed && s.decision != decision).collect();
+            if !differ.is_empty() {
+                return Ok(Heard::Differs(differ));
+            }
+        }
         let mut entries = Vec::with_capacity(pictures.len());
         for p in pictures {
             entries.push((p.sha256.clone(), self.entry(p, verdicts.get(&p.sha256), said)?));
         }
         let told = entries.iter().map(|(_, e)| e.clone()).collect();
         verdicts.set(entries)?;
-        Ok(told)
+        Ok(Heard::Noted(told))
     }
 
-    /// Takes over decisions and notes that were made elsewhere, as far as they are about pictures in this folder; says how
-    /// many. `only_look` keeps them to this process.
-    pub fn adopt(&self, sent: &Verdicts, only_look: bool) -> Result<usize> {
+    /// Takes over decisions and notes that were made elsewhere, as far as they are about pictures in this folder. What nobody
+    /// decided or noted there changes nothing here. `only_look` keeps them to this process.
+    pub fn adopt(&self, sent: &Verdicts, only_look: bool) -> Result<Adopted> {
         let mut verdicts = self.verdicts();
-        let mut entries = Vec::new();
+        let mut entries = BTreeMap::new();
+        let mut adopted = Adopted { sent: sent.all().values().filter(|e| e.decision.is_some()).count(), ..Adopted::default() };
         for p in &self.pictures {
             let Some(told) = sent.get(&p.sha256) else { continue };
+            if entries.contains_key(&p.sha256) {
+                continue;
+            }
             let mut entry = told.clone();
+            if let Some(here) = verdicts.get(&p.sha256) {
+                adopted.changed += usize::from(told.decision.is_some() && here.decision.is_some_and(|d| Some(d) != told.decision));
+                entry.decision = told.decision.or(here.decision);
+                if told.note.is_empty() {
+                    entry.note.clone_from(&here.note);
+                }
+                entry.opened |= here.opened;
+                entry.seconds = told.seconds.max(here.seconds);
+            }
+            adopted.taken += usize::from(told.decision.is_some());
             self.describe(p, &mut entry)?;
-            entries.push((p.sha256.clone(), entry));
+            entries.insert(p.sha256.clone(), entry);
         }
-        let n = entries.len();
         if only_look {
             verdicts.forget_file();
         }
-        verdicts.set(entries)?;
-        Ok(n)
+        verdicts.set(entries.into_iter().collect())?;
+        Ok(adopted)
     }
 
     fn entry(&self, p: &Picture, before: Option<&Entry>, said: &Said) -> Result<Entry> {
@@ -321,6 +359,17 @@ impl Review {
         let verdicts = self.verdicts();
         let decided = |p: &&Picture| verdicts.get(&p.sha256).is_some_and(|e| e.decision.is_some());
         (self.pictures.iter().filter(decided).count(), self.pictures.len())
+    }
+
+    /// The same of those that are to be looked at one by one: flagged, or passed and in the sample. All, if none is.
+    pub fn to_look_at(&self) -> (usize, usize) {
+        let ids = || self.queue.flagged.iter().chain(&self.queue.sample);
+        if ids().next().is_none() {
+            return self.progress();
+        }
+        let verdicts = self.verdicts();
+        let decided = |i: &&usize| verdicts.get(&self.pictures[**i].sha256).is_some_and(|e| e.decision.is_some());
+        (ids().filter(decided).count(), ids().count())
     }
 
     /// Whether any picture was inspected.
@@ -374,10 +423,40 @@ pub struct Said {
     /// `Some(None)` takes a decision back.
     #[serde(deserialize_with = "given")]
     pub decision: Option<Option<Decision>>,
+    /// What the person took for decided before; with it, a decision is refused where something else was.
+    #[serde(deserialize_with = "given")]
+    pub believed: Option<Option<Decision>>,
     pub note: Option<String>,
     /// They were on the screen, one by one.
     pub opened: bool,
     pub seconds: Option<f64>,
+}
+
+/// What [`Review::decide`] came to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Heard {
+    /// What is known about the pictures now.
+    Noted(Vec<Entry>),
+    /// Nothing was changed: about these something else was decided meanwhile.
+    Differs(Vec<Standing>),
+}
+
+/// What stands decided about a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Standing {
+    pub id: usize,
+    pub decision: Option<Decision>,
+}
+
+/// What [`Review::adopt`] came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Adopted {
+    /// Decisions that were sent.
+    pub sent: usize,
+    /// Those of them about files in this folder.
+    pub taken: usize,
+    /// Those of them that are not what was decided here.
+    pub changed: usize,
 }
 
 /// Tells `null` from a key that is not there.
@@ -436,24 +515,57 @@ fn lock_folder(root: &Path) -> Result<std::fs::File> {
     }
 }
 
-/// All pictures below `root`, in order of their names: no hidden files, no links, not what `apply` put aside.
-fn walk(root: &Path, state: &State) -> Vec<Picture> {
+/// The results in a folder, in order of their names: every picture but hidden ones, what `apply` put aside, and proofs.
+///
+/// # Errors
+/// A journal that cannot be read.
+pub fn results(root: &Path) -> Result<Vec<PathBuf>> {
+    let state = State::load(root, None)?;
+    Ok(walk(root, &state, true).into_iter().map(|p| p.path).collect())
+}
+
+/// All pictures below `root`, in order of their names: no hidden files, not what `apply` put aside, no proofs; through links only
+/// if `links`.
+fn walk(root: &Path, state: &State, links: bool) -> Vec<Picture> {
     let hidden = |e: &walkdir::DirEntry| e.depth() > 0 && e.file_name().as_encoded_bytes().first() == Some(&b'.');
-    let all = walkdir::WalkDir::new(root).sort_by_file_name().into_iter().filter_entry(|e| !hidden(e)).flatten();
+    let all = walkdir::WalkDir::new(root).follow_links(links).sort_by_file_name().into_iter().filter_entry(|e| !hidden(e)).flatten();
     let pictures = all.filter(|e| e.file_type().is_file() && matches!(names::kind(e.path()), Kind::Picture(_)));
     let named = pictures.filter_map(|e| {
         let below = e.path().strip_prefix(root).ok()?;
         let name = journal::encode(below);
-        let put_aside = below.starts_with(APPROVED) && state.get(&name).next().is_none();
+        let aside = below.starts_with(APPROVED) || below.starts_with(PROOF);
+        let put_aside = aside && state.get(&name).next().is_none();
         (!put_aside).then(|| Picture { name, path: e.path().to_path_buf(), ..Picture::default() })
     });
     named.collect()
 }
 
+/// What is known about the pictures of a folder.
+struct Known<'a> {
+    state: &'a State,
+    /// When the journal was written last.
+    journalled: Option<SystemTime>,
+    verdicts: &'a Verdicts,
+}
+
+/// When the journal of a folder was written last, by any part of a job.
+fn journalled(root: &Path) -> Result<Option<SystemTime>> {
+    let files = journal::state_files(root, "journal", ".jsonl")?;
+    Ok(files.iter().filter_map(|f| f.metadata().ok()?.modified().ok()).max())
+}
+
 /// Fills in what only the files tell.
-fn examine(mut p: Picture, root: &Path, state: &State, options: &Options) -> Result<Picture> {
-    let size = std::fs::metadata(&p.path).map_err(|e| Error::io(&p.path, e))?.len();
-    p.record = p.record.take().filter(|r| r.bytes == size);
+fn examine(mut p: Picture, root: &Path, known: &Known<'_>, options: &Options) -> Result<Picture> {
+    let state = known.state;
+    let meta = std::fs::metadata(&p.path).map_err(|e| Error::io(&p.path, e))?;
+    // A file is written before the journal tells of it: a later one may be another.
+    let later = meta.modified().ok().zip(known.journalled).is_none_or(|(file, journal)| file > journal);
+    let same = |r: &Record| Ok::<_, Error>(r.bytes == meta.len() && (!later || journal::sha256_file(&p.path)? == r.sha256));
+    if let Some(r) = &p.record
+        && !same(r)?
+    {
+        p.record = None;
+    }
     match &p.record {
         Some(r) => (p.sha256, p.width, p.height) = (r.sha256.clone(), r.width, r.height),
         None => {
@@ -464,15 +576,29 @@ fn examine(mut p: Picture, root: &Path, state: &State, options: &Options) -> Res
     }
     p.settings = p.record.as_ref().and_then(|r| state.settings(&r.settings)).cloned();
     let below = journal::decode(&p.name);
-    p.source = source(&p, root, &below, options).and_then(|path| {
+    let about_another = |r: &Report| r.result_sha256.as_ref().is_some_and(|sha| *sha != p.sha256);
+    if p.report.as_ref().is_some_and(about_another) {
+        p.report = None;
+        p.inspected_before = true;
+    }
+    p.source = source(&p, root, &below, options).or_else(|| reviewed_with(&p, root, known.verdicts)).and_then(|path| {
         let (width, height) = codec::probe(&path, &Limits::default()).ok()?.upright();
         Some(Source { path, width, height, shown: shown(width, height, p.settings.as_ref()) })
     });
     let repair = root.join(STATE).join(MENDED).join(&below);
     p.repair = repair.is_file().then_some(repair);
-    let heat = options.heat.clone().unwrap_or_else(|| root.join(STATE).join("heat"));
-    p.heat = heat_maps(&heat, &below);
+    if !p.inspected_before {
+        let heat = options.heat.clone().unwrap_or_else(|| root.join(STATE).join(HEAT));
+        p.heat = heat_maps(&heat, &below);
+    }
     Ok(p)
+}
+
+/// The source beside which a picture was reviewed, if it still is the file that the picture was made from.
+fn reviewed_with(p: &Picture, root: &Path, verdicts: &Verdicts) -> Option<PathBuf> {
+    let e = verdicts.get(&p.sha256).filter(|e| !e.source.is_empty() && !e.source_sha256.is_empty())?;
+    let path = root.join(journal::decode(&e.source));
+    (path.is_file() && journal::sha256_file(&path).ok()? == e.source_sha256).then_some(path)
 }
 
 fn source(p: &Picture, root: &Path, below: &Path, options: &Options) -> Option<PathBuf> {
@@ -510,8 +636,8 @@ fn same_stem(dir: &Path, below: &Path) -> Option<PathBuf> {
     files.into_iter().find(|f| f.file_stem() == Some(stem) && f.is_file() && matches!(names::kind(f), Kind::Picture(_)))
 }
 
-/// `<stem>.<detector>.png` beside where the picture would lie.
-fn heat_maps(heat: &Path, below: &Path) -> BTreeMap<String, PathBuf> {
+/// `<stem>.<detector>.png` in the folder `heat`, where the picture lies `below`; by detector.
+pub fn heat_maps(heat: &Path, below: &Path) -> BTreeMap<String, PathBuf> {
     let Some(stem) = below.file_stem().and_then(|s| s.to_str()) else { return BTreeMap::new() };
     let folder = heat.join(below.parent().unwrap_or(Path::new("")));
     let Ok(entries) = std::fs::read_dir(&folder) else { return BTreeMap::new() };

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tiny_http::{Method, Request, Server as Http, StatusCode};
 
 use super::tile::{Side, Tiler};
-use super::{Picture, Review, Said};
+use super::{Heard, Picture, Review, Said};
 use crate::error::{Error, Result};
 
 /// The page's files: name, kind, text.
@@ -208,7 +208,10 @@ impl Server {
             Ok(said) => said,
             Err(e) => return Ok(Some(Answer::error(400, format!("not a verdict: {e}")))),
         };
-        Ok(Some(Answer::json(&self.review.decide(&said)?)?))
+        Ok(Some(match self.review.decide(&said)? {
+            Heard::Noted(entries) => Answer::json(&entries)?,
+            Heard::Differs(standing) => Answer { status: 409, ..Answer::json(&standing)? },
+        }))
     }
 
     /// Generators of pictures `from` on, as far as a short time reaches.

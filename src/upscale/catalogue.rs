@@ -111,18 +111,20 @@ fn unknown(spec: &str, home: &Home) -> Error {
         return Error::unavailable(format!("model {spec}"), "is not installed", format!("lastmile models pull {spec}"));
     }
     let all: Vec<String> = list(home).into_iter().map(|l| l.id).chain(["none".into()]).collect();
-    let public = public::all().iter().map(|p| &p.id).filter(|id| !all.contains(id));
-    let mut near: Vec<(usize, &String)> = all.iter().chain(public).map(|id| (distance(spec, id), id)).collect();
+    let public: Vec<&String> = public::all().iter().map(|p| &p.id).filter(|id| !all.contains(id)).collect();
+    let mut near: Vec<(usize, &String)> = all.iter().chain(public.iter().copied()).map(|id| (distance(spec, id), id)).collect();
     near.sort();
     let likely = |d: usize, id: &str| d <= 1 + spec.chars().count() / 4 || (spec.len() > 2 && id.contains(spec));
-    let near: Vec<String> = near.into_iter().filter(|(d, id)| likely(*d, id)).map(|(_, id)| format!("`{id}`")).take(3).collect();
+    // What is not here yet has to be fetched first.
+    let named = |id: &String| if public.contains(&id) { format!("`lastmile models pull {id}`") } else { format!("`{id}`") };
+    let near: Vec<String> = near.into_iter().filter(|(d, id)| likely(*d, id)).map(|(_, id)| named(id)).take(3).collect();
     let what = match Path::new(spec).exists() {
         true => "is no model; models are ids or files that end in .onnx".to_owned(),
         false => "no model of that name".to_owned(),
     };
     let hint = match near.is_empty() {
         true => format!("one of {}, or the path of an .onnx file; `lastmile models list` shows more to download", all.join(", ")),
-        false => format!("{}; all there are: {}", near.join(" or "), all.join(", ")),
+        false => format!("{}; here are {}", near.join(" or "), all.join(", ")),
     };
     Error::model(format!("--model {spec}"), what, hint)
 }
@@ -311,7 +313,9 @@ mod tests {
         let error = resolve("realesr-general-x4v3", &home, &mut never).unwrap_err();
         assert!(error.to_string().contains("lastmile models pull realesr-general-x4v3"), "{error}");
         assert_eq!(error.exit() as u8, 5);
-        assert!(resolve("realesr-general", &home, &mut never).unwrap_err().to_string().contains("`realesr-general-x4v3`"));
+        assert!(
+            resolve("realesr-general", &home, &mut never).unwrap_err().to_string().contains("`lastmile models pull realesr-general-x4v3`")
+        );
         for missing in ["./x.onnx", "x.onnx", "a/b"] {
             assert!(resolve(missing, &home, &mut never).unwrap_err().to_string().contains("cannot be read"));
         }

@@ -15,6 +15,10 @@ pub enum Size {
     Scale(f64),
     /// Pixels of the longer side.
     LongEdge(u32),
+    /// Pixels of the width.
+    Width(u32),
+    /// Pixels of the height.
+    Height(u32),
     /// A box in pixels; [`Fit`] says how to fill it.
     Box { width: u32, height: u32 },
     /// Megapixels (millions of pixels).
@@ -62,6 +66,8 @@ impl Size {
                 let f = f64::from(px) / w.max(h);
                 (w * f, h * f, whole)
             }
+            Self::Width(px) => (f64::from(px), h * f64::from(px) / w, whole),
+            Self::Height(px) => (w * f64::from(px) / h, f64::from(px), whole),
             Self::Megapixels(mp) => {
                 let f = (mp * 1e6 / (w * h)).sqrt();
                 (w * f, h * f, whole)
@@ -178,6 +184,8 @@ mod tests {
         assert_eq!(target(Size::Scale(2.5), 101, 50, Fit::Inside), (253, 125));
         assert_eq!(target(Size::LongEdge(3840), 1920, 1080, Fit::Inside), (3840, 2160));
         assert_eq!(target(Size::LongEdge(3840), 1080, 1920, Fit::Inside), (2160, 3840));
+        assert_eq!(target(Size::Width(3840), 1080, 1920, Fit::Inside), (3840, 6827));
+        assert_eq!(target(Size::Height(3840), 1080, 1920, Fit::Inside), (2160, 3840));
         assert_eq!(target(Size::Megapixels(8.0), 1000, 500, Fit::Inside), (4000, 2000));
         let b = Size::Box { width: 1000, height: 1000 };
         assert_eq!(target(b, 200, 100, Fit::Inside), (1000, 500));

@@ -15,12 +15,12 @@ export async function open(executablePath, folder) {
   });
   return {
     close: () => browser.close(),
-    /** A page that fails the test on any error; 1440 x 900, dark, unless told. */
-    async page(options = {}) {
+    /** A page that fails the test on any error but `expected` ones; 1440 x 900, dark, unless told. */
+    async page({ expected, ...options } = {}) {
       const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, colorScheme: "dark", ...options });
       const p = await context.newPage();
       p.on("pageerror", (e) => { throw e; });
-      p.on("console", (m) => { if (m.type() === "error") throw new Error(`console: ${m.text()}`); });
+      p.on("console", (m) => { if (m.type() === "error" && !expected?.test(m.text())) throw new Error(`console: ${m.text()}`); });
       await p.addInitScript(stopwatch);
       return p;
     },

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Maker;
+use crate::batch::PROOF;
 use crate::batch::plan::{Planned, Request, plan};
 use crate::brand::Brand;
 use crate::brand::kit::GroupBy;
@@ -13,13 +14,11 @@ use crate::cli::{Globals, progress, say};
 use crate::codec;
 use crate::error::Error;
 use crate::grade::lut::Lut;
+use crate::grade::matching::LUT_SIZE;
 use crate::grade::{Grading, Look};
 use crate::lane::Lut3d;
 use crate::pipeline;
 use crate::recipe::Template;
-
-/// The folder for proofs inside an output folder.
-const PROOF: &str = "_proof";
 
 impl Maker<'_> {
     /// One item per source and export of the kit, those of a source beside each other.
@@ -124,12 +123,12 @@ impl Maker<'_> {
         grouped.then_some("pictures are graded one by one as they come: groups are for folders that are complete")
     }
 
-    /// What is done to the colours of all items, as a LUT of 65 points.
+    /// What is done to the colours of all items, as a LUT of 65 points; of a match alone with its own points, which loses
+    /// nothing.
     ///
     /// # Errors
     /// [`Error::Usage`] if that is not one function of colour.
     pub(super) fn cube(&self, planned: &Planned) -> crate::Result<String> {
-        const POINTS: usize = 65;
         let wrong = |what: String, hint: &str| Err(Error::usage("--export-cube", what, hint));
         let mut found: Option<Vec<Grading>> = None;
         let mut source = None;
@@ -160,7 +159,10 @@ impl Maker<'_> {
         if !spatial.is_empty() {
             return wrong(format!("{} depend on more than the colour", spatial.join(", ")), "a look without them");
         }
-        let cube = Lut3d::from_fn(POINTS, |c| gradings.iter().fold(c, |c, g| g.colour(c)))?;
+        let graded = self.settings.grading.is_some() || self.brand.as_ref().is_some_and(|b| b.kit().look.is_some());
+        let matched = self.settings.matching.is_some() || self.brand.as_ref().is_some_and(|b| b.colours());
+        let points = if matched && !graded { LUT_SIZE } else { 65 };
+        let cube = Lut3d::from_fn(points, |c| gradings.iter().fold(c, |c, g| g.colour(c)))?;
         Lut::from_cube("lastmile", cube).to_cube()
     }
 }

@@ -14,6 +14,9 @@ pub(super) struct Table {
     /// By length: index of its first value minus its first code.
     offsets: [i32; 17],
     values: Vec<u8>,
+    /// As `short`, for AC coefficients: bits of the code and of the number behind it, and how many coefficients they pass over; 64
+    /// where the rest of the block is 0.
+    steps: Vec<(u8, u8)>,
 }
 
 /// Codes of up to so many bits are looked up at once.
@@ -21,7 +24,7 @@ const SHORT: u32 = 10;
 
 impl Table {
     fn new(counts: &[u8], values: &[u8]) -> Self {
-        let mut t = Self { short: vec![(0, 0); 1 << SHORT], ends: [0; 17], offsets: [0; 17], values: values.to_vec() };
+        let mut t = Self { short: vec![(0, 0); 1 << SHORT], ends: [0; 17], offsets: [0; 17], values: values.to_vec(), steps: Vec::new() };
         let (mut code, mut index) = (0u32, 0i32);
         for len in 1..=16u32 {
             let n = u32::from(counts[len as usize - 1]);
@@ -39,7 +42,17 @@ impl Table {
             t.ends[len as usize] = if n > 0 { code << (16 - len) } else { 0 };
             code <<= 1;
         }
+        t.steps = t.short.iter().map(|&(len, value)| if len > 0 { (len + (value & 15), passed(value)) } else { (0, 0) }).collect();
         t
+    }
+}
+
+/// How many coefficients a code for AC coefficients passes over (F.2.2.2).
+fn passed(value: u8) -> u8 {
+    match (value >> 4, value & 15) {
+        (15, 0) => 16,
+        (_, 0) => 64,
+        (run, _) => run + 1,
     }
 }
 
@@ -60,9 +73,10 @@ impl Bits<'_> {
             return;
         }
         if let Some(four) = self.data.get(self.at..).and_then(|d| d.first_chunk::<4>())
-            && !four.contains(&0xff)
+            && let four = u32::from_be_bytes(*four)
+            && (!four).wrapping_sub(0x0101_0101) & four & 0x8080_8080 == 0
         {
-            self.held |= u64::from(u32::from_be_bytes(*four)) << (32 - self.count);
+            self.held |= u64::from(four) << (32 - self.count);
             self.count += 32;
             self.at += 4;
             return;
@@ -297,15 +311,15 @@ fn block(bits: &mut Bits<'_>, dc: &Table, ac: &Table) -> Option<()> {
     bits.skip(u32::from(size.min(16)))?;
     let mut k = 1;
     while k < 64 {
-        let symbol = bits.symbol(ac)?;
-        let (run, size) = (usize::from(symbol >> 4), u32::from(symbol & 15));
-        match (run, size) {
-            (15, 0) => k += 16,
-            (_, 0) => break,
-            _ => {
-                bits.skip(size)?;
-                k += run + 1;
-            }
+        bits.fill();
+        let (taken, step) = ac.steps[(bits.held >> (64 - SHORT)) as usize];
+        if taken > 0 {
+            bits.skip(u32::from(taken))?;
+            k += step;
+        } else {
+            let value = bits.symbol(ac)?;
+            bits.skip(u32::from(value & 15))?;
+            k += passed(value);
         }
     }
     Some(())

@@ -166,6 +166,14 @@ pub(super) fn decode(path: &Path, jpeg: &[u8], width: usize, height: usize, chan
     Ok(whole.then_some(pixels))
 }
 
+/// Three bytes a pixel as a word each.
+#[multiversion::multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn widen(row: &[u8], words: &mut [u32]) {
+    for (p, o) in row.as_chunks::<3>().0.iter().zip(words) {
+        *o = u32::from_ne_bytes([p[0], p[1], p[2], 0]);
+    }
+}
+
 fn failed(e: turbojpeg::Error) -> Error {
     Error::Internal(format!("libjpeg-turbo: {e}"))
 }
@@ -193,6 +201,24 @@ impl crate::codec::Encoder for Writer {
             }
             self.filled += words;
             if self.filled == self.pixels.len() {
+                self.flush_strip()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_rows(&mut self, image: &crate::image::Image, from: usize, to: usize) -> Result<()> {
+        let whole = 0..image.channels.count();
+        let bytes = match image.channels {
+            Channels::Rgb => self.rows.bytes(image, from..to)?,
+            _ => None,
+        };
+        let Some(bytes) = bytes else { return self.write(&image.band(from, to, whole)) };
+        for row in bytes.chunks_exact(self.size.0 * 3) {
+            let end = self.filled + self.size.0;
+            widen(row, &mut self.pixels[self.filled..end]);
+            self.filled = end;
+            if end == self.pixels.len() {
                 self.flush_strip()?;
             }
         }

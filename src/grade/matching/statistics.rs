@@ -12,6 +12,11 @@ const EDGE: usize = 32;
 /// No colour with what is as near to it as [`NEAR`] counts for more than this share of a picture: a plain backdrop is not what
 /// a picture is about.
 const MOST_OF_ONE: f64 = 0.1;
+/// The same of black: there, shadows of all levels lie together where a generator ran them into it, and to take them for a
+/// backdrop would shift all other tones.
+const MOST_OF_BLACK: f64 = 0.2;
+/// The cell of black.
+const BLACK: u16 = 0;
 /// In standard deviations of each channel, so that another contrast, exposure or cast of the same picture gives the same shares.
 const NEAR: f64 = 0.2;
 /// Channels at or above this in all three are paper.
@@ -132,7 +137,8 @@ fn level(cells: &mut BTreeMap<u16, Cell>) {
             let reach = (wide[0] + 1.0 / EDGE as f64) / wide[0];
             let around: f64 = points[..i].iter().rev().take_while(|p| at[0] - p.1[0] < reach).map(near).sum::<f64>()
                 + points[i..].iter().take_while(|p| p.1[0] - at[0] < reach).map(near).sum::<f64>();
-            w * (MOST_OF_ONE / around).min(1.0)
+            let most = if i == 0 && cells.contains_key(&BLACK) { MOST_OF_BLACK } else { MOST_OF_ONE };
+            w * (most / around).min(1.0)
         })
         .collect();
     let sum: f64 = held.iter().sum();

@@ -44,30 +44,52 @@ const server = {
       headers: { "Content-Type": "application/json", "X-Lastmile-Token": this.token },
       body: JSON.stringify({ ids, ...said }),
     });
+    if (answer.status === 409) throw new Differs(await answer.json());
     if (!answer.ok) throw new Error(await answer.text());
   },
+  /** As the page goes away: nobody waits for the answer. */
+  last(ids, said) {
+    fetch("api/verdict", {
+      method: "POST",
+      keepalive: true,
+      headers: { "Content-Type": "application/json", "X-Lastmile-Token": this.token },
+      body: JSON.stringify({ ids, ...said }),
+    }).catch(() => {});
+  },
 };
+
+/** Something else was decided meanwhile, in another tab: [{ id, decision }]. */
+class Differs extends Error {
+  constructor(standing) {
+    super("decided elsewhere");
+    this.standing = standing;
+  }
+}
 
 const folder = {
   key: "lastmile-review",
   async list() {
     const data = window.REVIEW;
     this.key = `lastmile-review ${data.seal}`;
-    const kept = JSON.parse(localStorage.getItem(this.key) ?? "{}");
+    const kept = this.kept();
     for (const p of data.pictures) Object.assign(p.entry, kept[p.sha256] ?? {});
     this.all = data.pictures;
     return data;
   },
+  kept() { return JSON.parse(localStorage.getItem(this.key) ?? "{}"); },
   thumb: (p) => `pictures/${p.id}-thumb.jpg`,
   pieces: (p, side, [x, y, w, h]) => (p.pieces[side] ?? []).filter((i) => i.x < x + w && i.x + i.w > x && i.y < y + h && i.y + i.h > y),
-  async save() {
-    const kept = Object.fromEntries(this.all.filter((p) => p.entry.opened || p.entry.decision).map((p) => [p.sha256, p.entry]));
+  // What another tab decided about other pictures stays.
+  async save(ids) { this.last(ids); },
+  last(ids) {
+    const kept = this.kept();
+    for (const id of ids) kept[this.all[id].sha256] = this.all[id].entry;
     localStorage.setItem(this.key, JSON.stringify(kept));
   },
   /** What `lastmile apply` reads. */
   verdicts() {
     const pictures = Object.fromEntries(this.all.filter((p) => p.entry.opened || p.entry.decision).map((p) => [p.sha256, p.entry]));
-    return JSON.stringify({ verdicts: "lastmile", version: 1, pictures }, null, 2);
+    return JSON.stringify({ verdicts: "lastmile", version: 1, pictures: { ...pictures, ...this.kept() } }, null, 2);
   },
 };
 
@@ -95,6 +117,11 @@ async function save(ids, said) {
       unsaved.shift();
       $("trouble").hidden = true;
     } catch (e) {
+      if (e instanceof Differs) {
+        unsaved.shift();
+        elsewhere(e.standing);
+        continue;
+      }
       $("trouble").textContent = `${plural(unsaved.length, "change")} not saved yet: ${e.message}. Trying again; keep this page open.`;
       $("trouble").hidden = false;
       await new Promise((r) => setTimeout(r, 1500));
@@ -102,7 +129,61 @@ async function save(ids, said) {
   }
   saving = false;
 }
-addEventListener("beforeunload", (e) => { if (unsaved.length) e.preventDefault(); });
+addEventListener("beforeunload", (e) => {
+  writeDown();
+  if (unsaved.length && !window.REVIEW) e.preventDefault();
+});
+// What is on its way may never arrive now; said once more it changes nothing, but the time spent counts once.
+addEventListener("pagehide", () => {
+  writeDown();
+  const words = new Map();
+  for (const [ids, { seconds, ...said }] of unsaved) {
+    for (const id of ids) {
+      const before = words.get(id);
+      const word = { ...before, ...said };
+      // Of two decisions the first may have arrived.
+      if (before && "decision" in before && "decision" in said) delete word.believed;
+      words.set(id, word);
+    }
+  }
+  const groups = new Map();
+  for (const [id, word] of words) {
+    const key = JSON.stringify(word);
+    groups.set(key, [...(groups.get(key) ?? []), id]);
+  }
+  for (const [word, ids] of groups) store.last(ids, JSON.parse(word));
+});
+document.addEventListener("visibilitychange", () => { if (document.hidden) writeDown(); });
+
+/** Another tab had the last word: it stands until somebody who knows it says otherwise. */
+function elsewhere(standing) {
+  for (const { id, decision } of standing) pictures[id].entry.decision = decision;
+  const ids = new Set(standing.map((s) => s.id));
+  undo = undo.filter((u) => !u.before.some(([id]) => ids.has(id)));
+  keepUndo();
+  const [{ id, decision }] = standing;
+  const word = decision ? { approved: "approved", rejected: "rejected", repair: "wants repaired" }[decision] : "took back";
+  const text = `Another tab ${word} ${standing.length === 1 ? file(pictures[id].title) : `${file(pictures[id].title)} and ${standing.length - 1} more`}: press again to change it`;
+  if (sheetOpen) openSheet();
+  else if (order.includes(id)) open(order.indexOf(id));
+  flash(text, 5000);
+  say(text);
+}
+
+/** Notes that are typed are saved when the typing pauses, and at the latest when the hand leaves the field or the page. */
+const noting = new Map();
+function note(p) {
+  clearTimeout(noting.get(p));
+  noting.set(p, setTimeout(() => writeDown(p), 300));
+}
+function writeDown(only) {
+  for (const [p, timer] of [...noting]) {
+    if (only && p !== only) continue;
+    clearTimeout(timer);
+    noting.delete(p);
+    save([p.id], { note: p.entry.note });
+  }
+}
 
 const current = () => (shown === null ? null : pictures[shown]);
 const say = (text) => { $("live").textContent = text; };
@@ -181,6 +262,10 @@ function empty() {
   bar();
 }
 
+/** Other pictures that are the same file: they share its verdict and note. */
+const twins = (p) => (data.compare ? [] : p.twins.filter((t) => t !== p));
+const names = (list) => (list.length > 2 ? `${list[0].title} and ${list.length - 1} more` : list.map((t) => t.title).join(" and "));
+
 /** Sizes, networks, generator. */
 function facts(p) {
   const list = [`${p.source ? `${p.source[0]} × ${p.source[1]} → ` : ""}${p.width} × ${p.height}`];
@@ -201,6 +286,7 @@ function describe(p) {
   if (p.report && !data.compare) chips.push([p.report.verdict, { reject: "Inspection suggests reject", review: "Worth a look", pass: "Passed inspection" }[p.report.verdict]]);
   if (p.before) chips.push(["quiet", `Made again; before: ${DECISIONS[p.before][1].toLowerCase()}`]);
   if (!p.source && !data.compare) chips.push(["quiet", "Source not found"]);
+  if (twins(p).length) chips.push(["quiet", `Same file as ${names(twins(p))}`]);
   $("state").replaceChildren(...chips.map(([kind, text]) => make("span", { className: `chip ${kind}`, textContent: text })));
 
   const findings = p.report?.findings ?? [];
@@ -251,7 +337,6 @@ function marks() {
     $(id).disabled = !p;
   }
   $("heat").setAttribute("aria-pressed", Boolean(view.heat));
-  $("heat").firstChild.textContent = view.heat ? `${title(view.heat)} ` : "Heat ";
   document.querySelectorAll("[data-mode]").forEach((b) => {
     b.setAttribute("aria-pressed", b.dataset.mode === view.mode);
     b.disabled = (view.picture?.sides.length ?? 0) < 2;
@@ -278,12 +363,14 @@ function bar() {
   const progress = $("progress");
   progress.setAttribute("aria-valuenow", done);
   progress.setAttribute("aria-valuemax", all);
-  let text = `${done} of ${all} decided`;
+  // Those that passed and were not drawn are approved at a glance: they are no part of the work.
+  let text = all === pictures.length ? `${done} of ${all} decided` : `${done} of ${all} to look at decided`;
   if (pace.length >= 3 && done < all) {
     const typical = [...pace].sort((a, b) => a - b)[Math.floor(pace.length / 2)];
     const seconds = typical * (all - done);
     text += seconds < 55 ? ", under a minute left" : `, ${Math.round(seconds / 60)} min left`;
   }
+  if (all !== pictures.length) text += ` · ${pictures.length} pictures in all`;
   $("left").textContent = text;
   progress.setAttribute("aria-valuetext", text);
 }
@@ -293,13 +380,15 @@ function decide(decision) {
   const p = current();
   if (!p || data.compare) return;
   const seconds = Math.min(600, (performance.now() - since) / 1000);
-  remember([[p.id, p.entry.decision]], shown);
+  const believed = p.entry.decision;
+  const also = twins(p).length ? `, also ${names(twins(p))}` : "";
+  remember([[p.id, believed]], shown);
   p.entry.decision = decision;
   p.entry.seconds += seconds;
   pace = [...pace, seconds].slice(-15);
-  save([p.id], { decision, seconds });
-  say(`${DECISIONS[decision][1]}: ${file(p.title)}.`);
-  flash(`${DECISIONS[decision].join(" ")}`);
+  save([p.id], { decision, believed, seconds });
+  say(`${DECISIONS[decision][1]}: ${file(p.title)}${also}.`);
+  flash(`${DECISIONS[decision].join(" ")}${also}`, also ? 3000 : undefined);
   const rest = (from, to) => order.slice(from, to).findIndex((id) => !decided(pictures[id]));
   const later = rest(at + 1, order.length);
   const earlier = rest(0, at);
@@ -340,12 +429,17 @@ function takeBack() {
   const last = undo.pop();
   if (!last) return;
   keepUndo();
+  // One file may stand under several names, with one decision.
+  const steps = last.before.map(([id, decision]) => ({ id, decision, believed: pictures[id].entry.decision }));
   const groups = new Map();
-  for (const [id, decision] of last.before) {
+  for (const { id, decision, believed } of steps) {
     pictures[id].entry.decision = decision;
-    groups.set(decision, [...(groups.get(decision) ?? []), id]);
+    const key = `${decision} ${believed}`;
+    const group = groups.get(key) ?? { ids: [], decision, believed };
+    group.ids.push(id);
+    groups.set(key, group);
   }
-  for (const [decision, ids] of groups) save(ids, { decision });
+  for (const { ids, decision, believed } of groups.values()) save(ids, { decision, believed });
   flash("Undone");
   if (last.before.length > 1) return openSheet();
   if (!order.includes(last.id)) clearFilter();
@@ -373,7 +467,10 @@ function nextHeat() {
   const p = current();
   if (!p?.heat.length) return;
   const here = p.report?.findings[view.box]?.detector;
-  const list = [...p.heat].sort((a, b) => (b === here) - (a === here));
+  // What is looked at first, then what scored most; not what had nothing to measure.
+  const score = (d) => p.report?.detectors[d] ?? 0;
+  const useful = p.heat.filter((d) => d === view.heat || !p.report?.not_applicable.includes(d));
+  const list = useful.sort((a, b) => (b === here) - (a === here) || score(b) - score(a));
   view.heat = list[list.indexOf(view.heat) + 1] ?? null;
   view.draw();
   marks();
@@ -394,8 +491,16 @@ function openSheet(atTop = false) {
   $("sheet").hidden = false;
   $("sheet-open").setAttribute("aria-pressed", true);
   sheet();
+  const here = focusCard();
   if (atTop) $("sheet").scrollTop = 0;
-  else $("sheet").querySelector("[aria-current=true]")?.scrollIntoView({ block: "center" });
+  else here?.scrollIntoView({ block: "center" });
+}
+
+/** Gives the keyboard to the picture one comes from, without moving the sheet. */
+function focusCard() {
+  const here = $("sheet").querySelector("[aria-current=true]") ?? $("sheet").querySelector(".grid button");
+  here?.focus({ preventScroll: true });
+  return here;
 }
 
 function closeSheet() {
@@ -406,6 +511,7 @@ function closeSheet() {
   $("sheet").hidden = true;
   $("sheet-open").setAttribute("aria-pressed", false);
   view.resize();
+  $("canvas").focus({ preventScroll: true });
 }
 
 function sheet() {
@@ -512,11 +618,12 @@ const seen = new IntersectionObserver((entries) => {
 function approveAll(ids) {
   remember(ids.map((id) => [id, pictures[id].entry.decision]), ids[0]);
   for (const id of ids) pictures[id].entry.decision = "approved";
-  save(ids, { decision: "approved" });
+  save(ids, { decision: "approved", believed: null });
   say(`${plural(ids.length, "picture")} approved.`);
   marks();
   bar();
   sheet();
+  focusCard();
 }
 
 function download() {
@@ -624,9 +731,9 @@ $("note").addEventListener("input", () => {
   const p = current();
   if (!p) return;
   p.entry.note = $("note").value;
-  clearTimeout(p.noting);
-  p.noting = setTimeout(() => save([p.id], { note: p.entry.note }), 300);
+  note(p);
 });
+$("note").addEventListener("blur", () => writeDown());
 
 /** What moved: the zoom that is shown, and whether a finding is still looked at. */
 function moved() {
@@ -643,7 +750,14 @@ function moved() {
 async function start() {
   data = await store.list();
   pictures = data.pictures;
-  for (const p of pictures) p.title = readable(p.name);
+  const files = new Map();
+  for (const p of pictures) {
+    p.title = readable(p.name);
+    p.twins = files.get(p.sha256) ?? [];
+    p.twins.push(p);
+    files.set(p.sha256, p.twins);
+    p.entry = p.twins[0].entry;
+  }
   readUndo();
   $("title").textContent = data.title;
   document.title = `${data.title}: ${data.compare ? "compare" : "review"}`;
@@ -653,6 +767,7 @@ async function start() {
   $("notices").replaceChildren(...data.notices.map((notice) => make("p", { className: "notice" },
     ...notice.split("`").map((part, i) => (i % 2 ? make("code", { textContent: part }) : part)))));
   view = new View($("stage"), store.pieces, moved);
+  view.named = title;
   if (data.compare) view.modes.whole = "side";
   order = [...data.queue.flagged, ...data.queue.sample, ...data.queue.rest];
   // Where one was, else the first without a verdict.

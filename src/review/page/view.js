@@ -87,6 +87,8 @@ class View {
     this.marks = true;
     this.picture = null;
     this.idle = null;
+    /** The name of a detector, for people. */
+    this.named = (detector) => detector;
     this.tiles = new Tiles(() => this.draw());
     this.colours = getComputedStyle(document.documentElement);
     new ResizeObserver(() => this.resize()).observe(stage);
@@ -445,7 +447,8 @@ class View {
 
   label(panes) {
     const swipe = this.mode === "swipe" && panes.length > 1;
-    const spots = panes.map((p, i) => [p.side?.label ?? "", swipe ? (i === 0 ? 0.12 : 0.88) : (p.x + p.w / 2) / this.canvas.width, swipe ? 10 : p.y / this.ratio + 10]);
+    const heat = (side) => (this.heat && side?.id !== "source" ? ` · heat: ${this.named(this.heat)}` : "");
+    const spots = panes.map((p, i) => [(p.side?.label ?? "") + heat(p.side), swipe ? (i === 0 ? 0.12 : 0.88) : (p.x + p.w / 2) / this.canvas.width, swipe ? 10 : p.y / this.ratio + 10]);
     const key = JSON.stringify([spots, swipe && this.split]);
     if (key === this.labelled) return;
     this.labelled = key;

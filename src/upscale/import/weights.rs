@@ -431,8 +431,12 @@ fn other_format(head: &[u8]) -> Option<Refusal> {
         ("it is a web page instead of the file", "download the file itself")
     } else if head.starts_with(b"\x08") && head.get(8) != Some(&b'{') {
         ("it looks like an ONNX file", "register it with `lastmile models add FILE`")
+    } else if [&b"\x89PNG"[..], b"\xff\xd8\xff", b"RIFF", b"GIF8", b"II*\0", b"MM\0*"].iter().any(|magic| head.starts_with(magic)) {
+        ("it is a picture, not a checkpoint", "the .pth or .safetensors file of a network")
     } else if head.starts_with(b"7767517") {
         ("it is an ncnn parameter file", "get the PyTorch or ONNX file of this network")
+    } else if head.get(8) != Some(&b'{') && head.iter().all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace()) {
+        ("it is a text, not a checkpoint", "the .pth or .safetensors file of a network")
     } else {
         return None;
     };
@@ -526,5 +530,7 @@ mod tests {
         assert!(say(b"version https://git-lfs.github.com").contains("LFS"));
         assert!(say(b"  <!DOCTYPE html>").contains("web page"));
         assert!(say(b"\x80\x01\0\0\0\0\0\0{\"a\"").is_empty());
+        assert!(say(b"\x89PNG\r\n\x1a\n").contains("a picture") && say(b"Dear all,\nhere is").contains("a text"));
+        assert!(say(b"7767517\n3 4").contains("ncnn"));
     }
 }
