@@ -8,8 +8,11 @@
 //!   mapping for example-based colour transfer", 2007) of the OKLab a/b distribution about grey, regularised.
 //!
 //! Limits hold by construction: greys come out grey; hues turn by at most [`MOST_TURN_DEGREES`] in the colour step, those of
-//! skin and of what is nearly grey not at all; black and white stay; what was inside the gamut stays inside, at its lightness. Pictures without enough
-//! greys are not balanced, monochrome ones (on either side) get the tone only, blank ones nothing.
+//! skin and of what is nearly grey not at all; what is nearly grey, skin and vivid colours gain little chroma; tones move within
+//! [`MOVES`]; black and white stay; what was inside the gamut stays inside, at its lightness. Where evidence is thin, less is
+//! done: what one picture takes for a cast is undone in part unless its greys have colours on all sides, a strong tint is the
+//! light of a scene and mostly stays. Pictures without enough greys are not balanced, monochrome ones (on either side) get the
+//! tone only, blank ones nothing.
 //! A tint of the references' greys is not taken over: that is a look's business.
 
 mod chroma;
@@ -37,7 +40,7 @@ const TONES: usize = 33;
 /// Slopes the tone curve may have.
 const SLOPES: std::ops::RangeInclusive<f64> = 0.45..=1.9;
 /// How far a tone moves as it should, and how far at most: what is asked for beyond counts less and less. A night is no day.
-const MOVES: [f32; 2] = [0.08, 0.16];
+const MOVES: [f32; 2] = [0.14, 0.22];
 /// How much the tone curve minds bending, beside missing what it is made for.
 const STIFFNESS: f64 = 1e-4;
 /// Channels that were inside the gamut keep this distance from its ends, or the one they had if that was less.
@@ -117,6 +120,7 @@ impl Match {
         let toned = self.toned(balanced);
         let [l, a, b] = srgb_to_oklab(toned);
         let coloured = a.hypot(b) > 1e-6;
+        let flat = a.hypot(b);
         let [[xx, xy], [yx, yy]] = self.colour;
         let (mut a, mut b) = (xx * a + xy * b, yx * a + yy * b);
         if coloured {
@@ -128,7 +132,7 @@ impl Match {
             let (now, then) = (b.atan2(a), sb.atan2(sa));
             let turn = (then - now + std::f32::consts::PI).rem_euclid(std::f32::consts::TAU) - std::f32::consts::PI;
             let hue = now + turn * skin.max(faint);
-            let chroma = chroma::limited(a.hypot(b), before, l, skin);
+            let chroma = chroma::limited(a.hypot(b), before, l, flat, skin);
             (a, b) = (chroma * hue.cos(), chroma * hue.sin());
         }
         let grey = oklab_to_srgb([l, 0.0, 0.0])[1];

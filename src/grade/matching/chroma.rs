@@ -5,22 +5,25 @@ const FAINT: [f32; 2] = [0.012, 0.045];
 /// Chroma up to which a colour may gain as much as any, and from which it may gain least.
 const VIVID: [f32; 2] = [0.09, 0.2];
 /// Gains of greys, colours and vivid colours at most; of skin at most.
-const MOST: [f32; 3] = [1.06, 1.45, 1.12];
-const MOST_OF_SKIN: f32 = 1.22;
+const MOST: [f32; 3] = [1.1, 1.45, 1.15];
+const MOST_OF_SKIN: f32 = 1.28;
 /// Gains at least; of skin at least.
 const LEAST: f32 = 0.6;
-const LEAST_OF_SKIN: f32 = 0.78;
+const LEAST_OF_SKIN: f32 = 0.72;
+
+/// What a flatter tone curve may take of the chroma beside that.
+const FLATTER: f32 = 0.6;
 
 /// The chroma that a colour gets: `wanted`, but not much more or less than it had `before` (OKLab, balanced), seen at its new
 /// lightness.
-pub fn limited(wanted: f32, before: [f32; 3], lightness: f32, skin: f32) -> f32 {
+pub fn limited(wanted: f32, before: [f32; 3], lightness: f32, toned: f32, skin: f32) -> f32 {
     let ramp = |v: f32, [from, to]: [f32; 2]| {
         let v = ((v - from) / (to - from)).clamp(0.0, 1.0);
         v * v * (3.0 - 2.0 * v)
     };
     let chroma = before[1].hypot(before[2]);
     // More or less light changes chroma with lightness; the 0.1 keeps the dark from being blown up.
-    let same = chroma * ((lightness + 0.1) / (before[0].max(0.0) + 0.1)).clamp(0.6, 1.35);
+    let same = chroma * ((lightness + 0.1) / (before[0].max(0.0) + 0.1)).clamp(0.6, 1.25);
     if same < 1e-6 {
         return wanted.min(same);
     }
@@ -29,7 +32,48 @@ pub fn limited(wanted: f32, before: [f32; 3], lightness: f32, skin: f32) -> f32 
     let most = mix(mix(MOST[0], MOST[1], colourful), MOST[2], ramp(chroma, VIVID));
     let most = mix(most, most.min(MOST_OF_SKIN), skin);
     let least = mix(LEAST, LEAST_OF_SKIN, skin);
+    // A flatter tone curve has already taken its share.
+    let same = if wanted < same { toned.clamp(same * FLATTER, same) } else { same };
     let gain = (wanted / same).max(1e-3).ln();
     let most = if gain > 0.0 { most.ln() } else { -least.ln() };
     same * super::held(gain, most * 0.6, most).exp()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// At an unchanged lightness and hue (60 degrees, as skin has it).
+    fn kept(wanted: f32, chroma: f32, skin: f32) -> f32 {
+        limited(wanted, [0.6, chroma * 0.5, chroma * 0.866], 0.6, chroma, skin)
+    }
+
+    #[test]
+    fn greys_skin_and_vivid_colours_gain_little() {
+        for (chroma, skin, least, most) in [
+            (0.008, 0.0, LEAST, MOST[0]),
+            (0.06, 1.0, LEAST_OF_SKIN, MOST_OF_SKIN),
+            (0.07, 0.0, LEAST, MOST[1]),
+            (0.25, 0.0, LEAST, MOST[2]),
+        ] {
+            for gain in [0.01, 0.5, 2.0, 10.0] {
+                let got = kept(chroma * gain, chroma, skin) / chroma;
+                assert!((least - 1e-3..=most + 1e-3).contains(&got), "{chroma} {skin} {gain}: {got}");
+            }
+            assert!((kept(chroma, chroma, skin) / chroma - 1.0).abs() < 1e-4);
+        }
+    }
+
+    #[test]
+    fn more_colour_stays_more_colour() {
+        for (gain, skin) in [(0.3, 0.0), (0.3, 1.0), (1.0, 0.5), (4.0, 0.0), (4.0, 1.0)] {
+            let mut last = -1.0;
+            for i in 0..300 {
+                let chroma = i as f32 / 1000.0;
+                let got = kept(chroma * gain, chroma, skin);
+                assert!(got > last, "{gain} {skin} {chroma}: {got} after {last}");
+                last = got;
+            }
+        }
+    }
 }

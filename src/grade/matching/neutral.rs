@@ -22,8 +22,8 @@ const SIDES: [f32; 2] = [0.04, 0.1];
 const PLENTY: [f32; 2] = [0.06, 0.2];
 /// How much of the supposed cast of a single picture is undone in any case.
 const ALONE: f32 = 0.35;
-/// Largest channel from which a balance goes no further than to grey, begun and in full.
-const LIGHTS: [f32; 2] = [0.8, 0.97];
+/// Largest channel from which a balance makes colours paler and turns no hue, begun and in full.
+const LIGHTS: [f32; 2] = [0.98, 1.0];
 /// Share of the pixels near grey from which a balance begins to be trusted, and from which it is wholly.
 const TRUST: [f32; 2] = [0.02, 0.08];
 
@@ -94,8 +94,8 @@ impl Neutral {
 
     /// The colour with its cast taken out. Black and pure white stay what they are.
     ///
-    /// Light that has run into a channel's end has lost its colour: there the balance goes no further than to grey, so that a
-    /// warm highlight becomes white and never cyan.
+    /// Light that has run into a channel's end has lost its colour: there the balance makes it paler, but leaves it its hue, so that
+    /// a warm highlight becomes white and never cyan.
     pub fn balance(&self, c: [f32; 3]) -> [f32; 3] {
         let smooth = |v: f32| {
             let v = v.clamp(0.0, 1.0);
@@ -104,25 +104,26 @@ impl Neutral {
         let low = c.iter().fold(f32::MAX, |m, v| m.min(*v));
         let high = c.iter().fold(f32::MIN, |m, v| m.max(*v));
         let balanced = [0, 1, 2].map(|k| (c[k] - self.offset[k]) / self.gain[k]);
-        // Of the way from the colour to the balanced one, how far it is to the place nearest to grey.
+        // How colourful the place nearest to grey is on the way from the colour to the balanced one, beside the colour itself.
         let around = |c: [f32; 3]| {
             let y = luma(c);
             c.map(|v| v - y)
         };
         let (from, to) = (around(c), around(balanced));
-        let (mut along, mut length) = (0.0, 1e-9);
-        for k in 0..3 {
-            along += from[k] * (from[k] - to[k]);
-            length += (from[k] - to[k]).powi(2);
-        }
-        // What is far more colourful than the cast is a colour of its own and keeps it.
-        let own = (along / length).clamp(0.0, 3.0);
-        let to_grey = own.min(1.0) * (1.0 - 0.8 * smooth((own - 1.0) / 1.0));
+        let way = [0, 1, 2].map(|k| to[k] - from[k]);
+        let dot = |a: [f32; 3], b: [f32; 3]| a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+        let at = (-dot(from, way) / dot(way, way).max(1e-9)).clamp(0.0, 1.0);
+        let nearest = [0, 1, 2].map(|k| from[k] + way[k] * at);
+        let paler = (dot(nearest, nearest) / dot(from, from).max(1e-9)).sqrt().min(1.0);
+        let y = luma(c);
         let lit = smooth((high - LIGHTS[0]) / (LIGHTS[1] - LIGHTS[0]));
         // Paper stays paper under a picture whose greys are tinted; black has nothing to be balanced.
         let keep = 1.0 - smooth((low - 0.96) / 0.04) - smooth((0.05 - high) / 0.05);
-        let share = (1.0 + (to_grey - 1.0) * lit) * keep;
-        [0, 1, 2].map(|k| c[k] + (balanced[k] - c[k]) * share)
+        [0, 1, 2].map(|k| {
+            let light = y + from[k] * paler;
+            let balanced = balanced[k] + (light - balanced[k]) * lit;
+            c[k] + (balanced - c[k]) * keep
+        })
     }
 }
 
@@ -302,5 +303,29 @@ mod tests {
         let all_green: Vec<_> = (0..100).map(|i| (0.01, [0.1, 0.3 + 0.006 * i as f32, 0.1])).collect();
         assert_eq!(Neutral::of(&all_green, 1), Neutral::default());
         assert_eq!(Neutral::of(&[], 1), Neutral::default());
+    }
+
+    #[test]
+    fn warm_lights_never_turn_cold() {
+        let found = Neutral::of(&scene(|c| [c[0], c[1] * 0.88, c[2] * 0.72]), 8);
+        assert!(found.gains()[2] > 1.2 * found.gains()[0], "{found:?}");
+        for light in [[1.0, 0.97, 0.78], [1.0, 0.9, 0.7], [1.0, 0.99, 0.95], [1.0, 0.75, 0.4]] {
+            let [r, g, b] = found.balance(light);
+            assert!(r >= g && g >= b && r <= 1.0, "{light:?} became {:?}", [r, g, b]);
+        }
+    }
+
+    /// Sand and stones: the colours lie to one side of what is most frequent, which is no grey.
+    #[test]
+    fn one_picture_is_believed_less_than_many() {
+        let sand: Vec<(f32, [f32; 3])> = (0..400)
+            .map(|i| {
+                let v = 0.2 + 0.6 * i as f32 / 400.0;
+                (0.0025, if i % 4 == 0 { [v, v, v] } else { [v, v * 0.88, v * 0.74] })
+            })
+            .collect();
+        let [one, many] = [1, 8].map(|n| Neutral::of(&sand, n));
+        assert!(many.trust > 0.9 && one.trust < 0.5, "{one:?} {many:?}");
+        assert!(one.gains()[2] / one.gains()[0] < 1.2, "{one:?}");
     }
 }

@@ -9,7 +9,7 @@ pub const IDENTITY: Matrix = [[1.0, 0.0], [0.0, 1.0]];
 /// Second moment added on both sides, a chroma of 0.025: what little colour there is does not count.
 const RIDGE: f32 = 0.025 * 0.025;
 /// How much saturation may fall or grow.
-const SCALES: std::ops::RangeInclusive<f32> = 0.7..=1.45;
+const SCALES: std::ops::RangeInclusive<f32> = 0.75..=1.4;
 
 /// Second moments of a and b about grey; weights sum to 1.
 pub fn moments(points: &[(f32, [f32; 3])]) -> Matrix {
