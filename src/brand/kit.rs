@@ -1,4 +1,6 @@
 //! Kit files (`*.brand.toml`).
+//!
+//! Over 500 lines because each key's rule, its example and what is said of mistakes are to be read beside each other.
 
 use std::path::{Path, PathBuf};
 

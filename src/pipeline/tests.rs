@@ -1,3 +1,5 @@
+//! Over 500 lines because every test here makes whole files with the same few helpers.
+
 use super::*;
 use crate::image::Channels;
 use crate::upscale::engine::tests::{FakeBackend, engine, family, model};

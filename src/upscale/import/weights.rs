@@ -435,7 +435,7 @@ fn other_format(head: &[u8]) -> Option<Refusal> {
         ("it is a picture, not a checkpoint", "the .pth or .safetensors file of a network")
     } else if head.starts_with(b"7767517") {
         ("it is an ncnn parameter file", "get the PyTorch or ONNX file of this network")
-    } else if head.get(8) != Some(&b'{') && head.iter().all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace()) {
+    } else if !head.is_empty() && head.get(8) != Some(&b'{') && head.iter().all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace()) {
         ("it is a text, not a checkpoint", "the .pth or .safetensors file of a network")
     } else {
         return None;
