@@ -38,9 +38,12 @@ pub const LUT_SIZE: usize = 49;
 /// Points of the tone curve, black and white included.
 const TONES: usize = 33;
 /// Slopes the tone curve may have.
-const SLOPES: std::ops::RangeInclusive<f64> = 0.45..=1.9;
+const SLOPES: std::ops::RangeInclusive<f64> = 0.4..=2.2;
+/// The steepest slope in the [`OUTER`] steps next to black and to white, where few pixels lie and the curve must come back to both.
+const STEEP: f64 = 4.0;
+const OUTER: usize = 5;
 /// How far a tone moves as it should, and how far at most: what is asked for beyond counts less and less. A night is no day.
-const MOVES: [f32; 2] = [0.14, 0.22];
+const MOVES: [f32; 2] = [0.12, 0.18];
 /// How much the tone curve minds bending, beside missing what it is made for.
 const STIFFNESS: f64 = 1e-4;
 /// Channels that were inside the gamut keep this distance from its ends, or the one they had if that was less.
@@ -251,9 +254,10 @@ fn fitted(wanted: [f64; TONES], weights: [f64; TONES]) -> [f32; TONES] {
         (0..N).for_each(|i| f[i + 1] = f[i] + slopes[i] / N as f64);
         f
     };
+    let steepest_at = |i: usize| if (OUTER..N - OUTER).contains(&i) { *SLOPES.end() } else { STEEP };
     // The nearest slopes in range with a mean of 1: all are moved by the same, found by bisection.
     let allowed = |slopes: [f64; N]| {
-        let held = |by: f64| slopes.map(|s| (s + by).clamp(*SLOPES.start(), *SLOPES.end()));
+        let held = |by: f64| std::array::from_fn::<f64, N, _>(|i| (slopes[i] + by).clamp(*SLOPES.start(), steepest_at(i)));
         let (mut low, mut high) = (-100.0, 100.0);
         for _ in 0..50 {
             let by = (low + high) / 2.0;

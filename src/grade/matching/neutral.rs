@@ -23,7 +23,7 @@ const PLENTY: [f32; 2] = [0.06, 0.2];
 /// How much of the supposed cast of a single picture is undone in any case.
 const ALONE: f32 = 0.35;
 /// Largest channel from which a balance makes colours paler and turns no hue, begun and in full.
-const LIGHTS: [f32; 2] = [0.98, 1.0];
+const LIGHTS: [f32; 2] = [0.985, 1.0];
 /// Share of the pixels near grey from which a balance begins to be trusted, and from which it is wholly.
 const TRUST: [f32; 2] = [0.02, 0.08];
 
