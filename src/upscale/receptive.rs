@@ -439,11 +439,11 @@ mod tests {
     #[test]
     fn the_embedded_network_is_read_right_in_any_order_of_nodes() {
         let mut model = embedded();
-        let expected = (Receptive::Radius(17), 1, Some(4), Some(1), Some(1));
+        let expected = (Receptive::Radius(20), 1, Some(4), Some(1), Some(1));
         let found = analyse(&model);
         assert_eq!((facts(&found), found.reason()), (expected, String::new()));
         assert_eq!((found.layout, found.channels, found.dtype, found.fixed), (Some(Layout::Nchw), Some(3), Some(Dtype::F32), None));
-        assert_eq!(found.ops["Conv"], 18);
+        assert_eq!(found.ops["Conv"], 21);
         model.graph.as_mut().unwrap().node.reverse();
         assert_eq!(facts(&analyse(&model)), expected);
     }
