@@ -9,7 +9,7 @@
 //!
 //! Limits hold by construction: greys come out grey; hues turn by at most [`MOST_TURN_DEGREES`] in the colour step, those of
 //! skin and of what is nearly grey not at all; what is nearly grey, skin and vivid colours gain little chroma; tones move within
-//! [`MOVES`]; black and white stay; what was inside the gamut stays inside, at its lightness. Where evidence is thin, less is
+//! `MOVES`; black and white stay; what was inside the gamut stays inside, at its lightness. Where evidence is thin, less is
 //! done: what one picture takes for a cast is undone in part unless its greys have colours on all sides, a strong tint is the
 //! light of a scene and mostly stays. Pictures without enough greys are not balanced, monochrome ones (on either side) get the
 //! tone only, blank ones nothing.
