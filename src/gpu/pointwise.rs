@@ -1,6 +1,7 @@
 //! Functions of colour and place on a graphics card: planes of pixels go there, through one shader, and back.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::time::Duration;
 
 use super::Gpu;
 use crate::band::Band;
@@ -27,6 +28,9 @@ pub(super) struct Pointwise {
     /// Whether a user's filter is in it, which no processor runs.
     has_filter: bool,
 }
+
+/// How much later than its work a call back may come.
+const LATE: Duration = Duration::from_secs(30);
 
 /// Buffers of one call.
 struct Slot {
@@ -112,16 +116,14 @@ impl Pointwise {
         }
         encoder.copy_buffer_to_buffer(&slot.pixels, 0, &slot.back, 0, Some(bytes));
         let submitted = queue.submit([encoder.finish()]);
-        let mapped = std::sync::Arc::new(Mutex::new(None));
-        let tell = std::sync::Arc::clone(&mapped);
-        slot.back.map_async(wgpu::MapMode::Read, 0..bytes, move |done| {
-            *tell.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
-        });
+        let (tell, told) = mpsc::channel();
+        slot.back.map_async(wgpu::MapMode::Read, 0..bytes, move |done| drop(tell.send(done)));
         device
             .poll(wgpu::PollType::Wait { submission_index: Some(submitted), timeout: None })
             .map_err(|e| self.gpu.health.error(format!("failed: {e}")))?;
-        match mapped.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(Ok(())) => {}
+        // Another thread's poll may have taken our call and not have come to it yet.
+        match told.recv_timeout(LATE) {
+            Ok(Ok(())) => {}
             other => return Err(self.gpu.health.error(format!("gave no result back: {other:?}"))),
         }
         {
