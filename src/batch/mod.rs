@@ -121,6 +121,8 @@ pub struct Summary {
 pub struct Noted {
     /// In the words of the first one.
     pub text: String,
+    /// The text without its numbers. Kept, because ten thousand files may have as many notes to compare with.
+    pub shape: String,
     pub files: usize,
     /// Whether others have it with other numbers.
     pub differ: bool,
@@ -129,16 +131,14 @@ pub struct Noted {
 impl Summary {
     /// Counts the notes of an output; those that differ in numbers alone are counted together.
     fn note(&mut self, notes: &[String]) {
-        let shape = |text: &str| -> Vec<String> {
-            text.split(|c: char| c.is_ascii_digit() || c == '.').filter(|part| !part.is_empty()).map(str::to_owned).collect()
-        };
         for text in notes {
-            match self.notes.iter_mut().find(|n| n.text == *text || shape(&n.text) == shape(text)) {
+            let shape: String = text.chars().filter(|c| !c.is_ascii_digit() && *c != '.').collect();
+            match self.notes.iter_mut().find(|n| n.shape == shape) {
                 Some(known) => {
                     known.files += 1;
                     known.differ |= known.text != *text;
                 }
-                None => self.notes.push(Noted { text: text.clone(), files: 1, differ: false }),
+                None => self.notes.push(Noted { text: text.clone(), shape, files: 1, differ: false }),
             }
         }
     }

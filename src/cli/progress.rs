@@ -370,7 +370,7 @@ mod tests {
 
     #[test]
     fn notes_are_told_once_with_how_many_files_have_them() {
-        let n = |text: &str, files, differ| Noted { text: text.into(), files, differ };
+        let n = |text: &str, files, differ| Noted { text: text.into(), shape: String::new(), files, differ };
         let told = noted(&[n("score 91.0, p90 2.0 dE2000", 9, true), n("no room", 2, false), n("quality 84 instead of 95", 7, true)]);
         assert_eq!(told, "\n  7 files: quality 84 instead of 95 (or other numbers)\n  2 files: no room");
         assert!(
