@@ -251,7 +251,7 @@ const EXAMPLES: [(&str, &str); 29] = [
     ("max_kb", "max_kb = 400"),
     ("gate", "[gate]"),
     ("score", "score = 40"),
-    ("p90", "p90 = 6"),
+    ("p90", "p90 = 30"),
 ];
 
 /// A kit's text, for messages.
@@ -428,6 +428,13 @@ fn export(source: &Source<'_>, e: &FileExport) -> Result<Export> {
             "format = \"jpeg\" or \"webp\", or no `max_kb`",
         ));
     }
+    if let (Some(format @ (Format::Png | Format::Tiff)), Some(quality)) = (format, &e.quality) {
+        return Err(source.at(
+            quality.span(),
+            format!("`quality`: a {} file loses nothing and has none", format.name()),
+            "format = \"jpeg\" or \"webp\", or no `quality`",
+        ));
+    }
     if let (Some(_), Some(cover)) = (&e.long_edge, &e.cover) {
         return Err(source.at(cover.span(), "`cover` beside `long_edge`", "one of them"));
     }
@@ -493,7 +500,7 @@ pub fn blank(name: &str, references: &[String], palette: &[Swatch], logo: Option
     );
     for s in palette {
         text += &format!(
-            "\n[[palette]]\nname = {}\ncolour = \"{}\"\ntolerance = {:.1}     # CIEDE2000\nprotected = {}  # true: grading leaves it alone\n",
+            "\n[[palette]]\nname = {}\ncolour = \"{}\"\ntolerance = {:.1}     # CIEDE2000\nprotected = {}  # true: grading is weakened until it stays within the tolerance\n",
             quoted(&s.name),
             s.code(),
             s.tolerance,
@@ -514,7 +521,7 @@ pub fn blank(name: &str, references: &[String], palette: &[Swatch], logo: Option
              # [[export]]\n# name = \"web\"\n# long_edge = 2048\n# format = \"jpeg\"\n# quality = 88\n#\n\
              # [[export]]\n# name = \"square\"\n# cover = [1080, 1080]\n# focus = \"auto\"          # or [0.5, 0.4]: from the left and the top\n# profile = \"p3\"          # srgb unless given\n# max_kb = 400            # the quality is lowered until it fits\n# naming = \"{stem}_{w}x{h}\"\n\n\
              # Files that miss one of these go to _hold/.\n\
-             # [gate]\n# score = 40    # at least, 0 to 100\n# p90 = 6       # dE2000 that nine tenths of the tones are within, from the references\n# max_kb = 900\n";
+             # [gate]\n# score = 40    # at least, 0 to 100; `lastmile brand score` tells what your pictures have\n# p90 = 30      # dE2000 that nine tenths of the tones are within, from the references; other scenes have 20 to 45\n# max_kb = 900\n";
     text
 }
 

@@ -40,11 +40,11 @@ impl Drawing {
     /// Reads an SVG.
     ///
     /// # Errors
-    /// [`Error::Input`] for what is no SVG, for one without a size or with elements that are not drawn: lettering, embedded
+    /// [`Error::Usage`] for what is no SVG, for one without a size or with elements that are not drawn: lettering, embedded
     /// pictures.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
         const EXPORT: &str = "export it again as plain SVG, or as a PNG with alpha";
-        let broken = |what: &dyn Display| Error::input(path, format!("is no SVG that can be drawn: {what}"), EXPORT);
+        let broken = |what: &dyn Display| Error::usage(path.display(), format!("is no SVG that can be drawn: {what}"), EXPORT);
         let text = std::str::from_utf8(bytes).map_err(|e| broken(&e))?;
         let options = roxmltree::ParsingOptions { allow_dtd: true, nodes_limit: 500_000, ..Default::default() };
         let document = roxmltree::Document::parse_with_options(text, options).map_err(|e| broken(&e))?;
@@ -52,7 +52,7 @@ impl Drawing {
             let name = element.tag_name().name();
             if let Some((_, way)) = REFUSED.iter().find(|(n, _)| *n == name) {
                 let line = document.text_pos_at(element.range().start).row;
-                return Err(Error::input(path, format!("the logo has a <{name}> in line {line}, which is not drawn"), way));
+                return Err(Error::usage(path.display(), format!("the logo has a <{name}> in line {line}, which is not drawn"), way));
             }
         }
         let tree = Tree::from_xmltree(&document, &Options::default()).map_err(|e| broken(&e))?;

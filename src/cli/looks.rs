@@ -169,7 +169,7 @@ fn check(looks: &[String], globals: &Globals) -> anyhow::Result<Exit> {
         };
         let found = Judged::of(&program);
         lines.push(json!({"event": "look", "name": name, "operations": look.steps.len(), "monotone": found.monotone,
-            "black": found.black, "white": found.white, "clipped": found.clipped}));
+            "black": found.black, "white": found.white, "clipped": found.clipped, "hues_turned_back": found.folded}));
         if !json_only(globals) {
             let ramp = if found.monotone { "greys keep their order" } else { "greys do NOT keep their order" };
             let (steps, share) = (look.steps.len(), found.clipped * 100.0);
@@ -183,6 +183,11 @@ fn check(looks: &[String], globals: &Globals) -> anyhow::Result<Exit> {
                 code(found.black),
                 code(found.white)
             ))?;
+            if let Some(hue) = found.folded {
+                out(format_args!(
+                    "{name}: hues around {hue:.0} degrees come out in reverse order, which tears soft colours apart; turn a band of `hsl` less, or its neighbour along"
+                ))?;
+            }
         }
     }
     record(globals, lines)?;
@@ -210,6 +215,8 @@ struct Judged {
     white: [f32; 3],
     /// Share of a grid over the colour cube that leaves 0..1 by more than half an 8-bit code.
     clipped: f64,
+    /// A hue in OKLab, degrees, at which rising hues become falling ones: the first, if there is any.
+    folded: Option<f32>,
 }
 
 impl Judged {
@@ -224,8 +231,26 @@ impl Judged {
             black: program.colour([0.0; 3]),
             white: program.colour([1.0; 3]),
             clipped: clipped as f64 / (n * n * n) as f64,
+            folded: folded(program),
         }
     }
+}
+
+/// The first hue of a circle of middling colours at which a look turns the order of hues around.
+fn folded(program: &Program) -> Option<f32> {
+    use crate::grade::space::{Space, convert};
+    /// Steps of one degree may come out this much backwards: rounding, and colours that are nearly grey.
+    const SLACK_DEGREES: f32 = 0.25;
+    let hue = |degrees: f32| {
+        let (sin, cos) = degrees.to_radians().sin_cos();
+        let [_, a, b] =
+            convert(program.colour(convert([0.7, 0.08 * cos, 0.08 * sin], Space::Oklab, Space::Encoded)), Space::Encoded, Space::Oklab);
+        (a.hypot(b) > 0.02).then(|| b.atan2(a).to_degrees())
+    };
+    (0..360).map(|d| d as f32).find(|d| match (hue(*d), hue(d + 1.0)) {
+        (Some(from), Some(to)) => (to - from + 540.0).rem_euclid(360.0) - 180.0 < -SLACK_DEGREES,
+        _ => false,
+    })
 }
 
 fn export(name: &str, cube: Option<usize>, strength: f32, output: PathBuf, overwrite: bool) -> anyhow::Result<Exit> {
@@ -237,6 +262,10 @@ fn export(name: &str, cube: Option<usize>, strength: f32, output: PathBuf, overw
     let left_out = look.spatial();
     if !left_out.is_empty() {
         say(format_args!("note: left out, because it is no function of colour alone: {}", left_out.join(", ")));
+    }
+    if !left_out.is_empty() && look.steps.iter().filter(|s| !s.is_noop()).count() == left_out.len() {
+        let what = format!("nothing of it is a function of colour alone: {}", left_out.join(", "));
+        return Err(Error::usage(name, what, "`lastmile grade --look`, which applies all of it").into());
     }
     let (text, told) = match cube {
         Some(points) => {
@@ -260,17 +289,30 @@ fn export(name: &str, cube: Option<usize>, strength: f32, output: PathBuf, overw
     Ok(Exit::Done)
 }
 
-/// The largest difference between a look and its cube, and the 99.9th percentile, in 8-bit codes, over colours off the grid.
+/// The largest difference between a look and its cube, and the 99.9th percentile, in 8-bit codes: over a hundred thousand colours that no
+/// grid holds, and the ramps of greys and of the cube's edges, where kinks of a look often lie.
 fn difference(program: &Program, cube: &Lut3d) -> (f32, f32) {
-    let n = 41;
-    let step = |i: usize| (i as f32 + 0.37) / n as f32;
-    let mut all: Vec<f32> = (0..n * n * n)
-        .map(|i| {
-            let c = [step(i % n), step(i / n % n), step(i / n / n)];
-            let (a, b) = (program.colour(c), cube.eval(c));
-            (0..3).map(|k| (a[k].clamp(0.0, 1.0) - b[k].clamp(0.0, 1.0)).abs() * 255.0).fold(0.0, f32::max)
-        })
-        .collect();
+    let off = |c: [f32; 3]| {
+        let (a, b) = (program.colour(c), cube.eval(c));
+        (0..3).map(|k| (a[k].clamp(0.0, 1.0) - b[k].clamp(0.0, 1.0)).abs() * 255.0).fold(0.0, f32::max)
+    };
+    // Multiples of powers of the root of x^4 = x + 1, which fill a cube evenly (Roberts 2018).
+    const STEPS: [f64; 3] = [0.819_172_513_396_164_4, 0.671_043_606_703_789_2, 0.549_700_477_901_970_2];
+    let mut all: Vec<f32> = (1..=100_000).map(|i| off(STEPS.map(|s| (f64::from(i) * s).fract() as f32))).collect();
     all.sort_by(f32::total_cmp);
-    (all[all.len() - 1], all[all.len() * 999 / 1000])
+    let usual = all[all.len() * 999 / 1000];
+    let ramps = (0..1024 * 13).map(|i| {
+        let (t, kind) = ((i / 13) as f32 / 1023.0, i % 13);
+        match kind {
+            12 => off([t; 3]),
+            // Twelve edges: along each axis, with the other two at their ends.
+            _ => {
+                let (axis, ends) = (kind % 3, kind / 3);
+                let mut c = [0.0; 3];
+                (c[axis], c[(axis + 1) % 3], c[(axis + 2) % 3]) = (t, (ends & 1) as f32, (ends >> 1) as f32);
+                off(c)
+            }
+        }
+    });
+    (ramps.fold(all[all.len() - 1], f32::max), usual)
 }

@@ -57,6 +57,9 @@ pub fn pick(path: &Path) -> Result<Correction> {
             let hint = format!("{}#ID for one of {}", path.display(), ids());
             Err(Error::usage(path.display(), format!("holds {} corrections", all.len()), hint))
         }
+        Some(id) if all.iter().filter(|c| c.id == id).count() > 1 => {
+            Err(Error::usage(path.display(), format!("holds several corrections `{id}`"), "an id of its own for each"))
+        }
         Some(id) => match all.iter().position(|c| c.id == id) {
             Some(i) => Ok(all.swap_remove(i)),
             None => Err(Error::usage(path.display(), format!("holds no correction `{id}`"), format!("one of {}", ids()))),

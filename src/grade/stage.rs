@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::grading::{Grading, Piece, Stretch};
 use super::kernel::weigh;
+use super::op::Op;
 use super::spatial::{Frame, Spatial};
 use crate::band::{Band, Sink, Stage};
 use crate::color::{Kind, Profile, ToSrgb, Transfer};
@@ -144,12 +145,34 @@ fn pieces(grading: &Grading, frame: Frame, strength: f32) -> Chain<'static> {
                     if !pass.run(&frame, strength, &mut band)? {
                         on_processor(&all[range.clone()], &frame, strength, &mut band);
                     }
+                    numbers(&all[range.clone()], &band)?;
                     Ok(band)
                 }));
             }
         }
     }
     chain
+}
+
+/// Refuses what a user's formula has made of colours when it is no number: an encoder would only say that there is such a value.
+fn numbers(pieces: &[Piece], band: &Band) -> Result<()> {
+    let file = pieces.iter().find_map(|p| match p {
+        Piece::Spatial(step) => match &step.op {
+            Op::Filter(filter) => Some(filter.file()),
+            _ => None,
+        },
+        Piece::Colour(_) => None,
+    });
+    let Some(file) = file else { return Ok(()) };
+    let n = band.rows * band.width;
+    match band.data[..3 * n].iter().position(|v| !v.is_finite()) {
+        None => Ok(()),
+        Some(i) => {
+            let (x, y) = (i % n % band.width, band.y + i % n / band.width);
+            let what = format!("gives something that is no number (NaN or infinity) at pixel {x}, {y}");
+            Err(Error::quality(file, what, "guard roots, logarithms and divisions: sqrt(max(v, 0.0)), a / max(b, 1e-6)"))
+        }
+    }
 }
 
 /// One piece on the processor.

@@ -5,7 +5,7 @@ use crate::lane::Table;
 
 params! {
     /// Moves hue, saturation and lightness of eight bands of hue. Works in OKLab; bands fade smoothly into their neighbours and greys
-    /// stay. Each band takes [hue in degrees, saturation, lightness], where [0, 1, 0] leaves it: hue turns from red to yellow
+    /// stay. Neighbours that are turned by more than two thirds of the way between them towards each other come out in reverse order (`looks check` tells). Each band takes [hue in degrees, saturation, lightness], where [0, 1, 0] leaves it: hue turns from red to yellow
     /// to green, saturation is a factor, lightness is added to full colours.
     pub struct Hsl = "hsl" {
         /// Around 29 degrees of OKLab hue.

@@ -103,6 +103,13 @@ impl Value for Members {
     }
 }
 
+impl Filter {
+    /// The file's path, for messages.
+    pub fn file(&self) -> &str {
+        &self.filter.name
+    }
+}
+
 impl SpatialOp for Filter {
     fn is_noop(&self) -> bool {
         self.filter.name.is_empty()

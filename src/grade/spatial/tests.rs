@@ -114,6 +114,41 @@ fn grain_has_its_strength_and_is_gone_in_black_and_white() {
     assert!(spread(0.0) == 0.0 && spread(1.0) == 0.0);
 }
 
+/// Grain over a grid that does not fall on pixels must neither be weaker than asked for nor show the grid as stripes.
+#[test]
+fn grain_is_as_strong_between_its_grid_as_on_it() {
+    let (side, level) = (1024, 0.5);
+    for size in [0.0007, 0.0014, 0.0031] {
+        let out = run(op("grain", &format!("amount = 0.05\nsize = {size}\ncolour = 0")), &picture(side, side, |_, _, _| level), side);
+        let spread = |values: &mut dyn Iterator<Item = f32>| {
+            let v: Vec<f32> = values.collect();
+            (v.iter().map(|v| (v - level).powi(2)).sum::<f32>() / v.len() as f32).sqrt()
+        };
+        let all = spread(&mut out.plane(1).iter().copied());
+        assert!((all - 0.05).abs() < 0.002, "size {size}: {all}");
+        let rows = |from: usize| spread(&mut (0..8).flat_map(|k| out.row(1, from + 16 * k).iter().copied()));
+        let columns = |x: usize| spread(&mut (0..side).flat_map(|y| (0..8).map(move |k| (y, x + 16 * k))).map(|(y, x)| out.row(1, y)[x]));
+        for spreads in [(0..128).map(rows).collect::<Vec<_>>(), (0..128).map(columns).collect()] {
+            let (low, high) = spreads.iter().fold((f32::MAX, 0.0f32), |(l, h), v| (l.min(*v), h.max(*v)));
+            assert!(high / low < 1.2, "size {size}: {low} to {high}");
+        }
+    }
+}
+
+/// Clarity lifts texture and leaves a hard edge without a glow.
+#[test]
+fn clarity_lifts_texture_and_not_edges() {
+    let (dark, light) = (80.0 / 255.0, 180.0 / 255.0);
+    let edge = run(op("clarity", "amount = 1"), &picture(600, 8, |_, x, _| if x < 300 { dark } else { light }), 8);
+    let glow = edge.row(1, 4).iter().enumerate().map(|(x, v)| (v - if x < 300 { dark } else { light }).abs()).fold(0.0, f32::max);
+    assert!(glow < 6.0 / 255.0, "{}", glow * 255.0);
+    let wave = |x: usize| 0.5 + 0.04 * (x as f32 * 0.9).sin();
+    let given = picture(600, 8, |_, x, _| wave(x));
+    let lifted = run(op("clarity", "amount = 1"), &given, 8);
+    let high = |b: &Band| b.row(1, 4)[100..500].iter().fold(0.0f32, |m, v| m.max((v - 0.5).abs()));
+    assert!(high(&lifted) > 1.6 * high(&given), "{} {}", high(&lifted), high(&given));
+}
+
 /// A soft sky stored with 8 bits and enlarged has steps; afterwards they are smaller, and an edge is what it was.
 #[test]
 fn debanding_levels_steps_and_keeps_edges() {
