@@ -552,7 +552,10 @@ impl Run<'_> {
         // It may say what was to be left out, and cannot be thinned.
         let filtered = settings.iter().any(|s| s.metadata.keep != Keep::All || !s.metadata.strip.is_empty());
         if filtered && done.c2pa.take().is_some() {
-            done.notes.push("its C2PA manifest was not kept beside the result: it may say what was to be left out".into());
+            done.notes.push(
+                "its Content Credentials (C2PA manifest) are lost, also from beside the result: they may say what was to be left out"
+                    .into(),
+            );
         }
         if done.c2pa.is_none() {
             self.drop_c2pa(&item.output)?;

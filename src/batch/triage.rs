@@ -140,6 +140,8 @@ fn judge(root: &Path, output: &Path, item: &Item, options: &Options, known: &[&K
     let mut best = Verdict::Foreign;
     for known in known {
         match look.judge(known)? {
+            // What was kept beside it comes back with it.
+            Verdict::Same { record, .. } if record.c2pa && !crate::codec::sidecar(output).is_file() => return Ok(Verdict::Ours),
             same @ Verdict::Same { .. } => return Ok(same),
             Verdict::Ours => best = Verdict::Ours,
             other @ Verdict::Other(_) if best == Verdict::Foreign => best = other,

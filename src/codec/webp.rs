@@ -52,6 +52,8 @@ struct Info {
     metadata: Metadata,
     /// Names of damaged metadata chunks.
     cut: Vec<&'static str>,
+    /// Chunks that have no place in another file.
+    dropped: Vec<String>,
 }
 
 fn info(bytes: &[u8]) -> Info {
@@ -97,13 +99,24 @@ fn info(bytes: &[u8]) -> Info {
             b"EXIF" => keep("EXIF block", &mut i.metadata.exif),
             b"XMP " => keep("XMP packet", &mut i.metadata.xmp),
             b"C2PA" => keep("C2PA manifest", &mut i.metadata.c2pa),
-            _ => {}
+            b"VP8X" | b"VP8 " | b"VP8L" | b"ANIM" => {}
+            kind => i.dropped.push(String::from_utf8_lossy(kind).trim().to_string()),
         }
     }
     if let Some(block) = i.metadata.exif.as_mut().filter(|b| b.starts_with(b"Exif\0\0")) {
         block.drain(..6);
     }
     i
+}
+
+impl Info {
+    fn notes(&self) -> Vec<String> {
+        let mut notes: Vec<String> = self.cut.iter().map(|what| format!("its {what} is cut off and was left out")).collect();
+        if !self.dropped.is_empty() {
+            notes.push(format!("its chunks {} are not carried", self.dropped.join(", ")));
+        }
+        notes
+    }
 }
 
 /// A file's chunks, those with pixels cut to their heads.
@@ -153,7 +166,7 @@ pub(super) fn header(path: &Path, bytes: &[u8]) -> Result<Header> {
 /// Metadata alone; the pixels are passed over.
 pub(super) fn metadata(bytes: &[u8]) -> (Metadata, Vec<String>) {
     let i = info(bytes);
-    let mut notes: Vec<String> = i.cut.iter().map(|what| format!("its {what} is cut off and was left out")).collect();
+    let mut notes = i.notes();
     if i.animated {
         notes.push(format!("this is an animation (WebP, {} frames)", i.frames));
     }
@@ -165,7 +178,7 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
     let i = info(bytes);
     let (width, height) = i.size.ok_or_else(|| Error::input(path, "the WebP data ends inside its header", AGAIN))?;
     limits.check(path, width as u64, height as u64)?;
-    let mut notes: Vec<String> = i.cut.iter().map(|what| format!("its {what} is cut off and was left out")).collect();
+    let mut notes = i.notes();
     if i.animated {
         notes.push(limits.animation(path, "WebP", i.frames)?);
     } else {

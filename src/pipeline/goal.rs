@@ -106,12 +106,24 @@ impl<'a> Goal<'a> {
             }
             encoder.finish()
         };
-        let (quality, bytes) = largest_quality(best, u64::from(max_kb) * 1000, &mut at)?;
+        let found = largest_quality(best, u64::from(max_kb) * 1000, &mut at);
+        let (quality, bytes) = found.map_err(|e| mostly_metadata(e, metadata.bytes() as u64, max_kb))?;
         drop(file);
         if quality < best {
             notes.push(format!("quality {quality} instead of {best} to stay within {max_kb} kB"));
         }
         Ok(bytes)
+    }
+}
+
+/// Says so where a limit cannot be met for what goes along with the picture: neither quality nor size helps there.
+fn mostly_metadata(error: Error, metadata: u64, max_kb: u32) -> Error {
+    match error {
+        Error::Limit { subject, what, .. } if metadata > u64::from(max_kb) * 500 => {
+            let what = format!("{what}; {} kB of it are metadata (prompt, workflow, profile)", metadata.div_ceil(1000));
+            Error::limit(subject, what, "--strip prompt or --metadata minimal, or a higher --max-kb")
+        }
+        e => e,
     }
 }
 
@@ -183,5 +195,17 @@ mod tests {
         assert_eq!((e.kind(), tried), ("limit", vec![95, 10]));
         assert!(e.to_string().contains("even at quality 10") && e.to_string().contains("--max-kb"), "{e}");
         assert_eq!(search(5, 49).0.unwrap_err().kind(), "limit");
+    }
+
+    #[test]
+    fn a_limit_that_metadata_take_up_names_them() {
+        let refused = || search(95, 99).0.unwrap_err();
+        let said = mostly_metadata(refused(), 570_000, 300).to_string();
+        assert!(
+            said.contains("even at quality 10") && said.contains("570 kB of it are metadata") && said.contains("--strip prompt"),
+            "{said}"
+        );
+        assert_eq!(mostly_metadata(refused(), 20_000, 300).to_string(), refused().to_string());
+        assert_eq!(mostly_metadata(Error::Interrupted, 570_000, 300).kind(), "interrupted");
     }
 }
