@@ -69,9 +69,10 @@ impl Metadata {
             exif::set_size(block, w, h);
             exif::drop_thumbnail(block);
             // Also where it was turned, or another place counted.
+            let new = dpi.is_some();
             let close = |a: f64, b: f64| (a - b).abs() < 0.05;
             if let Some(dpi) = dpi.or(out.dpi)
-                && exif::dpi(block).is_none_or(|stated| !close(stated.0, dpi.0) || !close(stated.1, dpi.1))
+                && (new || exif::dpi(block).is_none_or(|stated| !close(stated.0, dpi.0) || !close(stated.1, dpi.1)))
             {
                 exif::set_dpi(block, dpi);
             }
@@ -374,7 +375,7 @@ mod tests {
         let mut irb = resource_of_iptc(b"\x1c\x02\x78\0\x01a");
         irb.extend(resource_of_iptc(b"\x1c\x02\x50\0\x02me"));
         irb.extend(b"8BIM\x04\x0a\0\0\0\0\0\x01\x01\0");
-        irb.extend(b"8BIM\x04\x0b\0\0\0\0\0\x0chttps://a.b/c");
+        irb.extend(b"8BIM\x04\x0b\0\0\0\0\0\x0dhttps://a.b/c");
         let found = resources(&irb);
         assert_eq!((found.iptc.as_deref(), found.other), (Some(&b"\x1c\x02\x78\0\x01a\x1c\x02\x50\0\x02me"[..]), 0));
         let mut packet = None;
@@ -426,7 +427,7 @@ mod tests {
         for word in ["white", "EXIF block (70000 bytes)"] {
             assert!(jpeg.contains(word), "{jpeg}");
         }
-        let odd = Metadata { text: vec![Text::new("parameters", "\u{1}")], ..Metadata::default() };
+        let odd = Metadata { text: vec![Text::new("parameters", "a cat")], xmp: Some(b"no packet".to_vec()), ..Metadata::default() };
         assert!(losses(&how(Format::WebP), Channels::Rgb, &odd).join("\n").contains("`parameters`"));
     }
 
