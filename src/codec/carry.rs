@@ -93,21 +93,29 @@ fn fit_exif(m: &mut Metadata, lost: &mut Vec<String>) {
     copies_out_of_exif(m);
     let Some(mut dir) = m.exif.as_deref().and_then(ifd::read) else { return };
     let mut gone = Vec::new();
-    let mut block = ifd::block(&dir);
-    while block.len() > JPEG_EXIF {
+    while at_most(&dir) > JPEG_EXIF {
         let Some((tag, bytes)) = drop_largest(&mut dir) else { break };
         gone.push(format!("{} ({bytes} bytes)", entry_name(tag)));
-        block = ifd::block(&dir);
     }
+    let block = ifd::block(&dir);
     if !gone.is_empty() {
-        let those = if gone.len() == 1 { "was" } else { "were" };
-        lost.push(format!("the EXIF block is larger than a JPEG file can hold: its {} {those} left out", gone.join(", ")));
+        const NAMED: usize = 5;
+        let (those, more) = (if gone.len() == 1 { "was" } else { "were" }, gone.len().saturating_sub(NAMED));
+        gone.truncate(NAMED);
+        let more = if more > 0 { format!(" and {more} smaller ones") } else { String::new() };
+        lost.push(format!("the EXIF block is larger than a JPEG file can hold: its {}{more} {those} left out", gone.join(", ")));
     }
     let maker_note = |d: &Directory| d.subs.iter().any(|(_, sub)| sub.find(MAKER_NOTE).is_some());
     if maker_note(&dir) {
         lost.push("the camera's maker note had to be moved; offsets inside it may no longer lead anywhere".into());
     }
     m.exif = (!entries::says_nothing(&block)).then_some(block);
+}
+
+/// The most bytes that a directory takes as a block.
+fn at_most(dir: &Directory) -> usize {
+    let values: usize = dir.fields.iter().map(|f| 12 + if f.data.len() > 4 { f.data.len() + 7 } else { 0 }).sum();
+    24 + values + dir.subs.iter().map(|(_, sub)| 12 + at_most(sub)).sum::<usize>()
 }
 
 /// Takes the largest entry out of a directory and those below it; its tag and bytes.

@@ -25,7 +25,7 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use super::metadata::{JPEG_MAX_ICC, JPEG_SEGMENT, find, jpeg_holds, resource_of_iptc, resources, tidy_dpi};
+use super::metadata::{Dropped, JPEG_MAX_ICC, JPEG_SEGMENT, find, jpeg_holds, resource_of_iptc, resources, tidy_dpi};
 use super::{Encoding, Format, Header, Limits, Metadata, Output, Rows, cmyk, orientation, quantise, xmp, zeros};
 use crate::band::Band;
 use crate::error::{Error, Result};
@@ -437,7 +437,7 @@ fn behind(mut rest: &[u8]) -> Behind {
         // There may be some filling between them, or a maker's own data.
         let picture = find(rest, b"\xff\xd8\xff").filter(|_| found.pictures < MOST);
         // Its first box: a length, then its name. Covers inside a video are pictures of its own.
-        let video = find(rest, b"ftyp").and_then(|at| at.checked_sub(4)).filter(|at| picture.is_none_or(|p| *at < p));
+        let video = find(&rest[..picture.unwrap_or(rest.len())], b"ftyp").and_then(|at| at.checked_sub(4));
         let gap = &rest[..video.or(picture).unwrap_or(rest.len())];
         found.other += if gap.iter().all(|b| matches!(b, 0 | 0xff | b' ' | b'\r' | b'\n')) { 0 } else { gap.len() };
         match (video, picture) {
@@ -468,7 +468,7 @@ fn collect(w: &Walk<'_>) -> (Metadata, Vec<String>) {
     let (mut m, mut notes) = (Metadata::default(), Vec::new());
     let mut icc: Vec<(u8, u8, &[u8])> = Vec::new();
     let (mut extended, mut photoshop, mut several, mut manifest) = (Vec::<&[u8]>::new(), Vec::new(), 0, Vec::new());
-    let mut dropped = Vec::new();
+    let (mut dropped, mut packets) = (Dropped::default(), false);
     let begun = w.segments.iter().position(|s| s.marker == SOS).unwrap_or(w.segments.len());
     let (head, tail) = w.segments.split_at(begun);
     if tail.iter().any(|s| (APP0..=APP15).contains(&s.marker) || s.marker == COM) {
@@ -502,21 +502,19 @@ fn collect(w: &Walk<'_>) -> (Metadata, Vec<String>) {
                         Some(first) => first.extend_from_slice(block),
                     }
                 } else if let Some(packet) = d.strip_prefix(XMP) {
-                    if m.xmp.as_deref().is_some_and(|first| first != packet) {
-                        notes.push("it has several XMP packets; the first one counts".into());
-                    }
+                    packets |= m.xmp.as_deref().is_some_and(|first| first != packet);
                     m.xmp.get_or_insert_with(|| packet.to_vec());
                 } else if let Some(part) = d.strip_prefix(XMP_EXTENSION) {
                     extended.push(part);
                 } else {
-                    dropped.push(segment_name(s));
+                    dropped.add(segment_name(s));
                 }
             }
             0xe2 => {
                 if let Some([n, of, part @ ..]) = d.strip_prefix(ICC) {
                     icc.push((*n, *of, part));
                 } else if !INDICES.iter().any(|name| d.starts_with(name)) {
-                    dropped.push(segment_name(s));
+                    dropped.add(segment_name(s));
                 }
             }
             0xeb if find(&d[..d.len().min(64)], b"c2pa").is_some() || !manifest.is_empty() => {
@@ -528,7 +526,7 @@ fn collect(w: &Walk<'_>) -> (Metadata, Vec<String>) {
                 if let Some(irb) = d.strip_prefix(PHOTOSHOP) {
                     photoshop.extend_from_slice(irb);
                 } else {
-                    dropped.push(segment_name(s));
+                    dropped.add(segment_name(s));
                 }
             }
             // Several comments become one, of several lines.
@@ -542,14 +540,14 @@ fn collect(w: &Walk<'_>) -> (Metadata, Vec<String>) {
             // What a decoder needs, and small pictures of this one.
             APP0 if d.starts_with(b"JFXX\0") => {}
             APP14 if d.starts_with(b"Adobe") => {}
-            APP0..=APP15 => dropped.push(segment_name(s)),
+            APP0..=APP15 => dropped.add(segment_name(s)),
             _ => {}
         }
     }
-    dropped.dedup();
-    if !dropped.is_empty() {
-        notes.push(format!("its segments {} are not carried", dropped.join(", ")));
+    if packets {
+        notes.push("it has several XMP packets; the first one counts".into());
     }
+    notes.extend(dropped.note("segments"));
     // Some writers put the profile twice, and some number its only part 0.
     icc.sort_by_key(|&(n, _, _)| n);
     icc.dedup();

@@ -87,7 +87,7 @@ impl Metadata {
             for name in ["tiff:ImageLength", "exif:PixelYDimension"] {
                 set_xmp(packet, name, &h.to_string());
             }
-            if let Some((x, y)) = dpi {
+            if let Some((x, y)) = dpi.or(out.dpi.filter(|(x, y)| x != y)) {
                 for (name, v) in [("tiff:XResolution", x), ("tiff:YResolution", y)] {
                     let (n, d) = exif::rational(v);
                     set_xmp(packet, name, &format!("{n}/{d}"));
@@ -269,6 +269,30 @@ pub(super) fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
     hay.windows(needle.len()).position(|w| w == needle)
 }
 
+/// Names of parts of a file that have no place in another one; of more than a few only how many.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Dropped {
+    names: Vec<String>,
+    more: usize,
+}
+
+impl Dropped {
+    pub(super) fn add(&mut self, name: String) {
+        const MOST: usize = 12;
+        match self.names.len() {
+            _ if self.names.contains(&name) => {}
+            MOST.. => self.more += 1,
+            _ => self.names.push(name),
+        }
+    }
+
+    /// "its chunks bKGD, prVt are not carried"; none if there were none.
+    pub(super) fn note(&self, what: &str) -> Option<String> {
+        let more = if self.more > 0 { format!(" and {} more", self.more) } else { String::new() };
+        (!self.names.is_empty()).then(|| format!("its {what} {}{more} are not carried", self.names.join(", ")))
+    }
+}
+
 /// What Photoshop image resources (`8BIM` blocks) hold.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Resources {
@@ -310,7 +334,7 @@ pub(super) fn resources(mut irb: &[u8]) -> Resources {
         match (id, data) {
             (0x0404, records) if !records.is_empty() => {
                 let all = found.iptc.get_or_insert_default();
-                if find(all, records).is_none() {
+                if all != records {
                     all.extend_from_slice(records);
                 }
             }

@@ -8,7 +8,9 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use super::metadata::{International, MAX_METADATA_BYTES, Resources, Text, find, icc_is_sound, resource_of_iptc, resources, tidy_dpi};
+use super::metadata::{
+    Dropped, International, MAX_METADATA_BYTES, Resources, Text, find, icc_is_sound, resource_of_iptc, resources, tidy_dpi,
+};
 use super::{Encoding, Format, Header, Limits, Metadata, Output, Rows, orientation, quantise, reserve, zeros};
 use crate::band::Band;
 use crate::color::profile_bytes;
@@ -358,7 +360,7 @@ struct Extra {
     inflated: usize,
     photoshop: Resources,
     /// Chunks that have no place in another file.
-    dropped: Vec<String>,
+    dropped: Dropped,
     /// Its pixels have no colour.
     grey: bool,
     /// Colour chunks other than iCCP.
@@ -454,10 +456,7 @@ impl Extra {
             // its colours are used, and how Apple's decoder splits it.
             b"acTL" | b"fcTL" | b"fdAT" | b"tIME" | b"sBIT" | b"hIST" | b"sPLT" | b"iDOT" | b"tRNS" => Some(()),
             _ => {
-                let name = c.name();
-                if !self.dropped.contains(&name) {
-                    self.dropped.push(name);
-                }
+                self.dropped.add(c.name());
                 Some(())
             }
         };
@@ -575,9 +574,7 @@ impl Extra {
         if self.photoshop.other > 0 {
             self.notes.push(format!("{} bytes of Photoshop's own resources are not carried", self.photoshop.other));
         }
-        if !self.dropped.is_empty() {
-            self.notes.push(format!("its chunks {} are not carried", self.dropped.join(", ")));
-        }
+        self.notes.extend(self.dropped.note("chunks"));
         self
     }
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use image::ImageDecoder;
 use image::codecs::webp::WebPDecoder;
 
+use super::metadata::Dropped;
 use super::{Encoding, Format, Header, Limits, Metadata, Output, Rows, orientation, quantise, reserve, zeros};
 use crate::band::Band;
 use crate::error::{Error, Result};
@@ -53,7 +54,7 @@ struct Info {
     /// Names of damaged metadata chunks.
     cut: Vec<&'static str>,
     /// Chunks that have no place in another file.
-    dropped: Vec<String>,
+    dropped: Dropped,
 }
 
 fn info(bytes: &[u8]) -> Info {
@@ -100,7 +101,7 @@ fn info(bytes: &[u8]) -> Info {
             b"XMP " => keep("XMP packet", &mut i.metadata.xmp),
             b"C2PA" => keep("C2PA manifest", &mut i.metadata.c2pa),
             b"VP8X" | b"VP8 " | b"VP8L" | b"ANIM" => {}
-            kind => i.dropped.push(String::from_utf8_lossy(kind).trim().to_string()),
+            kind => i.dropped.add(String::from_utf8_lossy(kind).trim().to_string()),
         }
     }
     if let Some(block) = i.metadata.exif.as_mut().filter(|b| b.starts_with(b"Exif\0\0")) {
@@ -112,9 +113,7 @@ fn info(bytes: &[u8]) -> Info {
 impl Info {
     fn notes(&self) -> Vec<String> {
         let mut notes: Vec<String> = self.cut.iter().map(|what| format!("its {what} is cut off and was left out")).collect();
-        if !self.dropped.is_empty() {
-            notes.push(format!("its chunks {} are not carried", self.dropped.join(", ")));
-        }
+        notes.extend(self.dropped.note("chunks"));
         notes
     }
 }
