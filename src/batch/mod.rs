@@ -442,7 +442,8 @@ fn in_the_way(foreign: &[PathBuf], others: &[(PathBuf, PathBuf)]) -> Option<Stri
         let mut named: Vec<String> =
             others.iter().take(NAMED).map(|(output, source)| format!("{} from {}", output.display(), source.display())).collect();
         named.extend(others.len().checked_sub(NAMED).filter(|n| *n > 0).map(|n| format!("and {n} more")));
-        all.push(format!("{} would be overwritten that were made from other sources: {}", files(others.len()), named.join(", ")));
+        let made = if others.len() == 1 { "was made from another source" } else { "were made from other sources" };
+        all.push(format!("{} would be overwritten that {made}: {}", files(others.len()), named.join(", ")));
     }
     (!all.is_empty()).then(|| all.join("; "))
 }

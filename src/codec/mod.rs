@@ -315,7 +315,7 @@ fn settle(path: &Path, format: Format, channels: Channels, m: &mut Metadata, not
         && let Some(icc) = m.exif.as_deref().and_then(stated::adobe_rgb)
     {
         m.icc = Some(icc);
-        notes.push("it has no profile, but its EXIF block says Adobe RGB: read so, and that profile is put in".into());
+        notes.push("it has no profile, but its EXIF block says Adobe RGB: it is read as that".into());
     }
     let turn = orientation(m.exif.as_deref(), m.xmp.as_deref());
     if let Some(block) = &mut m.exif {
