@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::alpha::bleed_alpha;
 use crate::band::{Band, Sink, Stage};
 use crate::brand::{Finish, Reference};
-use crate::codec::{self, Encoding, Format, Header, Keep, Limits, Policy};
+use crate::codec::{self, Encoding, Format, Header, Limits, Policy};
 use crate::color::{ColourSpace, Profile, Transfer};
 use crate::error::{Error, Result};
 use crate::flow::{Chain, Fork, stack};
@@ -401,7 +401,7 @@ pub fn process(job: Job<'_>, engine: &Engine, mut hooks: Hooks<'_>) -> Result<Do
     for file in &mut files {
         file.notes.splice(0..0, notes.iter().cloned());
     }
-    let c2pa = image.metadata.c2pa.clone().filter(|_| settings.metadata.keep != Keep::Nothing);
+    let c2pa = image.metadata.c2pa.clone();
     let Made { width, height, bytes, notes, held } = files.remove(0);
     Ok(Done { width, height, bytes, plan, notes, c2pa, held, extra: files })
 }

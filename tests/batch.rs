@@ -66,14 +66,22 @@ impl World {
     }
 
     fn planned(&self) -> Planned {
+        self.planned_of("in")
+    }
+
+    fn planned_of(&self, input: &str) -> Planned {
         let shard = self.shard.map(|s| s.parse().unwrap());
-        let request = Request { inputs: vec![self.path("in")], output: self.path("out"), shard, ..Request::default() };
+        let request = Request { inputs: vec![self.path(input)], output: self.path("out"), shard, ..Request::default() };
         plan(&request, &|_| Ok((1, 1))).unwrap()
     }
 
     fn run_with(&self, process: &dyn Process, stop: &AtomicBool) -> Result<(Summary, Vec<serde_json::Value>)> {
+        self.run_of(self.planned(), process, stop)
+    }
+
+    fn run_of(&self, planned: Planned, process: &dyn Process, stop: &AtomicBool) -> Result<(Summary, Vec<serde_json::Value>)> {
         let heard = Heard::default();
-        let batch = Batch::open(self.planned(), self.options.clone())?;
+        let batch = Batch::open(planned, self.options.clone())?;
         let summary = batch.run(Start::default(), process, &|_, b| b.len() as u64, &heard, stop)?;
         Ok((summary, heard.0.into_inner().unwrap()))
     }
@@ -81,6 +89,12 @@ impl World {
     /// Runs with a picture maker that fails, panics or loses its device when the source says so.
     fn run(&self) -> Result<(Summary, Vec<serde_json::Value>)> {
         self.run_with(&|job: Job<'_>, _: Hooks<'_>| self.make(&job), &AtomicBool::new(false))
+    }
+
+    /// The same for another input folder.
+    fn run_on(&self, input: &str) -> Result<Summary> {
+        let process = |job: Job<'_>, _: Hooks<'_>| self.make(&job);
+        Ok(self.run_of(self.planned_of(input), &process, &AtomicBool::new(false))?.0)
     }
 
     fn make(&self, job: &Job<'_>) -> Result<Done> {
@@ -172,6 +186,82 @@ fn changed_settings_replace_our_files_and_no_others() {
     assert_eq!(w.tree()["a.png"], "touched up by hand");
     w.options.overwrite = true;
     assert_eq!(w.run().unwrap().0.done, 6);
+}
+
+#[test]
+fn results_of_other_sources_are_never_replaced_unasked() {
+    let mut w = World::new(&[]);
+    for day in ["mon", "tue"] {
+        for n in 1..=7 {
+            w.write(&format!("{day}/Comfy_{n}.png"), &format!("{day} {n}"));
+        }
+    }
+    w.write("mon/Comfy_8.png", "bad");
+    assert_eq!(w.run_on("mon").unwrap().done, 7);
+    let monday = w.tree();
+    w.calls();
+    let refused = |w: &World| {
+        let opened = w.run_on("tue").unwrap_err();
+        let planned = Batch::preview(w.planned_of("tue"), w.options.clone()).unwrap_err();
+        assert_eq!((opened.exit(), opened.to_string()), (Exit::Usage, planned.to_string()));
+        assert_eq!((w.calls(), w.tree()), (0, monday.clone()));
+        planned.to_string()
+    };
+    let said = refused(&w);
+    assert!(said.contains("7 files would be overwritten that were made from other sources: "), "{said}");
+    assert!(said.contains("out/Comfy_1.png from ") && said.contains("mon/Comfy_1.png, ") && !said.contains(".."), "{said}");
+    assert!(said.contains("and 2 more") && said.contains("--overwrite"), "{said}");
+    // Sources that were cleared away are no reason to lose what was made of them.
+    std::fs::rename(w.path("mon"), w.path("archive")).unwrap();
+    refused(&w);
+    // In a hot folder it is an affair of each file.
+    w.options.hot = true;
+    let s = w.run_on("tue").unwrap();
+    assert_eq!((s.done, s.failed), (0, 7));
+    assert!(s.failures[0].message.contains("was made from ") && s.failures[0].message.contains("mon/Comfy_1.png; it is kept"));
+    assert_eq!(w.tree(), monday);
+    w.options.hot = false;
+    // The folder has another name now, its pictures are the same: they are known, with these settings and with others.
+    let s = w.run_on("archive").unwrap();
+    assert_eq!((s.done, s.skipped), (0, 7));
+    w.options.model = "other".into();
+    assert_eq!(w.run_on("archive").unwrap().done, 7);
+    // One that is rendered again is the one that its path stands for from now on.
+    w.write("archive/Comfy_2.png", "mon 2, again");
+    assert_eq!(w.run_on("archive").unwrap().done, 1);
+    w.options.overwrite = true;
+    assert_eq!(w.run_on("tue").unwrap().done, 7);
+    assert!(w.tree()["Comfy_2.png"].starts_with("tue 2"));
+}
+
+#[test]
+fn a_project_that_was_moved_goes_on() {
+    let mut w = World::new(&FILES);
+    w.run().unwrap();
+    w.write("moved/x", "");
+    for folder in ["in", "out"] {
+        std::fs::rename(w.path(folder), w.path("moved").join(folder)).unwrap();
+    }
+    w.dir = {
+        let moved = tempfile::tempdir().unwrap();
+        std::fs::remove_dir(moved.path()).unwrap();
+        std::fs::rename(w.path("moved"), moved.path()).unwrap();
+        moved
+    };
+    w.calls();
+    w.write("in/a.png", "a, second version");
+    let (s, _) = w.run().unwrap();
+    assert_eq!((s.done, s.skipped), (1, 5));
+}
+
+#[test]
+fn a_source_that_gets_another_name_in_the_same_job_leaves_its_old_one() {
+    let w = World::new(&FILES);
+    w.run().unwrap();
+    w.write("in/e.png", "drawn by hand");
+    assert_eq!(w.run().unwrap().0.done, 2);
+    let tree = w.tree();
+    assert!(tree["e.png"].starts_with("drawn by hand") && tree["e_gif.png"].starts_with("e.gif"), "{tree:?}");
 }
 
 #[test]

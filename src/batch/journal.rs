@@ -424,11 +424,6 @@ pub fn encode(path: &Path) -> String {
     names.collect::<Vec<_>>().join("/")
 }
 
-/// Whether a path that [`beside`] wrote ends in the name of `source`: folders may have been moved since.
-pub fn is_named(told: &str, source: &Path) -> bool {
-    told.rsplit('/').next() == Some(&percent(source.file_name().unwrap_or_default()))
-}
-
 /// Where `path` lies as seen from the folder `root`, with `..` where needed, [`percent`]-encoded name by name; absolute where
 /// the two share nothing (another drive). Links are resolved; both must exist.
 pub fn beside(root: &Path, path: &Path) -> Result<String> {
@@ -441,6 +436,19 @@ pub fn beside(root: &Path, path: &Path) -> Result<String> {
     }
     let up = std::iter::repeat_n("..".to_string(), from.len() - shared);
     Ok(up.chain(to[shared..].iter().map(|c| percent(c.as_os_str()))).collect::<Vec<_>>().join("/"))
+}
+
+/// The path that [`beside`] wrote, seen from where `root` is: for people, as links are not looked at.
+pub fn place(root: &Path, told: &str) -> PathBuf {
+    let mut place = PathBuf::new();
+    for part in root.join(decode(told)).components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if matches!(place.components().next_back(), Some(Component::Normal(_))) => drop(place.pop()),
+            part => place.push(part),
+        }
+    }
+    place
 }
 
 /// The path that [`encode`], [`percent`] and [`beside`] wrote.
@@ -582,6 +590,10 @@ mod tests {
         let told = beside(&root, &source).unwrap();
         assert_eq!(told, "../in/a/5%25 x.png");
         assert_eq!(root.join(decode(&told)).canonicalize().unwrap(), source.canonicalize().unwrap());
+        for (root, told, seen) in [("out", "../in/5%25.png", "in/5%.png"), ("./a/out", "../../../in/x", "../in/x"), ("/o", "../in", "/in")]
+        {
+            assert_eq!(place(Path::new(root), told), Path::new(seen));
+        }
 
         let settings = Settings { size: crate::upscale::size::Size::Scale(2.0), ..Settings::default() };
         let mut j = Journal::open(&root, None).unwrap();

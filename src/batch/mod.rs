@@ -73,12 +73,12 @@ pub struct Options {
     pub memory: u64,
     /// Keep what the networks made, in [`MASTERS`], so that another quality, format or look needs none.
     pub keep_master: bool,
-    /// Replace files that are not ours.
+    /// Replace files that are not ours, and results of other sources.
     pub overwrite: bool,
     /// Only what failed last time.
     pub retry_failed: bool,
-    /// A hot folder, where sources come and go: what stands in the way of an output, or was made from a source of another
-    /// name, fails that one file.
+    /// A hot folder, where sources come and go: what stands in the way of an output, or was made from another source, fails that
+    /// one file.
     pub hot: bool,
     /// A person rejected what is there: results stand in for it from now on, also when it is asked for again.
     pub instead: bool,
@@ -179,7 +179,8 @@ impl Batch {
     /// Locks the output folder, sweeps it of temp files and finds out what is left to do. Loads no runtime and decodes nothing.
     ///
     /// # Errors
-    /// Usage errors: another run works there; files that are not ours stand where outputs shall go and `overwrite` is off.
+    /// Usage errors: another run works there; files that are not ours, or results of other sources, stand where outputs shall go and
+    /// `overwrite` is off.
     pub fn open(planned: Planned, options: Options) -> Result<Self> {
         let journal = Journal::open(&planned.root, planned.shard.as_ref())?;
         sweep(&planned)?;
@@ -216,7 +217,7 @@ impl Batch {
             reports: Vec::new(),
             uninspected: 0,
         };
-        let mut foreign = Vec::new();
+        let (mut foreign, mut others) = (Vec::new(), Vec::new());
         let mut recovered = Vec::new();
         for (i, verdict) in verdicts.into_iter().enumerate() {
             let item = &batch.planned.items[i];
@@ -246,21 +247,18 @@ impl Batch {
                     batch.blocked.insert(i, "was not made by this program, or changed since".into());
                     batch.todo.push(i);
                 }
-                Verdict::Ours(Some(source)) if batch.options.hot && !journal::is_named(&source, &item.source) => {
-                    batch.blocked.insert(i, format!("was made from {source}"));
+                Verdict::Other(source) if !batch.options.overwrite && !batch.options.hot => {
+                    others.push((batch.planned.root.join(&item.output), journal::place(&batch.planned.root, &source)));
+                }
+                Verdict::Other(source) if !batch.options.overwrite => {
+                    batch.blocked.insert(i, format!("was made from {}", journal::place(&batch.planned.root, &source).display()));
                     batch.todo.push(i);
                 }
-                Verdict::New | Verdict::Ours(_) | Verdict::Foreign => batch.todo.push(i),
+                Verdict::New | Verdict::Ours | Verdict::Other(_) | Verdict::Foreign => batch.todo.push(i),
             }
         }
-        if let Some(first) = foreign.first() {
-            let n = foreign.len();
-            let what = if n == 1 { "1 file".into() } else { format!("{n} files") };
-            return Err(Error::usage(
-                batch.planned.root.display(),
-                format!("{what} would be overwritten that this program did not make or that changed since, first {}", first.display()),
-                "--overwrite to replace them, or another folder after -o",
-            ));
+        if let Some(what) = in_the_way(&foreign, &others) {
+            return Err(Error::usage(batch.planned.root.display(), what, "--overwrite to replace them, or another folder after -o"));
         }
         if let Some(j) = journal.as_mut().filter(|_| !recovered.is_empty()) {
             j.adopt(&recovered)?;
@@ -431,6 +429,25 @@ impl Batch {
     }
 }
 
+/// What would be lost: files of others, and results of other sources, of which several are named, as each may have been paid for.
+fn in_the_way(foreign: &[PathBuf], others: &[(PathBuf, PathBuf)]) -> Option<String> {
+    const NAMED: usize = 5;
+    let files = |n: usize| if n == 1 { "1 file".to_string() } else { format!("{n} files") };
+    let mut all = Vec::new();
+    if let Some(first) = foreign.first() {
+        let n = files(foreign.len());
+        all.push(format!("{n} would be overwritten that this program did not make or that changed since, first {}", first.display()));
+    }
+    if !others.is_empty() {
+        let mut named: Vec<String> =
+            others.iter().take(NAMED).map(|(output, source)| format!("{} from {}", output.display(), source.display())).collect();
+        named.extend(others.len().checked_sub(NAMED).filter(|n| *n > 0).map(|n| format!("and {n} more")));
+        let made = if others.len() == 1 { "was made from another source" } else { "were made from other sources" };
+        all.push(format!("{} would be overwritten that {made}: {}", files(others.len()), named.join(", ")));
+    }
+    (!all.is_empty()).then(|| all.join("; "))
+}
+
 fn tmp(planned: &Planned) -> PathBuf {
     planned.root.join(STATE).join(journal::state_name("tmp", planned.shard.as_ref(), ""))
 }
@@ -536,7 +553,10 @@ impl Run<'_> {
         // It may say what was to be left out, and cannot be thinned.
         let filtered = settings.iter().any(|s| s.metadata.keep != Keep::All || !s.metadata.strip.is_empty());
         if filtered && done.c2pa.take().is_some() {
-            done.notes.push("its C2PA manifest was not kept beside the result: it may say what was to be left out".into());
+            done.notes.push(
+                "its Content Credentials (C2PA manifest) are lost, also from beside the result: they may say what was to be left out"
+                    .into(),
+            );
         }
         if done.c2pa.is_none() {
             self.drop_c2pa(&item.output)?;

@@ -246,11 +246,15 @@ fn is_file_output(output: &Path) -> bool {
 fn walk(input: &Path, real_root: &Path, filter: &Filter, planned: &mut Planned, found: &mut Vec<Found>) -> Result<()> {
     let real_input = real(input)?;
     let inside = real_root.starts_with(&real_input);
+    let mut hidden = 0;
     let entries = WalkDir::new(input).follow_links(true).sort_by_file_name().into_iter().filter_entry(|e| {
         if e.depth() == 0 {
             return true;
         }
         if e.file_name().as_encoded_bytes().first() == Some(&b'.') {
+            // Another system's attributes of a file beside it are no picture.
+            let picture = matches!(names::kind(e.path()), Kind::Picture(_)) && !e.file_name().as_encoded_bytes().starts_with(b"._");
+            hidden += usize::from(picture && e.file_type().is_file());
             return false;
         }
         // Only a folder of the right name, or a link, can be the output folder: the others need no look at the disk.
@@ -287,6 +291,10 @@ fn walk(input: &Path, real_root: &Path, filter: &Filter, planned: &mut Planned, 
         let below = below.parent().unwrap_or(Path::new("")).to_path_buf();
         let link = entry.path_is_symlink();
         found.push(Found { source: entry.into_path(), below, format, link });
+    }
+    if hidden > 0 {
+        let n = if hidden == 1 { "1 picture whose name begins".into() } else { format!("{hidden} pictures whose names begin") };
+        planned.notes.push(format!("{}: {n} with a dot left out", input.display()));
     }
     Ok(())
 }

@@ -2,10 +2,15 @@
 //!
 //! Contents decide, not times: a source is hashed whenever its output exists. An output counts as done if it has the size that the
 //! journal says (it was synced before it was journalled); before it is replaced, or if it was only announced, it is hashed.
+//!
+//! A result belongs to the source it was made from: that of the same path (rendered anew, or not), or of the same content (a folder
+//! that was moved or renamed). A source of another path with other content that happens to want the same name gets no result of
+//! somebody else's, unless this job makes that one's anew in another place.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use super::journal::{self, Known, Record, State};
 use super::plan::{Item, Planned};
@@ -22,8 +27,10 @@ pub enum Verdict {
     New,
     /// The output is there, from this source with these settings. `pending`: the journal does not say so yet.
     Same { record: Box<Record>, pending: bool },
-    /// We made what is there, from a source of this name if that is known; it may be replaced.
-    Ours(Option<String>),
+    /// We made what is there from this source; it may be replaced.
+    Ours,
+    /// We made what is there, from another source, which is told as the journal tells it.
+    Other(String),
     /// Somebody else made or changed it.
     Foreign,
 }
@@ -77,6 +84,12 @@ pub fn triage(planned: &Planned, options: &Options, state: &State) -> Result<Vec
         })
         .collect();
     let next = AtomicUsize::new(0);
+    // Only asked where there is something of another source.
+    let sources: OnceLock<HashSet<String>> = OnceLock::new();
+    let made_anew = |source: &str| {
+        let all = || planned.items.iter().filter_map(|i| journal::beside(&planned.root, &i.source).ok()).collect();
+        !options.hot && sources.get_or_init(all).contains(source)
+    };
     let threads = std::thread::available_parallelism().map_or(2, |n| n.get()).min(existing.len().max(1));
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -90,11 +103,13 @@ pub fn triage(planned: &Planned, options: &Options, state: &State) -> Result<Vec
                         }
                         let name = journal::encode(output);
                         let known: Vec<&Known> = state.get(&name).collect();
-                        judge(&path, item, options, &known)
+                        let judged = judge(&planned.root, &path, item, options, &known);
+                        // Its source has another place in this job.
+                        judged.map(|v| if matches!(&v, Verdict::Other(source) if made_anew(source)) { Verdict::Ours } else { v })
                     };
-                    // What missed a gate and would miss it again is done; what somebody else put there is kept.
+                    // What missed a gate and would miss it again is done; what is somebody else's is kept.
                     let judged = match at(&hold(&item.output)) {
-                        Ok(told @ (Verdict::Same { .. } | Verdict::Foreign)) => Ok(told),
+                        Ok(told @ (Verdict::Same { .. } | Verdict::Foreign | Verdict::Other(_))) => Ok(told),
                         Ok(_) => at(&item.output),
                         Err(e) => Err(e),
                     };
@@ -112,21 +127,24 @@ pub fn triage(planned: &Planned, options: &Options, state: &State) -> Result<Vec
     }
 }
 
-fn judge(output: &Path, item: &Item, options: &Options, known: &[&Known]) -> Result<Verdict> {
+fn judge(root: &Path, output: &Path, item: &Item, options: &Options, known: &[&Known]) -> Result<Verdict> {
     let Ok(meta) = output.metadata() else {
         // A link to nowhere.
         return Ok(Verdict::Foreign);
     };
     if meta.is_dir() {
         // Never replaced; its job says so.
-        return Ok(Verdict::Ours(None));
+        return Ok(Verdict::Ours);
     }
-    let mut look = Look { output, item, options, bytes: meta.len(), hash: None, key: None };
+    let mut look = Look { root, output, item, options, bytes: meta.len(), hash: None, source: None, key: None };
     let mut best = Verdict::Foreign;
     for known in known {
         match look.judge(known)? {
+            // What was kept beside it comes back with it.
+            Verdict::Same { record, .. } if record.c2pa && !crate::codec::sidecar(output).is_file() => return Ok(Verdict::Ours),
             same @ Verdict::Same { .. } => return Ok(same),
-            ours @ Verdict::Ours(_) => best = ours,
+            Verdict::Ours => best = Verdict::Ours,
+            other @ Verdict::Other(_) if best == Verdict::Foreign => best = other,
             _ => {}
         }
     }
@@ -135,11 +153,14 @@ fn judge(output: &Path, item: &Item, options: &Options, known: &[&Known]) -> Res
 
 /// What stands in an item's place. Hashing is put off until something depends on it.
 struct Look<'a> {
+    root: &'a Path,
     output: &'a Path,
     item: &'a Item,
     options: &'a Options,
     bytes: u64,
     hash: Option<String>,
+    /// Hash of the source; empty where it cannot be read.
+    source: Option<String>,
     /// Of the result that is wanted; empty where the source cannot be read.
     key: Option<String>,
 }
@@ -156,16 +177,25 @@ impl Look<'_> {
         Ok(self.hash.as_deref() == Some(&record.sha256))
     }
 
+    fn source(&mut self) -> &str {
+        self.source.get_or_insert_with(|| journal::sha256_file(&self.item.source).unwrap_or_default())
+    }
+
+    /// Whether a record is about a result of this source. What cannot be read fails when its turn comes, and replaces nothing.
+    fn is_of_source(&mut self, record: &Record) -> bool {
+        let by_path = || journal::beside(self.root, &self.item.source).is_ok_and(|name| name == record.source);
+        // Journals of before tell no path; a person who rejects a result says what shall stand in its place.
+        record.source.is_empty() || self.options.instead || by_path() || ["", &record.source_sha256].contains(&self.source())
+    }
+
     /// Whether a record is about the result that is wanted.
     fn wanted(&mut self, record: &Record) -> bool {
-        let key = self.key.get_or_insert_with(|| {
-            let known = || -> Option<String> {
-                let source = journal::sha256_file(&self.item.source).ok()?;
-                let (_, settings) = settings(self.options, self.item).ok()?;
-                Some(journal::key(&source, &settings, &self.options.model))
-            };
-            known().unwrap_or_default()
-        });
+        if self.key.is_none() {
+            let source = self.source().to_string();
+            let known = settings(self.options, self.item).ok().filter(|_| !source.is_empty());
+            self.key = Some(known.map(|(_, settings)| journal::key(&source, &settings, &self.options.model)).unwrap_or_default());
+        }
+        let key = self.key.get_or_insert_default();
         // Who replaces what is there wants exactly what is asked for.
         if self.options.instead { *key == record.key } else { record.answers(key) }
     }
@@ -175,11 +205,11 @@ impl Look<'_> {
         if let Some(record) = &known.pending {
             if self.is(record)? {
                 let same = self.wanted(record);
-                return Ok(if same { Verdict::Same { record: Box::new(record.clone()), pending: true } } else { made(record) });
+                return Ok(if same { Verdict::Same { record: Box::new(record.clone()), pending: true } } else { self.made(record) });
             }
             // Announced, then the machine lost power before the data reached the disk.
             if self.bytes == 0 {
-                return Ok(made(record));
+                return Ok(self.made(record));
             }
         }
         let Some(record) = &known.done else { return Ok(Verdict::Foreign) };
@@ -188,10 +218,10 @@ impl Look<'_> {
         if whole && self.wanted(record) {
             return Ok(Verdict::Same { record: Box::new(record.clone()), pending: false });
         }
-        Ok(if self.is(record)? { made(record) } else { Verdict::Foreign })
+        Ok(if self.is(record)? { self.made(record) } else { Verdict::Foreign })
     }
-}
 
-fn made(record: &Record) -> Verdict {
-    Verdict::Ours((!record.source.is_empty()).then(|| record.source.clone()))
+    fn made(&mut self, record: &Record) -> Verdict {
+        if self.is_of_source(record) { Verdict::Ours } else { Verdict::Other(record.source.clone()) }
+    }
 }

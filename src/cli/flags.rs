@@ -167,7 +167,7 @@ pub struct Work {
     /// Memory to stay within [default: half of what is free]
     #[arg(long, value_name = "SIZE", value_parser = text::memory)]
     pub memory: Option<u64>,
-    /// Replace files that lastmile did not make
+    /// Replace files that lastmile did not make, or made of another source
     #[arg(long)]
     pub overwrite: bool,
     /// Keep what the network made (12 bytes a pixel, in .lastmile/masters), so that another quality, format or look needs none

@@ -710,7 +710,8 @@ fn preview(batch: &Batch, start: &Start, table: &Table<'_>, opening: &str, globa
     if !super::models::json_only(globals) {
         let mut list = std::io::BufWriter::new(std::io::stdout().lock());
         for item in table.items {
-            writeln!(list, "{} -> {}", item.source.display(), batch.root().join(&item.output).display())?;
+            let line = format!("{} -> {}", item.source.display(), batch.root().join(&item.output).display());
+            writeln!(list, "{}", super::harmless(&line))?;
         }
         list.flush()?;
     }

@@ -229,8 +229,10 @@ impl Globals {
             Color::Auto => terminal && env("NO_COLOR").is_none(),
         };
         let epoch = env("SOURCE_DATE_EPOCH").map(|v| {
-            let seconds = v.to_str().and_then(|v| v.trim().parse::<i64>().ok());
-            let wrong = || Error::usage("SOURCE_DATE_EPOCH", format!("`{}` is no number of seconds", v.display()), "unset it");
+            // Years have four digits in metadata: to the end of 9999.
+            let seconds = v.to_str().and_then(|v| v.trim().parse::<i64>().ok()).filter(|s| (0..=253_402_300_799).contains(s));
+            let what = || format!("`{}` is no number of seconds since 1970 that ends before the year 10000", v.display());
+            let wrong = || Error::usage("SOURCE_DATE_EPOCH", what(), "unset it");
             seconds.ok_or_else(wrong)
         });
         let epoch = epoch.transpose()?;
@@ -250,12 +252,22 @@ impl Globals {
 
 /// Writes one line of data to standard output. A reader that went away is [`io::ErrorKind::BrokenPipe`], which ends the program quietly.
 pub fn out(line: impl fmt::Display) -> io::Result<()> {
-    writeln!(io::stdout().lock(), "{line}")
+    writeln!(io::stdout().lock(), "{}", harmless(&line.to_string()))
 }
 
 /// Writes one line for a person to standard error. A closed standard error is no reason to stop working.
 pub fn say(line: impl fmt::Display) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let _ = writeln!(io::stderr().lock(), "{}", harmless(&line.to_string()));
+}
+
+/// A text with its control characters spelled out, but for the ends of lines and tabs: names of files and what stands in them are
+/// anybody's, and a terminal would obey.
+pub fn harmless(text: &str) -> String {
+    let obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if !text.contains(obeyed) {
+        return text.to_owned();
+    }
+    text.chars().map(|c| if obeyed(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
 /// Whether there is such a verb in this build, for messages that name one.

@@ -188,7 +188,7 @@ impl Listener for Progress {
 
     fn begin(&self, item: &Item) {
         let mut s = self.state();
-        let name = item.source.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = super::harmless(&item.source.file_name().unwrap_or_default().to_string_lossy());
         s.active.insert(item.job, (name, 0.0));
         self.draw(&s);
     }
@@ -312,7 +312,9 @@ pub fn closing(s: &Summary, root: &std::path::Path, command: &str) -> String {
 
 /// The notes of the files, the most frequent ones first; not those that the summary tells anyway, or that were asked for.
 fn noted(notes: &[Noted]) -> String {
-    let routine = |text: &str| text.contains("C2PA") || text.starts_with("score ") || text == "resampled without a network";
+    let routine = |text: &str| {
+        (text.contains("C2PA") && !text.contains("are lost")) || text.starts_with("score ") || text == "resampled without a network"
+    };
     let mut notes: Vec<&Noted> = notes.iter().filter(|n| !routine(&n.text)).collect();
     notes.sort_by_key(|n| std::cmp::Reverse(n.files));
     let mut told = String::new();
@@ -373,6 +375,11 @@ mod tests {
         let n = |text: &str, files, differ| Noted { text: text.into(), shape: String::new(), files, differ };
         let told = noted(&[n("score 91.0, p90 2.0 dE2000", 9, true), n("no room", 2, false), n("quality 84 instead of 95", 7, true)]);
         assert_eq!(told, "\n  7 files: quality 84 instead of 95 (or other numbers)\n  2 files: no room");
+        let told = noted(&[
+            n("its C2PA manifest is kept beside the result as a", 3, true),
+            n("its Content Credentials (C2PA) are lost", 1, false),
+        ]);
+        assert_eq!(told, "\n  1 file: its Content Credentials (C2PA) are lost");
         assert!(
             noted(&["a", "b", "c", "d", "e", "f", "g"].map(|t| n(t, 1, false)))
                 .ends_with("and 2 notes of other kinds; --json has them all")

@@ -2,7 +2,7 @@
 //!
 //! | what | PNG | JPEG | WebP | TIFF |
 //! |---|---|---|---|---|
-//! | text chunks | tEXt, iTXt | XMP `lastmile:PngText` (exact: keyword, value, language) | likewise | likewise |
+//! | text chunks | tEXt, iTXt | XMP `lastmile:PngText` (exact: keyword, value, language; `lastmile:Coding` `percent` where XML lacks a character) | likewise | likewise |
 //! | text `parameters` | | besides, EXIF UserComment (`UNICODE`, UTF-16BE), where A1111, Forge, SwarmUI and Fooocus look | likewise | likewise |
 //! | text `workflow`, `prompt` holding JSON | | besides, EXIF Make `workflow:{...}` and Model `prompt:{...}`, where ComfyUI looks | likewise | likewise |
 //! | comment | text `Comment` | COM | XMP `lastmile:Comment` | likewise |
@@ -11,12 +11,15 @@
 //!
 //! EXIF entries are only added where the block has none of that tag, so a camera's own stay. Reading takes the copies out again
 //! when they say the same as the exact form, so a picture that goes round comes back with what it had. A UserComment or
-//! Make/Model that a generator wrote itself becomes PNG text when a PNG is written, and stays in the EXIF block too.
+//! Make/Model that a generator wrote itself becomes PNG text when a PNG is written, and stays in the EXIF block too. An EXIF block
+//! that is too large for a JPEG is made to fit: first such data goes into XMP, which may be of any size there, then the largest
+//! entries are left out, and that is said.
 
 use std::borrow::Cow;
 
 use super::exif::entries::{self, IPTC, MAKE, MODEL, USER_COMMENT, Value, Which};
-use super::metadata::{JPEG_SEGMENT, find};
+use super::ifd::{self, Directory};
+use super::metadata::{JPEG_SEGMENT, MAKER_NOTE, find};
 use super::xmp::{self, LASTMILE, Packet};
 use super::{Format, International, Metadata, Text, exif, generation};
 
@@ -36,14 +39,15 @@ pub(super) fn into(format: Format, m: &Metadata) -> (Cow<'_, Metadata>, Vec<Stri
         }
         return (out, lost);
     }
-    if !m.text.is_empty() {
+    if format == Format::Jpeg && m.exif.as_ref().is_some_and(|b| b.len() > JPEG_EXIF && exif::is_valid(b)) {
+        fit_exif(out.to_mut(), &mut lost);
+    }
+    if !out.text.is_empty() {
         let out = out.to_mut();
         texts_into_xmp(format, out, &mut lost);
         texts_into_exif(format, out);
-        if format == Format::Jpeg
-            && out.comment.is_none()
-            && let Some(t) = m.text.iter().find(|t| t.keyword == "Comment" && t.value.len() <= JPEG_SEGMENT)
-        {
+        let comment = out.text.iter().find(|t| t.keyword == "Comment" && t.value.len() <= JPEG_SEGMENT);
+        if let Some(t) = comment.filter(|_| format == Format::Jpeg && out.comment.is_none()) {
             out.comment = Some(t.value.clone().into_bytes());
         }
         out.text.clear();
@@ -83,6 +87,61 @@ fn latin1_or_utf8(bytes: &[u8]) -> String {
     said.trim_end_matches('\0').to_string()
 }
 
+/// Makes an EXIF block fit a JPEG segment: what generators put there becomes text, then the largest entries go.
+fn fit_exif(m: &mut Metadata, lost: &mut Vec<String>) {
+    m.text.extend(generator_texts(m));
+    copies_out_of_exif(m);
+    let Some(mut dir) = m.exif.as_deref().and_then(ifd::read) else { return };
+    let mut gone = Vec::new();
+    while at_most(&dir) > JPEG_EXIF {
+        let Some((tag, bytes)) = drop_largest(&mut dir) else { break };
+        gone.push(format!("{} ({bytes} bytes)", entry_name(tag)));
+    }
+    let block = ifd::block(&dir);
+    if !gone.is_empty() {
+        const NAMED: usize = 5;
+        let (those, more) = (if gone.len() == 1 { "was" } else { "were" }, gone.len().saturating_sub(NAMED));
+        gone.truncate(NAMED);
+        let more = if more > 0 { format!(" and {more} smaller ones") } else { String::new() };
+        lost.push(format!("the EXIF block is larger than a JPEG file can hold: its {}{more} {those} left out", gone.join(", ")));
+    }
+    let maker_note = |d: &Directory| d.subs.iter().any(|(_, sub)| sub.find(MAKER_NOTE).is_some());
+    if maker_note(&dir) {
+        lost.push("the camera's maker note had to be moved; offsets inside it may no longer lead anywhere".into());
+    }
+    m.exif = (!entries::says_nothing(&block)).then_some(block);
+}
+
+/// The most bytes that a directory takes as a block.
+fn at_most(dir: &Directory) -> usize {
+    let values: usize = dir.fields.iter().map(|f| 12 + if f.data.len() > 4 { f.data.len() + 7 } else { 0 }).sum();
+    24 + values + dir.subs.iter().map(|(_, sub)| 12 + at_most(sub)).sum::<usize>()
+}
+
+/// Takes the largest entry out of a directory and those below it; its tag and bytes.
+fn drop_largest(dir: &mut Directory) -> Option<(u16, usize)> {
+    fn largest(dir: &Directory) -> usize {
+        dir.fields.iter().map(|f| f.data.len()).chain(dir.subs.iter().map(|(_, sub)| largest(sub))).max().unwrap_or(0)
+    }
+    let most = largest(dir);
+    if let Some(i) = dir.fields.iter().position(|f| f.data.len() == most) {
+        return Some((dir.fields.remove(i).tag, most));
+    }
+    dir.subs.iter_mut().map(|(_, sub)| sub).find(|sub| largest(sub) == most).and_then(drop_largest)
+}
+
+fn entry_name(tag: u16) -> String {
+    let name = match tag {
+        MAKER_NOTE => "MakerNote",
+        USER_COMMENT => "UserComment",
+        entries::IMAGE_DESCRIPTION => "ImageDescription",
+        MAKE => "Make",
+        MODEL => "Model",
+        _ => return format!("tag 0x{tag:04x}"),
+    };
+    name.into()
+}
+
 /// PNG texts for what a generator wrote into EXIF, unless there are such texts.
 fn generator_texts(m: &Metadata) -> Vec<Text> {
     let Some(block) = &m.exif else { return Vec::new() };
@@ -107,11 +166,15 @@ fn texts_into_xmp(format: Format, m: &mut Metadata, lost: &mut Vec<String>) {
     let mut items = String::new();
     let mut refused: Vec<String> = Vec::new();
     for t in &m.text {
-        if !xmp::is_xml(&t.keyword) || !xmp::is_xml(&t.value) {
-            refused.push(format!("`{}`", t.keyword));
+        if !xmp::is_xml(&t.keyword) {
+            refused.push(format!("`{}`", t.keyword.escape_debug()));
             continue;
         }
-        let mut item = field("Keyword", &t.keyword) + &field("Value", &t.value);
+        let mut item = field("Keyword", &t.keyword);
+        item += &match xmp::is_xml(&t.value) {
+            true => field("Value", &t.value),
+            false => field("Value", &percent(&t.value)) + &field("Coding", PERCENT),
+        };
         if let Some(i) = &t.international {
             item += &field("Language", &i.language);
             item += &field("TranslatedKeyword", &i.translated_keyword);
@@ -131,7 +194,42 @@ fn texts_into_xmp(format: Format, m: &mut Metadata, lost: &mut Vec<String>) {
 }
 
 fn field(name: &str, value: &str) -> String {
-    format!("<lastmile:{name}>{}</lastmile:{name}>", xmp::escape(value))
+    format!("<lastmile:{name}>{}</lastmile:{name}>", xmp::escape_text(value))
+}
+
+/// How a value is written that has characters which XML lacks.
+const PERCENT: &str = "percent";
+
+/// `%` and the characters that XML lacks as `%XX`, byte by byte in UTF-8.
+fn percent(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 16);
+    let mut four = [0; 4];
+    for c in text.chars() {
+        let one = c.encode_utf8(&mut four);
+        if c == '%' || !xmp::is_xml(one) {
+            one.bytes().for_each(|b| out += &format!("%{b:02X}"));
+        } else {
+            out += one;
+        }
+    }
+    out
+}
+
+/// Undoes [`percent`]; none for what it did not write.
+fn unpercent(text: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&b, after)) = rest.split_first() {
+        rest = after;
+        if b == b'%' {
+            let (code, after) = rest.split_first_chunk::<2>()?;
+            rest = after;
+            out.push(u8::from_str_radix(std::str::from_utf8(code).ok()?, 16).ok()?);
+        } else {
+            out.push(b);
+        }
+    }
+    String::from_utf8(out).ok()
 }
 
 /// Puts copies where the generators' own readers look, as far as there is room and nothing stands there.
@@ -166,7 +264,9 @@ pub(super) fn out_of(m: &mut Metadata) {
             let get = |name: &str| fields.iter().find(|f| f.0 == LASTMILE && f.1 == name).map(|f| f.2.clone());
             let international = get("Language")
                 .map(|language| International { language, translated_keyword: get("TranslatedKeyword").unwrap_or_default() });
-            Some(Text { keyword: get("Keyword")?, value: get("Value")?, international })
+            let value = get("Value")?;
+            let value = if get("Coding").as_deref() == Some(PERCENT) { unpercent(&value).unwrap_or(value) } else { value };
+            Some(Text { keyword: get("Keyword")?, value, international })
         });
         let (texts, comment) = (texts.collect::<Vec<_>>(), p.value(LASTMILE, "Comment"));
         if m.text.is_empty() {
@@ -273,14 +373,30 @@ mod tests {
 
     #[test]
     fn what_xml_cannot_hold_is_said() {
-        let m = Metadata { text: vec![Text::new("a", "\u{1}"), Text::new("b", "fine")], ..Metadata::default() };
+        let m = Metadata { text: vec![Text::new("a\u{1}", "x"), Text::new("b", "fine")], ..Metadata::default() };
         let (there, lost) = into(Format::Jpeg, &m);
-        assert!(lost[0].contains("`a`") && !lost[0].contains("`b`"), "{lost:?}");
+        assert!(lost[0].contains("`a\\u{1}`") && !lost[0].contains("`b`"), "{lost:?}");
         let mut back = there.into_owned();
         out_of(&mut back);
         assert_eq!(back.text, [Text::new("b", "fine")]);
         let odd = Metadata { xmp: Some(b"not a packet".to_vec()), comment: Some(b"c".to_vec()), ..m };
         assert_eq!(into(Format::WebP, &odd).1.len(), 2);
+    }
+
+    #[test]
+    fn characters_that_xml_lacks_go_round() {
+        let odd = "page one\u{c}100 % \u{1b}[1m\0caf\u{e9}\u{fffe} \"quoted\" <&>";
+        let m = Metadata { text: vec![Text::new("parameters", odd), Text::new("b", "100 %41")], ..Metadata::default() };
+        for format in [Format::Jpeg, Format::WebP, Format::Tiff] {
+            let (there, lost) = into(format, &m);
+            assert!(lost.is_empty(), "{lost:?}");
+            let packet = String::from_utf8(there.xmp.clone().unwrap()).unwrap();
+            assert!(packet.contains("\"quoted\" &lt;&amp;&gt;") && packet.contains("%0C100 %25"), "{packet}");
+            let mut back = there.into_owned();
+            out_of(&mut back);
+            assert_eq!(back.text, m.text);
+        }
+        assert_eq!((unpercent("%4"), unpercent("%zz"), unpercent("%ff")), (None, None, None));
     }
 
     #[test]

@@ -103,6 +103,10 @@ pub struct Changes {
     /// Size of the output, pixels.
     pub width: usize,
     pub height: usize,
+    /// Size of the picture before, as it is looked at; none where it had this size already.
+    pub from: Option<(usize, usize)>,
+    /// A part of it was taken, or the sides were stretched differently.
+    pub cut: bool,
     /// A new resolution, pixels per inch.
     pub dpi: Option<(f64, f64)>,
     pub policy: Policy,
@@ -118,6 +122,16 @@ impl Metadata {
     pub fn changed(&self, c: &Changes) -> (Metadata, Vec<String>) {
         let mut notes = Vec::new();
         let mut m = self.for_output(c.width, c.height, c.dpi);
+        let (across, down) = c.from.map_or((1.0, 1.0), |(w, h)| (c.width as f64 / w.max(1) as f64, c.height as f64 / h.max(1) as f64));
+        if c.cut {
+            if m.drop_places() {
+                notes.push(
+                    "places in the picture (face regions, subject, panorama) were told for the whole of it, and were left out".into(),
+                );
+            }
+        } else if (across, down) != (1.0, 1.0) && !m.scale_places(across, down) {
+            notes.push("a place in the picture was told in pixels in a way that cannot be enlarged, and was left out".into());
+        }
         let claimed = self.c2pa.as_deref().and_then(c2pa::Claim::read).and_then(|claim| claim.source_types.first().cloned());
         let takes_apart = !c.policy.strip.is_empty() || c.policy.source_type.is_some() || c.policy.keep == Keep::Minimal;
         if takes_apart && c.policy.keep != Keep::Nothing && m.xmp_is_damaged() {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use moxcms::{ColorProfile, Layout, RenderingIntent, TransformOptions};
 
-use super::{Metadata, xmp, zeros};
+use super::{Metadata, zeros};
 use crate::color::ColourSpace;
 use crate::error::Result;
 
@@ -31,12 +31,7 @@ pub(super) fn to_srgb(path: &Path, ink: &[u8], icc: Option<&[u8]>) -> Result<(Ve
 
 /// What a file says of its colours, once its CMYK has become sRGB: programs for print go by it.
 pub(super) fn now_srgb(metadata: &mut Metadata) {
-    metadata.icc = ColourSpace::Srgb.icc().ok();
-    if let Some(packet) = &mut metadata.xmp {
-        // 3 is RGB.
-        xmp::replace(packet, xmp::PHOTOSHOP, "ColorMode", "3");
-        xmp::replace(packet, xmp::PHOTOSHOP, "ICCProfile", "sRGB IEC61966-2.1");
-    }
+    metadata.converted(ColourSpace::Srgb.icc().ok());
 }
 
 /// One pixel of full-range YCbCr to RGB: JFIF 1.02 with ITU-R BT.601 coefficients, rounded.

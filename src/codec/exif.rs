@@ -19,11 +19,15 @@ const EXIF_IFD: u16 = 0x8769;
 const PIXEL_X_DIMENSION: u16 = 0xa002;
 const PIXEL_Y_DIMENSION: u16 = 0xa003;
 
+const BYTE: u16 = 1;
 const ASCII: u16 = 2;
 const SHORT: u16 = 3;
 const LONG: u16 = 4;
 const RATIONAL: u16 = 5;
+const SBYTE: u16 = 6;
 const UNDEFINED: u16 = 7;
+const SSHORT: u16 = 8;
+const SLONG: u16 = 9;
 
 /// One 12-byte directory entry.
 #[derive(Debug, Clone, Copy)]
@@ -102,18 +106,21 @@ fn sub_ifd(block: &[u8], little: bool, parent: &[Entry], tag: u16) -> Vec<Entry>
         .map_or_else(Vec::new, |(list, _)| list)
 }
 
+/// A single whole number, of whichever type: some writers take BYTE for an orientation.
 fn integer(block: &[u8], e: &Entry, little: bool) -> Option<u32> {
     match (e.kind, e.count) {
-        (SHORT, 1) => u16_at(block, e.at, little).map(u32::from),
-        (LONG, 1) => u32_at(block, e.at, little),
+        (BYTE | SBYTE, 1) => block.get(e.at).copied().map(u32::from),
+        (SHORT | SSHORT, 1) => u16_at(block, e.at, little).map(u32::from),
+        (LONG | SLONG, 1) => u32_at(block, e.at, little),
         _ => None,
     }
 }
 
 fn put_integer(block: &mut [u8], e: &Entry, v: u32, little: bool) -> bool {
     match (e.kind, e.count) {
-        (SHORT, 1) => u16::try_from(v).ok().and_then(|v| put_u16(block, e.at, v, little)).is_some(),
-        (LONG, 1) => put_u32(block, e.at, v, little).is_some(),
+        (BYTE | SBYTE, 1) => u8::try_from(v).ok().and_then(|v| put(block, e.at, &[v])).is_some(),
+        (SHORT | SSHORT, 1) => u16::try_from(v).ok().and_then(|v| put_u16(block, e.at, v, little)).is_some(),
+        (LONG | SLONG, 1) => put_u32(block, e.at, v, little).is_some(),
         _ => false,
     }
 }
@@ -183,8 +190,8 @@ pub(super) fn set_size(block: &mut [u8], width: u32, height: u32) -> Patched {
             _ => continue,
         };
         if !put_integer(block, e, v, little) {
-            // A SHORT field has room for a LONG (its value field is 4 bytes), so the type is widened where it stands.
-            if e.kind == SHORT && e.count == 1 {
+            // A smaller field has room for a LONG (its value field is 4 bytes), so the type is widened where it stands.
+            if matches!(e.kind, BYTE | SBYTE | SHORT | SSHORT) && e.count == 1 {
                 put_u16(block, e.at - 6, LONG, little);
                 put_u32(block, e.at, v, little);
             } else {
@@ -338,6 +345,23 @@ pub(super) mod tests {
             assert_eq!(b.len(), before.len());
             let at = before.windows(8).position(|w| w == b"MAKERNOT").unwrap();
             assert_eq!(&b[at..at + 8], b"MAKERNOT");
+        }
+    }
+
+    #[test]
+    fn an_orientation_counts_whatever_its_type() {
+        for (kind, little) in [(BYTE, true), (BYTE, false), (SBYTE, true), (SSHORT, false), (SLONG, true), (SLONG, false)] {
+            let mut b = sample(little, 1);
+            let (_, list, _) = ifd0(&b).unwrap();
+            let e = list.iter().find(|e| e.tag == ORIENTATION).unwrap();
+            put_u16(&mut b, e.at - 6, kind, little);
+            put(&mut b, e.at, &[0; 4]);
+            let at = if little || kind == BYTE || kind == SBYTE { e.at } else { e.at + if kind == SLONG { 3 } else { 1 } };
+            b[at] = 6;
+            assert_eq!(orientation(&b), Some(6), "type {kind}");
+            assert_eq!(super::super::ifd::read(&b).unwrap().integer(ORIENTATION), Some(6), "type {kind}");
+            set_orientation(&mut b, 1);
+            assert_eq!(orientation(&b), Some(1), "type {kind}");
         }
     }
 

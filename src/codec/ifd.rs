@@ -33,7 +33,8 @@ pub(super) struct Directory {
 /// Bytes per value of a field type, 0 if unknown.
 pub(super) fn width(kind: u16) -> usize {
     match kind {
-        1 | 2 | 6 | 7 => 1,
+        // 129 is EXIF 3.0's UTF-8.
+        1 | 2 | 6 | 7 | 129 => 1,
         3 | 8 => 2,
         4 | 9 | 11 | 13 => 4,
         5 | 10 | 12 | 16 | 17 | 18 => 8,
@@ -74,7 +75,8 @@ impl Field {
     /// All values as integers; empty for other types.
     pub(super) fn integers(&self) -> Vec<u64> {
         let n = width(self.kind);
-        if !matches!(self.kind, 1 | SHORT | LONG | 13 | LONG8 | 18) {
+        // Signed ones are read as what they are if they are not negative, which nothing that is asked for can be.
+        if !matches!(self.kind, 1 | 6 | 8 | 9 | SHORT | LONG | 13 | LONG8 | 18) {
             return Vec::new();
         }
         self.data.chunks_exact(n).map(|b| b.iter().rev().fold(0, |v, &b| v << 8 | u64::from(b))).collect()

@@ -25,7 +25,7 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use super::metadata::{JPEG_MAX_ICC, JPEG_SEGMENT, find, iptc_of_resources, jpeg_holds, resource_of_iptc, tidy_dpi};
+use super::metadata::{Dropped, JPEG_MAX_ICC, JPEG_SEGMENT, find, jpeg_holds, resource_of_iptc, resources, tidy_dpi};
 use super::{Encoding, Format, Header, Limits, Metadata, Output, Rows, cmyk, orientation, quantise, xmp, zeros};
 use crate::band::Band;
 use crate::error::{Error, Result};
@@ -386,7 +386,12 @@ pub(super) fn metadata(bytes: &[u8]) -> (Metadata, Vec<String>) {
 
 fn metadata_of(w: &Walk<'_>, bytes: &[u8]) -> (Metadata, Vec<String>) {
     let (mut m, mut notes) = collect(w);
-    let further = further(bytes.get(w.end.unwrap_or(bytes.len())..).unwrap_or(&[]));
+    let Behind { pictures: further, video, other } = behind(bytes.get(w.end.unwrap_or(bytes.len())..).unwrap_or(&[]));
+    if let Some(bytes) = video {
+        notes.push(format!("the video of its motion photo ({bytes} bytes) is not carried: the result is the still picture"));
+    } else if other > 0 {
+        notes.push(format!("{other} bytes behind its end are not carried"));
+    }
     if further > 0 {
         let gain_map = m.xmp.as_deref().is_some_and(|x| find(x, GAIN_MAP.as_bytes()).is_some());
         let what = match (gain_map, further) {
@@ -396,8 +401,13 @@ fn metadata_of(w: &Walk<'_>, bytes: &[u8]) -> (Metadata, Vec<String>) {
             (false, n) => format!("it holds {n} further pictures (views, depth or gain maps), which are not carried"),
         };
         notes.push(what);
-        // The result holds none of them, so it must not say so.
-        xmp::remove(&mut m.xmp, |namespace, _| [GAIN_MAP, CONTAINER].contains(&namespace));
+    }
+    if further > 0 || video.is_some() || other > 0 {
+        // The result holds none of it, so it must not say so.
+        let motion = |name: &str| name.starts_with("Motion") || name.starts_with("MicroVideo");
+        xmp::remove(&mut m.xmp, |namespace, name| {
+            [GAIN_MAP, APPLE_GAIN_MAP, CONTAINER].contains(&namespace) || (namespace == CAMERA && motion(name))
+        });
     }
     (m, notes)
 }
@@ -406,18 +416,43 @@ fn metadata_of(w: &Walk<'_>, bytes: &[u8]) -> (Metadata, Vec<String>) {
 /// picture.
 const GAIN_MAP: &str = "http://ns.adobe.com/hdr-gain-map/1.0/";
 const CONTAINER: &str = "http://ns.google.com/photos/1.0/container/";
+const CAMERA: &str = "http://ns.google.com/photos/1.0/camera/";
+const APPLE_GAIN_MAP: &str = "http://ns.apple.com/HDRGainMap/1.0/";
 
-/// How many further JPEG pictures stand behind the main one (MPO, CIPA DC-007; gain maps).
-fn further(mut rest: &[u8]) -> usize {
+/// What stands behind the main picture.
+#[derive(Debug, Default, PartialEq)]
+struct Behind {
+    /// JPEG pictures (MPO, CIPA DC-007; gain maps).
+    pictures: usize,
+    /// Bytes of the video of a motion photo, an ISO base media file.
+    video: Option<usize>,
+    /// Bytes of anything else but filling.
+    other: usize,
+}
+
+fn behind(mut rest: &[u8]) -> Behind {
     const MOST: usize = 64;
-    let mut n = 0;
-    // There may be some filling between them.
-    while let Some(at) = find(&rest[..rest.len().min(64)], b"\xff\xd8\xff").filter(|_| n < MOST) {
-        n += 1;
-        let Some(end) = walk(&rest[at..], false).end else { break };
-        rest = &rest[at + end..];
+    let mut found = Behind::default();
+    loop {
+        // There may be some filling between them, or a maker's own data.
+        let picture = find(rest, b"\xff\xd8\xff").filter(|_| found.pictures < MOST);
+        // Its first box: a length, then its name. Covers inside a video are pictures of its own.
+        let video = find(&rest[..picture.unwrap_or(rest.len())], b"ftyp").and_then(|at| at.checked_sub(4));
+        let gap = &rest[..video.or(picture).unwrap_or(rest.len())];
+        found.other += if gap.iter().all(|b| matches!(b, 0 | 0xff | b' ' | b'\r' | b'\n')) { 0 } else { gap.len() };
+        match (video, picture) {
+            (Some(at), _) => found.video = Some(rest.len() - at),
+            (None, Some(at)) => {
+                found.pictures += 1;
+                if let Some(end) = walk(&rest[at..], false).end {
+                    rest = &rest[at + end..];
+                    continue;
+                }
+            }
+            (None, None) => {}
+        }
+        return found;
     }
-    n
 }
 
 /// YCCK to CMYK as stored: `C = 255 - R`, `M = 255 - G`, `Y = 255 - B` of the usual conversion (JFIF 1.02); K passes.
@@ -433,6 +468,7 @@ fn collect(w: &Walk<'_>) -> (Metadata, Vec<String>) {
     let (mut m, mut notes) = (Metadata::default(), Vec::new());
     let mut icc: Vec<(u8, u8, &[u8])> = Vec::new();
     let (mut extended, mut photoshop, mut several, mut manifest) = (Vec::<&[u8]>::new(), Vec::new(), 0, Vec::new());
+    let (mut dropped, mut packets) = (Dropped::default(), false);
     let begun = w.segments.iter().position(|s| s.marker == SOS).unwrap_or(w.segments.len());
     let (head, tail) = w.segments.split_at(begun);
     if tail.iter().any(|s| (APP0..=APP15).contains(&s.marker) || s.marker == COM) {
@@ -446,7 +482,12 @@ fn collect(w: &Walk<'_>) -> (Metadata, Vec<String>) {
                     let per = match unit {
                         1 => 1.0,
                         2 => 2.54,
-                        _ => continue,
+                        _ if (x1, x0) == (y1, y0) => continue,
+                        _ => {
+                            let [x, y] = [[x1, x0], [y1, y0]].map(u16::from_be_bytes);
+                            notes.push(format!("its JFIF header says that pixels are not square ({x}:{y}), which is not carried"));
+                            continue;
+                        }
                     };
                     let v = |hi, lo| f64::from(u16::from_be_bytes([hi, lo])) * per;
                     m.dpi = m.dpi.or(tidy_dpi(v(x1, x0), v(y1, y0)));
@@ -461,14 +502,19 @@ fn collect(w: &Walk<'_>) -> (Metadata, Vec<String>) {
                         Some(first) => first.extend_from_slice(block),
                     }
                 } else if let Some(packet) = d.strip_prefix(XMP) {
+                    packets |= m.xmp.as_deref().is_some_and(|first| first != packet);
                     m.xmp.get_or_insert_with(|| packet.to_vec());
                 } else if let Some(part) = d.strip_prefix(XMP_EXTENSION) {
                     extended.push(part);
+                } else {
+                    dropped.add(segment_name(s));
                 }
             }
             0xe2 => {
                 if let Some([n, of, part @ ..]) = d.strip_prefix(ICC) {
                     icc.push((*n, *of, part));
+                } else if !INDICES.iter().any(|name| d.starts_with(name)) {
+                    dropped.add(segment_name(s));
                 }
             }
             0xeb if find(&d[..d.len().min(64)], b"c2pa").is_some() || !manifest.is_empty() => {
@@ -479,14 +525,29 @@ fn collect(w: &Walk<'_>) -> (Metadata, Vec<String>) {
             0xed => {
                 if let Some(irb) = d.strip_prefix(PHOTOSHOP) {
                     photoshop.extend_from_slice(irb);
+                } else {
+                    dropped.add(segment_name(s));
                 }
             }
-            COM => {
-                m.comment.get_or_insert_with(|| d.to_vec());
-            }
+            // Several comments become one, of several lines.
+            COM => match &mut m.comment {
+                Some(first) if first != d && !d.is_empty() => {
+                    first.push(b'\n');
+                    first.extend_from_slice(d);
+                }
+                first => drop(first.get_or_insert_with(|| d.to_vec())),
+            },
+            // What a decoder needs, and small pictures of this one.
+            APP0 if d.starts_with(b"JFXX\0") => {}
+            APP14 if d.starts_with(b"Adobe") => {}
+            APP0..=APP15 => dropped.add(segment_name(s)),
             _ => {}
         }
     }
+    if packets {
+        notes.push("it has several XMP packets; the first one counts".into());
+    }
+    notes.extend(dropped.note("segments"));
     // Some writers put the profile twice, and some number its only part 0.
     icc.sort_by_key(|&(n, _, _)| n);
     icc.dedup();
@@ -500,22 +561,33 @@ fn collect(w: &Walk<'_>) -> (Metadata, Vec<String>) {
             notes.push(format!("its ICC profile is incomplete ({} of {of} parts) and was left out", icc.len()));
         }
     }
-    if !photoshop.is_empty() {
-        let (iptc, other) = iptc_of_resources(&photoshop);
-        m.iptc = iptc;
-        if other > 0 {
-            notes.push(format!("{other} bytes of Photoshop's own resources are not carried"));
-        }
-    }
     if !extended.is_empty() && !join_extended(&mut m.xmp, &extended) {
         let bytes: usize = extended.iter().map(|p| p.len()).sum();
         notes.push(format!("{bytes} bytes of extended XMP are incomplete and were left out"));
+    }
+    if !photoshop.is_empty() {
+        let found = resources(&photoshop);
+        found.into_xmp(&mut m.xmp);
+        m.iptc = found.iptc;
+        if found.other > 0 {
+            notes.push(format!("{} bytes of Photoshop's own resources are not carried", found.other));
+        }
     }
     if several > 0 {
         notes.push(format!("it has {} EXIF blocks; the first one counts", several + 1));
     }
     m.c2pa = (!manifest.is_empty()).then_some(manifest);
     (m, notes)
+}
+
+/// Lists of the pictures behind this one, and how to apply a gain map: told together with those.
+const INDICES: [&[u8]; 2] = [b"MPF\0", b"urn:iso:std:iso:ts:21496:-1\0"];
+
+/// `APP12 Ducky`: a segment's number and the name that it begins with, if it does.
+fn segment_name(s: &Segment<'_>) -> String {
+    let name: String = s.data.iter().take(32).take_while(|b| b.is_ascii_graphic()).map(|&b| char::from(b)).collect();
+    let number = s.marker - APP0;
+    if name.len() < 3 { format!("APP{number}") } else { format!("APP{number} {name}") }
 }
 
 /// Puts the parts of extended XMP together (ISO 16684-3, 1.1.3.1: a digest of 32 bytes, the length of the whole, the offset of
@@ -925,7 +997,7 @@ mod tests {
         let left = String::from_utf8(image.metadata.xmp.unwrap()).unwrap();
         assert!(left.contains("<rdf:li>me</rdf:li>") && !left.contains("hdrgm:Version"), "{left}");
         assert!(read(&[&one[..], &one].concat()).unwrap().notes[0].contains("a further picture"));
-        assert_eq!(further(&[&one[..], &one[..9]].concat()), 2, "a cut one counts");
+        assert_eq!(behind(&[&one[..], &one[..9]].concat()).pictures, 2, "a cut one counts");
     }
 
     #[test]

@@ -68,7 +68,12 @@ impl Metadata {
             exif::set_orientation(block, 1);
             exif::set_size(block, w, h);
             exif::drop_thumbnail(block);
-            if let Some(dpi) = dpi {
+            // Also where it was turned, or another place counted.
+            let new = dpi.is_some();
+            let close = |a: f64, b: f64| (a - b).abs() < 0.05;
+            if let Some(dpi) = dpi.or(out.dpi)
+                && (new || exif::dpi(block).is_none_or(|stated| !close(stated.0, dpi.0) || !close(stated.1, dpi.1)))
+            {
                 exif::set_dpi(block, dpi);
             }
         }
@@ -82,7 +87,7 @@ impl Metadata {
             for name in ["tiff:ImageLength", "exif:PixelYDimension"] {
                 set_xmp(packet, name, &h.to_string());
             }
-            if let Some((x, y)) = dpi {
+            if let Some((x, y)) = dpi.or(out.dpi.filter(|(x, y)| x != y)) {
                 for (name, v) in [("tiff:XResolution", x), ("tiff:YResolution", y)] {
                     let (n, d) = exif::rational(v);
                     set_xmp(packet, name, &format!("{n}/{d}"));
@@ -94,6 +99,13 @@ impl Metadata {
             out.dpi = dpi;
         }
         out
+    }
+
+    /// About how many bytes this takes in a file.
+    pub fn bytes(&self) -> usize {
+        let blocks = [&self.icc, &self.exif, &self.xmp, &self.iptc, &self.comment];
+        blocks.iter().filter_map(|b| b.as_ref()).map(Vec::len).sum::<usize>()
+            + self.text.iter().map(|t| t.keyword.len() + t.value.len()).sum::<usize>()
     }
 
     /// The profile, if it can describe pixels with `colours` (1 or 3) colour channels.
@@ -257,9 +269,58 @@ pub(super) fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
     hay.windows(needle.len()).position(|w| w == needle)
 }
 
-/// The IPTC-IIM records inside Photoshop image resources (`8BIM` blocks), and how many bytes of other resources there are.
-pub(super) fn iptc_of_resources(mut irb: &[u8]) -> (Option<Vec<u8>>, usize) {
-    let (mut iptc, mut other) = (None, 0);
+/// Names of parts of a file that have no place in another one; of more than a few only how many.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Dropped {
+    names: Vec<String>,
+    more: usize,
+}
+
+impl Dropped {
+    pub(super) fn add(&mut self, name: String) {
+        const MOST: usize = 12;
+        match self.names.len() {
+            _ if self.names.contains(&name) => {}
+            MOST.. => self.more += 1,
+            _ => self.names.push(name),
+        }
+    }
+
+    /// "its chunks bKGD, prVt are not carried"; none if there were none.
+    pub(super) fn note(&self, what: &str) -> Option<String> {
+        let more = if self.more > 0 { format!(" and {} more", self.more) } else { String::new() };
+        (!self.names.is_empty()).then(|| format!("its {what} {}{more} are not carried", self.names.join(", ")))
+    }
+}
+
+/// What Photoshop image resources (`8BIM` blocks) hold.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Resources {
+    /// IPTC-IIM records, of all blocks that have some.
+    pub iptc: Option<Vec<u8>>,
+    /// The copyright flag is set.
+    copyrighted: bool,
+    url: Option<String>,
+    /// Bytes of other resources.
+    pub other: usize,
+}
+
+impl Resources {
+    /// Puts flag and address of the copyright where XMP has its place for them, unless it says something there already.
+    pub(super) fn into_xmp(&self, packet: &mut Option<Vec<u8>>) {
+        let mark = self.copyrighted.then(|| ("Marked", "True".to_string()));
+        for (name, value) in mark.into_iter().chain(self.url.clone().map(|url| ("WebStatement", url))) {
+            let stated = packet.as_deref().and_then(xmp::Packet::scan).is_some_and(|p| p.value(xmp::XMP_RIGHTS, name).is_some());
+            if !stated && xmp::is_xml(&value) {
+                xmp::set(packet, xmp::XMP_RIGHTS, "xmpRights", name, &value);
+            }
+        }
+    }
+}
+
+/// Reads Photoshop image resources.
+pub(super) fn resources(mut irb: &[u8]) -> Resources {
+    let mut found = Resources::default();
     while let Some(rest) = irb.strip_prefix(b"8BIM") {
         let step = || -> Option<(u16, &[u8], &[u8])> {
             let id = u16::from_be_bytes(rest.get(..2)?.try_into().ok()?);
@@ -270,14 +331,20 @@ pub(super) fn iptc_of_resources(mut irb: &[u8]) -> (Option<Vec<u8>>, usize) {
             Some((id, data, rest.get(at + 4 + len + len % 2..).unwrap_or(&[])))
         };
         let Some((id, data, next)) = step() else { break };
-        if id == 0x0404 && iptc.is_none() && !data.is_empty() {
-            iptc = Some(data.to_vec());
-        } else {
-            other += data.len();
+        match (id, data) {
+            (0x0404, records) if !records.is_empty() => {
+                let all = found.iptc.get_or_insert_default();
+                if all != records {
+                    all.extend_from_slice(records);
+                }
+            }
+            (0x040a, [flag]) => found.copyrighted = *flag != 0,
+            (0x040b, url) => found.url = Some(String::from_utf8_lossy(url).trim_matches('\0').to_string()).filter(|u| !u.is_empty()),
+            _ => found.other += data.len(),
         }
         irb = next;
     }
-    (iptc, other)
+    found
 }
 
 /// IPTC-IIM records as a Photoshop image resource.
@@ -323,8 +390,25 @@ mod tests {
             let iptc = vec![0x1c; len];
             let mut irb = b"8BIM\x03\xed\0\0\0\0\0\x03abc\0".to_vec();
             irb.extend(resource_of_iptc(&iptc));
-            assert_eq!(iptc_of_resources(&irb), (Some(iptc), 3));
+            assert_eq!(resources(&irb), Resources { iptc: Some(iptc), other: 3, ..Resources::default() });
         }
+    }
+
+    #[test]
+    fn all_records_and_the_copyright_of_photoshop_count() {
+        let mut irb = resource_of_iptc(b"\x1c\x02\x78\0\x01a");
+        irb.extend(resource_of_iptc(b"\x1c\x02\x50\0\x02me"));
+        irb.extend(b"8BIM\x04\x0a\0\0\0\0\0\x01\x01\0");
+        irb.extend(b"8BIM\x04\x0b\0\0\0\0\0\x0dhttps://a.b/c");
+        let found = resources(&irb);
+        assert_eq!((found.iptc.as_deref(), found.other), (Some(&b"\x1c\x02\x78\0\x01a\x1c\x02\x50\0\x02me"[..]), 0));
+        let mut packet = None;
+        found.into_xmp(&mut packet);
+        xmp::set(&mut packet, xmp::XMP_RIGHTS, "xmpRights", "Marked", "False");
+        found.into_xmp(&mut packet);
+        let text = packet.unwrap();
+        let value = |name| xmp::Packet::scan(&text).unwrap().values(xmp::XMP_RIGHTS, name);
+        assert_eq!((value("Marked"), value("WebStatement")), (vec!["False".to_string()], vec!["https://a.b/c".to_string()]));
     }
 
     #[test]
@@ -367,7 +451,7 @@ mod tests {
         for word in ["white", "EXIF block (70000 bytes)"] {
             assert!(jpeg.contains(word), "{jpeg}");
         }
-        let odd = Metadata { text: vec![Text::new("parameters", "\u{1}")], ..Metadata::default() };
+        let odd = Metadata { text: vec![Text::new("parameters", "a cat")], xmp: Some(b"no packet".to_vec()), ..Metadata::default() };
         assert!(losses(&how(Format::WebP), Channels::Rgb, &odd).join("\n").contains("`parameters`"));
     }
 

@@ -25,6 +25,7 @@ mod metadata;
 mod other;
 mod png;
 mod quantise;
+mod stated;
 mod stealth;
 mod strip;
 mod tiff;
@@ -293,6 +294,7 @@ fn settle(path: &Path, format: Format, channels: Channels, m: &mut Metadata, not
     if m.c2pa.is_some() {
         notes.push("its Content Credentials (C2PA) vouch for the source's exact bytes; the claim is not carried over".into());
     }
+    let described = m.icc.is_none() && matches!(format, Format::Jpeg | Format::Tiff | Format::WebP);
     if m.icc.as_ref().is_some_and(|icc| !metadata::icc_fits(icc, channels.colours()) || !metadata::icc_is_sound(icc)) {
         m.icc = None;
         notes.push("its ICC profile is damaged or describes another kind of pixels; sRGB is assumed".into());
@@ -307,6 +309,14 @@ fn settle(path: &Path, format: Format, channels: Channels, m: &mut Metadata, not
         m.xmp = Some(text);
     }
     carry::out_of(m);
+    // The rules for such files are those of cameras; the chunks of a PNG speak for themselves.
+    if described
+        && channels.colours() == 3
+        && let Some(icc) = m.exif.as_deref().and_then(stated::adobe_rgb)
+    {
+        m.icc = Some(icc);
+        notes.push("it has no profile, but its EXIF block says Adobe RGB: it is read as that".into());
+    }
     let turn = orientation(m.exif.as_deref(), m.xmp.as_deref());
     if let Some(block) = &mut m.exif {
         exif::set_orientation(block, 1);
@@ -314,15 +324,23 @@ fn settle(path: &Path, format: Format, channels: Channels, m: &mut Metadata, not
     if let Some(packet) = &mut m.xmp {
         metadata::set_xmp(packet, "tiff:Orientation", "1");
     }
-    if m.dpi.is_none() {
-        m.dpi = m.exif.as_deref().and_then(exif::dpi).and_then(|(x, y)| metadata::tidy_dpi(x, y));
+    let in_exif = m.exif.as_deref().and_then(exif::dpi).and_then(|(x, y)| metadata::tidy_dpi(x, y));
+    // Programs that know nothing of the resolution put 72 or 96 into JFIF's header, which has to say something.
+    let made_up = |dpi: (f64, f64)| format == Format::Jpeg && (dpi == (72.0, 72.0) || dpi == (96.0, 96.0));
+    if let (Some(dpi), Some(stated)) = (m.dpi.filter(|d| made_up(*d)), in_exif.filter(|d| m.dpi != Some(*d))) {
+        notes.push(format!("its JFIF header says {} dpi and its EXIF block {}; the latter counts", dpi.0, stated.0));
+        m.dpi = None;
     }
+    m.dpi = m.dpi.or(in_exif);
     // The resolution has a place of its own in `Metadata`.
     if m.dpi.is_some() && m.exif.as_deref().is_some_and(exif::is_only_dpi) {
         m.exif = None;
     }
     if turn >= 5 {
         m.dpi = m.dpi.map(|(x, y)| (y, x));
+    }
+    if turn != 1 && m.drop_places() {
+        notes.push("places in the picture (face regions, subject, panorama) were told for it as it lay before it was turned upright, and were left out".into());
     }
     turn
 }

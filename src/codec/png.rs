@@ -8,7 +8,9 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use super::metadata::{International, MAX_METADATA_BYTES, Text, find, iptc_of_resources, resource_of_iptc, tidy_dpi};
+use super::metadata::{
+    Dropped, International, MAX_METADATA_BYTES, Resources, Text, find, icc_is_sound, resource_of_iptc, resources, tidy_dpi,
+};
 use super::{Encoding, Format, Header, Limits, Metadata, Output, Rows, orientation, quantise, reserve, zeros};
 use crate::band::Band;
 use crate::color::profile_bytes;
@@ -175,7 +177,7 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
     let (mut compressed, mut ended, mut cut) = (0usize, false, None);
     // What the pixel decoder gets: critical chunks only, and an end.
     let mut clean: Vec<([u8; 4], &[u8])> = Vec::new();
-    let mut extra = Extra::default();
+    let mut extra = Extra { grey: matches!(h.colour, 0 | 4), ..Extra::default() };
     for c in chunks(bytes, |_| true) {
         let pixel_related = c.critical() || &c.kind == b"tRNS";
         if c.damaged && pixel_related {
@@ -331,6 +333,7 @@ pub(super) fn metadata(bytes: &[u8]) -> (Metadata, Vec<String>) {
     for c in chunks(bytes, |kind| kind != b"IDAT") {
         match &c.kind {
             b"IEND" => break,
+            b"IHDR" => extra.grey = matches!(c.data.get(9), Some(0 | 4)),
             b"acTL" => {
                 let frames = c.data.get(..4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_be_bytes);
                 extra.notes.push(format!("this is an animation (APNG, {frames} frames)"));
@@ -355,7 +358,11 @@ struct Extra {
     notes: Vec<String>,
     /// Decompressed metadata so far.
     inflated: usize,
-    photoshop: usize,
+    photoshop: Resources,
+    /// Chunks that have no place in another file.
+    dropped: Dropped,
+    /// Its pixels have no colour.
+    grey: bool,
     /// Colour chunks other than iCCP.
     cicp: Option<[u8; 4]>,
     srgb: bool,
@@ -412,9 +419,13 @@ impl Extra {
                 Some(())
             }
             b"pHYs" => {
-                if let Some(&[a, b, cc, d, e, f, g, h, 1]) = c.data.get(..9) {
+                if let Some(&[a, b, cc, d, e, f, g, h, unit]) = c.data.get(..9) {
                     let (x, y) = (u32::from_be_bytes([a, b, cc, d]), u32::from_be_bytes([e, f, g, h]));
-                    self.metadata.dpi = tidy_dpi(f64::from(x) * 0.0254, f64::from(y) * 0.0254);
+                    if unit == 1 {
+                        self.metadata.dpi = tidy_dpi(f64::from(x) * 0.0254, f64::from(y) * 0.0254);
+                    } else if x != y {
+                        self.notes.push(format!("its pHYs chunk says that pixels are not square ({x}:{y}), which is not carried"));
+                    }
                 }
                 Some(())
             }
@@ -441,7 +452,13 @@ impl Extra {
                 self.primaries = c.data.first_chunk::<32>().copied();
                 self.primaries.map(|_| ())
             }
-            _ => Some(()),
+            // Said elsewhere, or true of this file's bytes alone: frames, when it was written, how many bits its samples had, which of
+            // its colours are used, and how Apple's decoder splits it.
+            b"acTL" | b"fcTL" | b"fdAT" | b"tIME" | b"sBIT" | b"hIST" | b"sPLT" | b"iDOT" | b"tRNS" => Some(()),
+            _ => {
+                self.dropped.add(c.name());
+                Some(())
+            }
         };
         if done.is_none() {
             self.notes.push(format!("its {} chunk at byte {} is damaged or too large and was left out", c.name(), c.at));
@@ -484,7 +501,11 @@ impl Extra {
         };
         match Wrapped::of(&data[..end]) {
             Some(what) => self.take_block(what, &keyword, value),
-            None => self.metadata.text.push(Text { keyword, value: latin1(&value), international: None }),
+            // The standard says Latin-1; many a program writes UTF-8, which hardly any text in Latin-1 looks like.
+            None => {
+                let value = String::from_utf8(value).unwrap_or_else(|e| latin1(e.as_bytes()));
+                self.metadata.text.push(Text { keyword, value, international: None });
+            }
         }
         Some(())
     }
@@ -505,9 +526,11 @@ impl Extra {
                     || find(packet, b"R\0D\0F").is_some_and(|_| put_if_none(&mut m.xmp, Some(packet)))
             }
             Wrapped::Iptc => {
-                let (iptc, other) = iptc_of_resources(&bytes);
-                let took = put_if_none(&mut m.iptc, iptc.as_deref());
-                self.photoshop += if took { other } else { 0 };
+                let found = resources(&bytes);
+                let took = put_if_none(&mut m.iptc, found.iptc.as_deref());
+                if took {
+                    self.photoshop = found;
+                }
                 took
             }
             Wrapped::Icc => put_if_none(&mut m.icc, Some(&bytes)),
@@ -547,9 +570,11 @@ impl Extra {
 
     fn finish(mut self) -> Self {
         self.colour();
-        if self.photoshop > 0 {
-            self.notes.push(format!("{} bytes of Photoshop's own resources are not carried", self.photoshop));
+        self.photoshop.into_xmp(&mut self.metadata.xmp);
+        if self.photoshop.other > 0 {
+            self.notes.push(format!("{} bytes of Photoshop's own resources are not carried", self.photoshop.other));
         }
+        self.notes.extend(self.dropped.note("chunks"));
         self
     }
 }
@@ -583,17 +608,60 @@ impl Extra {
         if self.metadata.icc.is_some() || self.srgb || self.cicp.is_some() {
             return;
         }
-        // 1/2.2 within a hundredth is what everybody writes for sRGB.
-        if let Some(g) = self.gamma.filter(|g| g.abs_diff(45_455) > 450) {
+        if let Some(icc) = self.stated().filter(|icc| icc_is_sound(icc)) {
+            self.metadata.icc = Some(icc);
+            self.notes.push("its gamma and primaries (gAMA, cHRM) were made a profile, which other programs understand as well".into());
+            return;
+        }
+        if let Some(g) = self.gamma.filter(|g| !like_srgb(*g)) {
             self.notes.push(format!("its gamma (gAMA {:.5}) is not supported; {fallback}", f64::from(g) / 1e5));
         }
-        if let Some(p) = self.primaries {
-            let stated = p.as_chunks::<4>().0.iter().map(|b| u32::from_be_bytes(*b));
-            if stated.zip(SRGB_PRIMARIES).any(|(a, b)| a.abs_diff(b) > 500) {
-                self.notes.push(format!("its primaries (cHRM) are not those of sRGB and are not supported; {fallback}"));
-            }
+        if self.other_primaries().is_some() {
+            self.notes.push(format!("its primaries (cHRM) are not those of sRGB and are not supported; {fallback}"));
         }
     }
+
+    /// White point and primaries, if they are not those of sRGB; grey has none.
+    fn other_primaries(&self) -> Option<[u32; 8]> {
+        let mut stated = SRGB_PRIMARIES;
+        stated.iter_mut().zip(self.primaries?.as_chunks::<4>().0).for_each(|(v, b)| *v = u32::from_be_bytes(*b));
+        (!self.grey && stated.iter().zip(SRGB_PRIMARIES).any(|(a, b)| a.abs_diff(b) > 500)).then_some(stated)
+    }
+
+    /// A profile of gamma and primaries (PNG 3, 11.3.2.1 and 11.3.2.2), if there is a gamma, and one of them differs from sRGB's.
+    fn stated(&self) -> Option<Vec<u8>> {
+        use moxcms::{Chromaticity, ColorPrimaries, ColorProfile, ToneReprCurve, XyY};
+        let gamma = self.gamma.filter(|g| (10_000..=200_000).contains(g))?;
+        let primaries = self.other_primaries();
+        if like_srgb(gamma) && primaries.is_none() {
+            return None;
+        }
+        let exponent = 1e5 / gamma as f32;
+        if self.grey {
+            return profile_bytes(&ColorProfile::new_gray_with_gamma(exponent));
+        }
+        let mut profile = ColorProfile::new_srgb();
+        if let Some(stated) = primaries {
+            let [wx, wy, rx, ry, gx, gy, bx, by] = stated.map(|v| v as f32 / 1e5);
+            // A triangle with some area, and everything inside the diagram.
+            let area = (gx - rx) * (by - ry) - (bx - rx) * (gy - ry);
+            if area.abs() < 1e-3 || [wy, ry, gy, by].iter().any(|y| *y < 1e-3) || stated.iter().any(|v| *v > 100_000) {
+                return None;
+            }
+            let at = Chromaticity::new;
+            let primaries = ColorPrimaries { red: at(rx, ry), green: at(gx, gy), blue: at(bx, by) };
+            profile.update_rgb_colorimetry(XyY { x: wx.into(), y: wy.into(), yb: 1.0 }, primaries);
+        }
+        let curve = ToneReprCurve::Parametric(vec![exponent]);
+        (profile.red_trc, profile.green_trc, profile.blue_trc) = (Some(curve.clone()), Some(curve.clone()), Some(curve));
+        (profile.cicp, profile.description) = (None, None);
+        profile_bytes(&profile)
+    }
+}
+
+/// 1/2.2 within a hundredth is what everybody writes for sRGB.
+fn like_srgb(gamma: u32) -> bool {
+    gamma.abs_diff(45_455) <= 450
 }
 
 fn latin1(bytes: &[u8]) -> String {
@@ -820,7 +888,7 @@ mod tests {
     #[test]
     fn colour_without_a_profile_becomes_one_or_is_said() {
         assert_eq!(read(&[(b"gAMA", &45_455u32.to_be_bytes())], &[]).notes.len(), 0);
-        assert!(read(&[(b"gAMA", &100_000u32.to_be_bytes())], &[]).notes[0].contains("gAMA 1.00000"));
+        assert!(read(&[(b"gAMA", &900_000u32.to_be_bytes())], &[]).notes[0].contains("gAMA 9.00000"));
         assert!(read(&[(b"cICP", &[9, 16, 0, 1])], &[]).notes[0].contains("transfer 16"));
         let p3 = read(&[(b"cICP", &[12, 13, 0, 1])], &[]).metadata.icc.unwrap();
         let (found, wanted) = (moxcms::ColorProfile::new_from_slice(&p3).unwrap(), moxcms::ColorProfile::new_display_p3());

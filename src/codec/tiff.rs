@@ -12,7 +12,7 @@ use tiff::ColorType;
 use tiff::decoder::{Decoder, DecodingResult};
 
 use super::ifd::{self, Directory, Field};
-use super::metadata::{MAKER_NOTE, iptc_of_resources, set_xmp, tidy_dpi};
+use super::metadata::{MAKER_NOTE, resources, set_xmp, tidy_dpi};
 use super::{Encoding, Format, Header, Limits, Metadata, Output, Rows, cmyk, exif, orientation, quantise, reserve, xmp};
 use crate::band::Band;
 use crate::error::{Error, Result};
@@ -49,14 +49,42 @@ const PHOTOSHOP: u16 = 34377;
 const ICC: u16 = 34675;
 const C2PA: u16 = 52545;
 
-/// Descriptive tags of the main directory that EXIF knows too: they travel in the EXIF block.
-const DESCRIPTIVE: [u16; 16] =
-    [0x10e, 0x10f, 0x110, 0x131, 0x132, 0x13b, 0x13c, 0x4746, 0x4749, 0x8298, 0x9c9b, 0x9c9c, 0x9c9d, 0x9c9e, 0x9c9f, 0xc614];
+/// Descriptive tags of the main directory: they travel in the EXIF block.
+const DESCRIPTIVE: [u16; 18] = [
+    DOCUMENT_NAME,
+    0x10e,
+    0x10f,
+    0x110,
+    PAGE_NAME,
+    0x131,
+    0x132,
+    0x13b,
+    0x13c,
+    0x4746,
+    0x4749,
+    0x8298,
+    0x9c9b,
+    0x9c9c,
+    0x9c9d,
+    0x9c9e,
+    0x9c9f,
+    0xc614,
+];
+const DOCUMENT_NAME: u16 = 269;
+const PAGE_NAME: u16 = 285;
+/// Layers and their sources, of Photoshop.
+const LAYERS: u16 = 37724;
+/// Microsoft's filling.
+const PADDING: u16 = 59932;
 
 /// Tags that describe how a file stores its pixels, or that have a place of their own in [`Metadata`]. Everything else in an
 /// EXIF block's first directory is copied into the TIFF's.
 fn is_structural(tag: u16) -> bool {
-    matches!(tag, 254..=269 | 273..=301 | 317..=347 | 512..=532 | XMP | IPTC | PHOTOSHOP | ICC | C2PA)
+    // NewSubfileType to FillOrder; strips, samples and resolution; lists of free bytes, grey curves and fax options; the unit;
+    // page number and TransferFunction, whose length goes with the depth; predictor, palette, halftones and tiles; SubIFDs; inks,
+    // dots and samples; old JPEG and YCbCr.
+    matches!(tag, 254..=266 | 273 | ORIENTATION | 277..=284 | 288..=293 | 296..=301 | PREDICTOR | 320..=325 | 330..=347 | 512..=532)
+        || matches!(tag, XMP | IPTC | PHOTOSHOP | ICC | C2PA | PADDING)
 }
 
 /// What the main directory says about the pixels.
@@ -461,11 +489,15 @@ fn collect(dir: &Directory) -> (Metadata, Vec<String>) {
         ..Metadata::default()
     };
     if let Some(irb) = data(PHOTOSHOP) {
-        let (iptc, other) = iptc_of_resources(&irb);
-        m.iptc = m.iptc.or(iptc);
-        if other > 0 {
-            notes.push(format!("{other} bytes of Photoshop's own resources are not carried"));
+        let found = resources(&irb);
+        found.into_xmp(&mut m.xmp);
+        m.iptc = m.iptc.or(found.iptc);
+        if found.other > 0 {
+            notes.push(format!("{} bytes of Photoshop's own resources are not carried", found.other));
         }
+    }
+    if let Some(layers) = data(LAYERS) {
+        notes.push(format!("its Photoshop layers ({} bytes) are not carried: the result is the flat picture", layers.len()));
     }
     // The file's own tag counts before what the packet says about the same thing.
     if let (Some(packet), Some(stated)) = (&mut m.xmp, dir.integer(ORIENTATION).filter(|o| (1..=8).contains(o))) {
@@ -489,10 +521,10 @@ fn collect(dir: &Directory) -> (Metadata, Vec<String>) {
         }
         m.exif = Some(ifd::block(&Directory { fields, subs: dir.subs.clone(), more: false }));
     }
-    let known = |t: u16| says(t) || t <= 532 || matches!(t, XMP | IPTC | PHOTOSHOP | ICC | C2PA | 32781 | 37724 | 50341 | 59932);
+    let known = |t: u16| says(t) || is_structural(t) || t == LAYERS;
     let unknown: Vec<String> = dir.fields.iter().filter(|f| !known(f.tag)).map(|f| f.tag.to_string()).collect();
     if !unknown.is_empty() {
-        notes.push(format!("its private TIFF tags {} are not carried", unknown.join(", ")));
+        notes.push(format!("its TIFF tags {} are not carried", unknown.join(", ")));
     }
     (m, notes)
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use image::ImageDecoder;
 use image::codecs::webp::WebPDecoder;
 
+use super::metadata::Dropped;
 use super::{Encoding, Format, Header, Limits, Metadata, Output, Rows, orientation, quantise, reserve, zeros};
 use crate::band::Band;
 use crate::error::{Error, Result};
@@ -52,6 +53,8 @@ struct Info {
     metadata: Metadata,
     /// Names of damaged metadata chunks.
     cut: Vec<&'static str>,
+    /// Chunks that have no place in another file.
+    dropped: Dropped,
 }
 
 fn info(bytes: &[u8]) -> Info {
@@ -97,13 +100,22 @@ fn info(bytes: &[u8]) -> Info {
             b"EXIF" => keep("EXIF block", &mut i.metadata.exif),
             b"XMP " => keep("XMP packet", &mut i.metadata.xmp),
             b"C2PA" => keep("C2PA manifest", &mut i.metadata.c2pa),
-            _ => {}
+            b"VP8X" | b"VP8 " | b"VP8L" | b"ANIM" => {}
+            kind => i.dropped.add(String::from_utf8_lossy(kind).trim().to_string()),
         }
     }
     if let Some(block) = i.metadata.exif.as_mut().filter(|b| b.starts_with(b"Exif\0\0")) {
         block.drain(..6);
     }
     i
+}
+
+impl Info {
+    fn notes(&self) -> Vec<String> {
+        let mut notes: Vec<String> = self.cut.iter().map(|what| format!("its {what} is cut off and was left out")).collect();
+        notes.extend(self.dropped.note("chunks"));
+        notes
+    }
 }
 
 /// A file's chunks, those with pixels cut to their heads.
@@ -153,7 +165,7 @@ pub(super) fn header(path: &Path, bytes: &[u8]) -> Result<Header> {
 /// Metadata alone; the pixels are passed over.
 pub(super) fn metadata(bytes: &[u8]) -> (Metadata, Vec<String>) {
     let i = info(bytes);
-    let mut notes: Vec<String> = i.cut.iter().map(|what| format!("its {what} is cut off and was left out")).collect();
+    let mut notes = i.notes();
     if i.animated {
         notes.push(format!("this is an animation (WebP, {} frames)", i.frames));
     }
@@ -165,7 +177,7 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
     let i = info(bytes);
     let (width, height) = i.size.ok_or_else(|| Error::input(path, "the WebP data ends inside its header", AGAIN))?;
     limits.check(path, width as u64, height as u64)?;
-    let mut notes: Vec<String> = i.cut.iter().map(|what| format!("its {what} is cut off and was left out")).collect();
+    let mut notes = i.notes();
     if i.animated {
         notes.push(limits.animation(path, "WebP", i.frames)?);
     } else {

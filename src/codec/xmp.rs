@@ -456,13 +456,17 @@ pub(super) fn is_xml(text: &str) -> bool {
 
 /// Text for element or attribute content; line ends survive.
 pub(super) fn escape(text: &str) -> String {
+    escape_text(text).replace('"', "&quot;")
+}
+
+/// Text for element content alone, where quotes may stand: graphs in JSON have tens of thousands of them.
+pub(super) fn escape_text(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
             '&' => out += "&amp;",
             '<' => out += "&lt;",
             '>' => out += "&gt;",
-            '"' => out += "&quot;",
             '\r' => out += "&#13;",
             c => out.push(c),
         }

@@ -224,6 +224,8 @@ impl<'a> Delivery<'a> {
         let (mut metadata, more) = image.metadata.changed(&Changes {
             width,
             height,
+            from: Some((image.width, image.height)),
+            cut: target.crops(image.width, image.height) || crop != whole || !alike((width, height), (image.width, image.height)),
             dpi: match settings.size {
                 Size::Print { dpi, .. } => Some((dpi, dpi)),
                 _ => None,
@@ -232,9 +234,11 @@ impl<'a> Delivery<'a> {
             history: vec![history::event(source, image, &sized, plan, &encoding, settings, mended)],
         });
         notes.extend(more);
-        metadata.icc = icc.map(<[u8]>::to_vec);
-        if let Some(to) = convert_to.as_ref().filter(|_| channels.colours() == 3) {
-            metadata.icc = Some(to.icc()?);
+        match convert_to.as_ref().filter(|_| channels.colours() == 3) {
+            Some(to) => metadata.converted(Some(to.icc()?)),
+            // A grading that had no way back.
+            None if icc.is_none() && metadata.icc.is_some() => metadata.converted(None),
+            None => metadata.icc = icc.map(<[u8]>::to_vec),
         }
         notes.extend(codec::losses(&encoding, channels, &metadata));
         let max_kb = branded.and_then(|e| e.max_kb).or(settings.max_kb);
@@ -288,6 +292,12 @@ impl Rest<'_> {
         }
         self.goal.write(&band)
     }
+}
+
+/// Whether two sizes have the same proportions, but for the rounding of sides.
+fn alike(a: (usize, usize), b: (usize, usize)) -> bool {
+    let scale = a.0 as f64 / b.0 as f64;
+    (b.1 as f64 * scale - a.1 as f64).abs() <= 1.0 + scale
 }
 
 /// Grey as three equal channels.

@@ -92,6 +92,7 @@ impl<'a> Goal<'a> {
         };
         let mut rows = rows.finish()?;
         let best = encoding.quality;
+        let mut least = u64::MAX;
         let mut at = |quality: u8| -> Result<u64> {
             let how = Encoding { quality, ..encoding.clone() };
             let mut encoder = codec::encoder(output, &how, w, h, channels, &metadata)?;
@@ -104,14 +105,29 @@ impl<'a> Goal<'a> {
                 encoder.write(&rows.read(y, end)?)?;
                 y = end;
             }
-            encoder.finish()
+            let bytes = encoder.finish()?;
+            least = least.min(bytes);
+            Ok(bytes)
         };
-        let (quality, bytes) = largest_quality(best, u64::from(max_kb) * 1000, &mut at)?;
+        let found = largest_quality(best, u64::from(max_kb) * 1000, &mut at);
+        let (quality, bytes) = found.map_err(|e| for_metadata(e, least, metadata.bytes() as u64, max_kb))?;
         drop(file);
         if quality < best {
             notes.push(format!("quality {quality} instead of {best} to stay within {max_kb} kB"));
         }
         Ok(bytes)
+    }
+}
+
+/// Says so where the smallest file that was made would meet a limit without what goes along with the picture: a smaller size does not
+/// help there.
+fn for_metadata(error: Error, least: u64, metadata: u64, max_kb: u32) -> Error {
+    match error {
+        Error::Limit { subject, what, .. } if least.saturating_sub(metadata) <= u64::from(max_kb) * 1000 => {
+            let what = format!("{what}; {} kB of it are metadata (prompt, workflow, profile)", metadata.div_ceil(1000));
+            Error::limit(subject, what, "--strip prompt or --metadata minimal, or a higher --max-kb")
+        }
+        e => e,
     }
 }
 
@@ -183,5 +199,17 @@ mod tests {
         assert_eq!((e.kind(), tried), ("limit", vec![95, 10]));
         assert!(e.to_string().contains("even at quality 10") && e.to_string().contains("--max-kb"), "{e}");
         assert_eq!(search(5, 49).0.unwrap_err().kind(), "limit");
+    }
+
+    #[test]
+    fn a_limit_that_metadata_take_up_names_them() {
+        let refused = || search(95, 99).0.unwrap_err();
+        let said = for_metadata(refused(), 570_000, 560_000, 300).to_string();
+        assert!(
+            said.contains("even at quality 10") && said.contains("560 kB of it are metadata") && said.contains("--strip prompt"),
+            "{said}"
+        );
+        assert_eq!(for_metadata(refused(), 570_000, 20_000, 300).to_string(), refused().to_string());
+        assert_eq!(for_metadata(Error::Interrupted, 570_000, 560_000, 300).kind(), "interrupted");
     }
 }

@@ -3,7 +3,10 @@
 //! A directory that grows is copied behind the end of the block, with its new values, and linked from there; what its old
 //! entries point to does not move. So a MakerNote, whose inner offsets count from the start of the block, stays whole.
 
-use super::{ASCII, EXIF_IFD, Entry, LONG, RATIONAL, SHORT, UNDEFINED, entries, ifd0, little, put, put_u16, put_u32, u16_at, u32_at};
+use super::{
+    ASCII, EXIF_IFD, Entry, LONG, RATIONAL, SHORT, UNDEFINED, entries, ifd0, integer, little, put, put_integer, put_u16, put_u32, u16_at,
+    u32_at,
+};
 
 pub(in crate::codec) const IMAGE_DESCRIPTION: u16 = 0x010e;
 pub(in crate::codec) const MAKE: u16 = 0x010f;
@@ -25,6 +28,8 @@ pub(in crate::codec) enum Which {
     Exif,
     /// IFD1, which is only read: it goes with the thumbnail.
     Thumbnail,
+    /// What the EXIF directory points to; it says which rules for files are followed. Only what it has is changed.
+    Interoperability,
 }
 
 /// A value to be added.
@@ -63,7 +68,7 @@ pub(in crate::codec) fn add(block: &mut Vec<u8>, which: Which, new: &[(u16, Valu
     let done = match which {
         Which::Main => grow_main(block, new),
         Which::Exif => grow_exif(block, new),
-        Which::Thumbnail => None,
+        Which::Thumbnail | Which::Interoperability => None,
     };
     if done.is_none() {
         block.truncate(before);
@@ -139,7 +144,57 @@ fn directory(block: &[u8], which: Which) -> Option<(bool, usize)> {
     if which == Which::Thumbnail {
         return u32_at(block, next, little).filter(|&at| at >= 8).map(|at| (little, at as usize));
     }
-    Some((little, u32_at(block, list.iter().find(|e| e.tag == EXIF_IFD)?.at, little)? as usize))
+    let exif = u32_at(block, list.iter().find(|e| e.tag == EXIF_IFD)?.at, little)? as usize;
+    if which == Which::Interoperability {
+        let (list, _) = entries(block, exif, little)?;
+        return Some((little, u32_at(block, list.iter().find(|e| e.tag == INTEROPERABILITY)?.at, little)? as usize));
+    }
+    Some((little, exif))
+}
+
+/// A single whole number.
+pub(in crate::codec) fn number(block: &[u8], which: Which, tag: u16) -> Option<u32> {
+    let (little, at) = directory(block, which)?;
+    let (list, _) = entries(block, at, little)?;
+    integer(block, list.iter().find(|e| e.tag == tag)?, little)
+}
+
+/// Sets a single whole number where it is.
+pub(in crate::codec) fn set_number(block: &mut [u8], which: Which, tag: u16, value: u32) {
+    let Some((little, at)) = directory(block, which) else { return };
+    let Some((list, _)) = entries(block, at, little) else { return };
+    for e in list.iter().filter(|e| e.tag == tag) {
+        put_integer(block, e, value, little);
+    }
+}
+
+/// Puts other bytes in the place of a value of as many bytes.
+pub(in crate::codec) fn overwrite(block: &mut [u8], which: Which, tag: u16, new: &[u8]) -> bool {
+    let Some((little, at)) = directory(block, which) else { return false };
+    let Some((list, _)) = entries(block, at, little) else { return false };
+    let Some(e) = list.iter().find(|e| e.tag == tag) else { return false };
+    let at = outside(block, e, little).map_or(e.at, |span| span.start);
+    let len = super::super::ifd::width(e.kind).checked_mul(e.count as usize);
+    len == Some(new.len()) && put(block, at, new).is_some()
+}
+
+/// A list of SHORT where it is, each value replaced by what `change` (its place, itself) makes of it. None if there is no such
+/// list; false, and nothing changed, if one has no new value.
+pub(in crate::codec) fn map_shorts(block: &mut [u8], which: Which, tag: u16, change: impl Fn(usize, u16) -> Option<u16>) -> Option<bool> {
+    let (little, at) = directory(block, which)?;
+    let (list, _) = entries(block, at, little)?;
+    let e = list.iter().find(|e| e.tag == tag)?;
+    let at = outside(block, e, little).map_or(e.at, |span| span.start);
+    let n = (e.count as usize).min(16);
+    if e.kind != SHORT || e.count > 16 {
+        return Some(false);
+    }
+    let new: Option<Vec<u16>> = (0..n).map(|i| change(i, u16_at(block, at + 2 * i, little)?)).collect();
+    let Some(new) = new else { return Some(false) };
+    for (i, v) in new.into_iter().enumerate() {
+        put_u16(block, at + 2 * i, v, little);
+    }
+    Some(true)
 }
 
 /// Takes the entries out that `doomed` names, blanking their values; a directory pointed to is blanked whole.
