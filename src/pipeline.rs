@@ -9,7 +9,9 @@ mod history;
 
 pub mod inspection;
 pub mod master;
+mod mending;
 pub mod protect;
+mod reference;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -577,9 +579,8 @@ pub fn memory(header: &Header, target: &Target, encoding: &Encoding, file_bytes:
         Format::Jpeg if encoding.progressive => w * h * 2 * n.min(3),
         _ => 0,
     };
-    // These decoders work in float planes.
-    let decoding = if matches!(header.format, Format::Jxl | Format::Avif) { pixels * 16 } else { 0 };
-    file_bytes + source + rows.max(decoding) + whole
+    let (decoding, kept) = codec::decoding(header, file_bytes);
+    file_bytes + source + decoding.max(rows + whole + kept)
 }
 
 /// The encoding with the depth filled in.

@@ -496,3 +496,72 @@ fn a_source_that_changes_while_it_is_worked_on_is_made_again() {
     assert_eq!((s.done, s.skipped, w.calls()), (1, 1, 1));
     assert!(w.tree()["a.png"].starts_with("a, saved again"));
 }
+
+#[test]
+fn results_without_a_source_are_told_and_kept() {
+    let w = World::new(&["a.png", "b.png", "sub/c.png", "d.png"]);
+    assert_eq!(w.run().unwrap().0.orphans.len(), 0);
+    let before = w.tree();
+    for gone in ["in/a.png", "in/sub/c.png", "in/d.png"] {
+        std::fs::remove_file(w.path(gone)).unwrap();
+    }
+    // One that a person deleted is missed by nobody.
+    std::fs::remove_file(w.path("out/d.png")).unwrap();
+    for _ in 0..2 {
+        let (s, events) = w.run().unwrap();
+        let mut orphans = s.orphans.clone();
+        orphans.sort();
+        assert_eq!(orphans, [PathBuf::from("a.png"), PathBuf::from("sub/c.png")]);
+        assert_eq!((s.done, s.skipped, &events.last().unwrap()["orphans"]), (0, 1, &2.into()));
+    }
+    let after = w.tree();
+    assert!(after.len() == 3 && after.iter().all(|(name, content)| before[name] == *content), "{after:?}");
+    // Another job in the same folder has sources of its own; what it leaves out is still there.
+    w.write("in/e.png", "e");
+    let mut options = w.options.clone();
+    options.settings.encoding.quality = 90;
+    let batch = Batch::open(w.planned(), options).unwrap();
+    let summary =
+        batch.run(Start::default(), &|job: Job<'_>, _: Hooks<'_>| w.make(&job), &|_, _| 1, &Heard::default(), &AtomicBool::new(false));
+    assert_eq!(summary.unwrap().orphans.len(), 2);
+}
+
+#[test]
+fn what_a_person_changes_while_a_run_goes_on_is_kept() {
+    let mut w = World::new(&["a.png", "b.png", "c.png"]);
+    w.run().unwrap();
+    w.options.settings.encoding.bits = 16;
+    w.options.jobs = 1;
+    let process = |job: Job<'_>, _: Hooks<'_>| {
+        if job.source.ends_with("a.png") {
+            w.write("out/b.png", "touched up by hand");
+        }
+        w.make(&job)
+    };
+    let (s, _) = w.run_with(&process, &AtomicBool::new(false)).unwrap();
+    assert_eq!((s.done, s.failed), (2, 1));
+    assert!(s.failures[0].message.contains("changed while the run went on"), "{}", s.failures[0].message);
+    assert_eq!(w.tree()["b.png"], "touched up by hand");
+    assert!(w.tree()["c.png"].contains("bits: 16"));
+    // Asked for, it is replaced.
+    w.options.overwrite = true;
+    assert_eq!(w.run().unwrap().0.done, 1);
+    assert!(w.tree()["b.png"].contains("bits: 16"));
+}
+
+#[test]
+fn an_empty_file_that_a_power_cut_left_is_made_again() {
+    let w = World::new(&["a.png", "b.png"]);
+    w.run().unwrap();
+    let before = w.tree();
+    // The journal knows of an intent alone, and of the file only its name reached the disk.
+    let journal = w.path("out/.lastmile/journal.jsonl");
+    let text = std::fs::read_to_string(&journal).unwrap();
+    let kept: String = text.lines().filter(|l| !l.contains("\"done\"")).map(|l| l.to_owned() + "\n").collect();
+    assert!(kept.len() < text.len(), "{text}");
+    std::fs::write(&journal, kept).unwrap();
+    std::fs::write(w.path("out/a.png"), b"").unwrap();
+    let (s, _) = w.run().unwrap();
+    assert_eq!((s.done, s.skipped, s.failed), (1, 1, 0), "{:?}", s.failures);
+    assert_eq!(w.tree(), before);
+}

@@ -156,8 +156,15 @@ fn animations_are_refused_or_give_their_first_frame() {
         std::fs::copy(&file, dir.join(name)).unwrap();
         let (code, _, err) = upscale(dir, &format!("{name} -o out --scale 2"));
         assert!(code == 3 && err.contains("--frames first"), "{err}");
+        // A plan tells it as the run does.
+        let (code, _, plan) = upscale(dir, &format!("{name} -o out --scale 2 --dry-run"));
+        let reason = err.lines().find(|l| l.contains("this is an animation")).unwrap().trim().trim_start_matches("failed: ").to_owned();
+        assert!(code == 0 && plan.contains("fail     1 file cannot be made") && plan.contains(&reason), "{plan} {reason}");
+        let (_, _, plan) = upscale(dir, &format!("{name} -o out --scale 2 --frames first --dry-run"));
+        let note = plan.lines().find_map(|l| l.strip_prefix("notes    1 file: ")).unwrap_or_else(|| panic!("{plan}")).to_owned();
+        assert!(note.contains("its first frame was taken") && !plan.contains("fail "), "{plan}");
         let said = done(dir, &format!("{name} -o out --scale 2 --frames first -v"));
-        assert!(said.contains("its first frame was taken"), "{said}");
+        assert!(said.contains(&note), "{said}");
         let ext = if name.ends_with("webp") { "webp" } else { "png" };
         let image = read(&dir.join(format!("out/animated.{ext}")));
         let header = codec::probe(&file, &Limits::default()).unwrap();
@@ -173,6 +180,27 @@ fn animations_are_refused_or_give_their_first_frame() {
         let (low, high) = colour.data.iter().fold((1f32, 0f32), |(l, h), v| (l.min(*v), h.max(*v)));
         assert!(high - low > 0.1, "{name}: {low}..{high}");
     }
+}
+
+#[test]
+fn frames_are_counted_however_large_the_file_is() {
+    use image::codecs::gif::GifEncoder;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("large.gif");
+    let mut seed = 1u32;
+    let mut noise = |_: u32, _: u32| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        image::Rgba([(seed >> 24) as u8, (seed >> 16) as u8, (seed >> 8) as u8, 255])
+    };
+    let frames: Vec<_> = (0..3).map(|_| image::Frame::new(image::RgbaImage::from_fn(300, 300, &mut noise))).collect();
+    GifEncoder::new(std::fs::File::create(&path).unwrap()).encode_frames(frames).unwrap();
+    assert!(std::fs::metadata(&path).unwrap().len() > 256 << 10);
+    let e = codec::foresee(&path, &Limits::default()).unwrap_err().to_string();
+    assert!(e.contains("this is an animation (GIF, 3 frames)") && e.contains("--frames first"), "{e}");
+    let (header, note) = codec::foresee(&path, &Limits { first_frame: true, ..Limits::default() }).unwrap();
+    assert_eq!((header.width, note.as_deref()), (300, Some("this is an animation (GIF, 3 frames); its first frame was taken")));
+    write(&dir.path().join("still.png"), &scene(400, 300), &Metadata::default());
+    assert_eq!(codec::foresee(&dir.path().join("still.png"), &Limits::default()).unwrap().1, None);
 }
 
 #[test]

@@ -296,3 +296,206 @@ fn a_look_is_not_taken_for_a_fault() {
         assert!(report["notes"].to_string().contains("it was graded"), "{report}");
     }
 }
+
+#[test]
+fn what_cannot_be_written_is_told_before_the_first_picture() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("home");
+    folders(dir.path());
+    std::fs::write(dir.path().join("file"), b"in the way").unwrap();
+    let inspect = |args: &[&str]| {
+        let mut command = lastmile(dir.path(), &home);
+        command.args(["--no-install", "inspect", "out"]).args(args);
+        command
+    };
+    fails(&mut inspect(&["--heat", "file/heat", "--json", "-"]), 2, &["--heat file/heat", "nothing can be written"]);
+    fails(&mut inspect(&["--report", "file"]), 2, &["--report file", "nothing can be written"]);
+    assert!(!dir.path().join("out/.lastmile/report.jsonl").exists(), "nothing was inspected");
+    // What fails later fails for one picture: the others are done, all reports are kept, the end is told.
+    std::fs::create_dir(dir.path().join("heat")).unwrap();
+    std::fs::write(dir.path().join("heat/sub"), b"in the way").unwrap();
+    let (out, err) = runs(&mut inspect(&["--heat", "heat", "--json", "-"]), 3);
+    let events = lines(&out);
+    let names: Vec<&str> = events.iter().map(|e| e["event"].as_str().unwrap()).collect();
+    assert_eq!(names, ["report", "report", "file", "end"], "{out}{err}");
+    assert_eq!((&events[2]["status"], &events[2]["error"]["kind"]), (&Value::from("failed"), &Value::from("io")));
+    assert_eq!((&events[3]["done"], &events[3]["failed"]), (&Value::from(2), &Value::from(1)));
+    assert!(dir.path().join("heat/a.blur.png").is_file() && err.contains("heat/sub"), "{err}");
+    assert_eq!(reports(&dir.path().join("out")).len(), 2);
+    // A state folder that is none.
+    std::fs::remove_dir_all(dir.path().join("out/.lastmile")).unwrap();
+    std::fs::write(dir.path().join("out/.lastmile"), b"in the way").unwrap();
+    fails(&mut inspect(&[]), 2, &["out/.lastmile: a file stands"]);
+}
+
+#[test]
+fn heat_maps_of_one_stem_are_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("home");
+    let write = |name: &str| png(&dir.path().join(name), 192, 160, |x, y| scenery(x as f32 / 4.0, y as f32 / 4.0));
+    write("out/dup.png");
+    let inspect = |inputs: &[&str]| {
+        let mut command = lastmile(dir.path(), &home);
+        runs(command.args(["--no-install", "inspect", "--heat", "heat"]).args(inputs), 0)
+    };
+    inspect(&["out"]);
+    assert!(dir.path().join("heat/dup.blur.png").is_file());
+    write("out/dup.jpg");
+    write("other/dup.png");
+    inspect(&["out"]);
+    let maps = |heat: &str, name: &str| lastmile::review::heat_maps(&dir.path().join(heat), Path::new(name));
+    assert!(!dir.path().join("heat/dup.blur.png").exists(), "it is nobody's now");
+    assert_eq!(maps("heat", "dup.png")["blur"], dir.path().join("heat/dup.png.blur.png"));
+    assert_eq!(maps("heat", "dup.jpg")["blur"], dir.path().join("heat/dup.jpg.blur.png"));
+    assert_eq!(maps("heat", "dup.png").len(), maps("heat", "dup.jpg").len());
+    inspect(&["out", "other"]);
+    assert_eq!(maps("heat/other", "dup.png")["blur"], dir.path().join("heat/other/dup.blur.png"));
+    assert_eq!(maps("heat/out", "dup.png")["blur"], dir.path().join("heat/out/dup.png.blur.png"));
+}
+
+#[cfg(unix)]
+#[test]
+fn links_are_followed_to_what_a_run_wrote_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("home");
+    folders(dir.path());
+    let link = |from: &str, to: &str| std::os::unix::fs::symlink(dir.path().join(to), dir.path().join(from)).unwrap();
+    // Results of a run lie on another disk.
+    runs(lastmile(dir.path(), &home).args(["upscale", "in", "-o", "made", "--model", "none", "--scale", "2"]), 0);
+    std::fs::rename(dir.path().join("made/sub"), dir.path().join("elsewhere")).unwrap();
+    link("made/sub", "elsewhere");
+    link("made/foreign", "out");
+    link("made/foreign.png", "in/a.png");
+    let (out, err) = runs(lastmile(dir.path(), &home).args(["--no-install", "inspect", "made", "--json", "-"]), 0);
+    let names: Vec<String> = lines(&out).iter().filter(|e| e["event"] == "report").map(|e| e["input"].as_str().unwrap().into()).collect();
+    assert_eq!(names, ["made/a.png", "made/sub/b.png"]);
+    assert!(err.contains("2 links left out"), "{err}");
+    let review = lastmile::review::Review::open(&dir.path().join("made"), &lastmile::review::Options::default()).unwrap();
+    assert_eq!(review.pictures.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(), ["a.png", "sub/b.png"]);
+    // Named, it is looked at.
+    runs(lastmile(dir.path(), &home).args(["--no-install", "inspect", "made/foreign.png"]), 0);
+    std::fs::create_dir(dir.path().join("links")).unwrap();
+    link("links/a.png", "in/a.png");
+    fails(lastmile(dir.path(), &home).args(["inspect", "links"]), 2, &["no pictures in there but 1 link"]);
+}
+
+#[test]
+fn the_journal_knows_sources_better_than_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("home");
+    png(&dir.path().join("in/a.png"), 48, 40, |x, y| scenery(x as f32, y as f32));
+    png(&dir.path().join("in/a.jpg"), 48, 40, |x, y| scenery(y as f32, x as f32));
+    let run = |args: &[&str], code| runs(lastmile(dir.path(), &home).args(args), code);
+    run(&["upscale", "in", "-o", "made", "--model", "none", "--scale", "2", "--format", "png"], 0);
+    let sources = |of: &str| -> Vec<(String, String)> {
+        let (out, _) = run(&["--no-install", "inspect", "made", "--source", of, "--json", "-"], 0);
+        let name = |v: &Value| Path::new(v.as_str().unwrap()).file_name().unwrap().to_str().unwrap().to_owned();
+        lines(&out).iter().filter(|e| e["event"] == "report").map(|e| (name(&e["input"]), name(&e["source"]))).collect()
+    };
+    let told = sources("in");
+    assert_eq!(told.len(), 2);
+    let journal = std::fs::read_to_string(dir.path().join("made/.lastmile/journal.jsonl")).unwrap();
+    for (result, source) in &told {
+        let line = journal.lines().find(|l| l.contains(&format!("\"output\":\"{result}\"")) && l.contains("source_sha256")).unwrap();
+        assert!(line.contains(&format!("\"source\":\"../in/{source}\"")), "{result} of {source}: {line}");
+    }
+    assert_ne!(told[0].1, told[1].1);
+    // The same of a folder that was moved.
+    std::fs::rename(dir.path().join("in"), dir.path().join("moved")).unwrap();
+    assert_eq!(sources("moved"), told);
+}
+
+#[test]
+fn mending_without_a_source_is_a_mistake_and_itself_is_no_source() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("home");
+    folders(dir.path());
+    let inspect = |args: &[&str]| {
+        let mut command = lastmile(dir.path(), &home);
+        command.args(["--no-install", "inspect"]).args(args);
+        command
+    };
+    fails(&mut inspect(&["out/a.png", "--repair", "suggest"]), 2, &["--repair suggest", "--source"]);
+    let (out, err) = runs(&mut inspect(&["in/a.png", "--source", "in/../in/a.png", "--json", "-"]), 0);
+    assert!(err.contains("1 of 1 compared with themselves"), "{err}");
+    assert!(lines(&out)[0]["notes"].as_array().unwrap().iter().any(|n| n.as_str().unwrap().contains("the very file")), "{out}");
+}
+
+#[test]
+fn a_mended_version_is_written_as_its_result_was() {
+    use lastmile::codec::{self, Encoding, Format, Metadata};
+    let Some(home) = home() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    const SIDE: usize = 512;
+    // Soft shapes; the result has a patch that its source has not.
+    let at = |x: f32, y: f32| 0.5 + 0.2 * (x * 0.02).sin() * (y * 0.015).cos() + 0.04 * (x * 0.11 + y * 0.07).sin();
+    png(&dir.path().join("in/a.png"), 128, 128, |x, y| [(255.0 * at(4.0 * x as f32 + 1.5, 4.0 * y as f32 + 1.5)) as u8; 3]);
+    let mut band = lastmile::Band::new(0, SIDE, SIDE, 3);
+    for c in 0..3 {
+        for y in 0..SIDE {
+            for (x, v) in band.row_mut(c, y).iter_mut().enumerate() {
+                let (u, w) = (x as f32, y as f32);
+                let new = (200..300).contains(&x) && (180..280).contains(&y);
+                *v = at(u, w) + if new { 0.16 * (u * 0.9 - w * 0.7).sin() * (w * 0.8 + u * 0.3).cos() } else { 0.0 };
+            }
+        }
+    }
+    std::fs::create_dir(dir.path().join("out")).unwrap();
+    let path = dir.path().join("out/a.jpg");
+    let how = Encoding { format: Format::Jpeg, quality: 83, chroma_420: true, ..Encoding::default() };
+    let mut encoder = codec::encoder(&path, &how, SIDE, SIDE, lastmile::image::Channels::Rgb, &Metadata::default()).unwrap();
+    encoder.write(&band).unwrap();
+    encoder.finish().unwrap();
+    let (out, err) = runs(lastmile(dir.path(), &home).args(["inspect", "out", "--source", "in", "--json", "-"]), 0);
+    let report = &lines(&out)[0];
+    assert_eq!(report["repair"]["file"], ".lastmile/repair/a.jpg", "{report}{err}");
+    assert_eq!(report["repair"]["model"], "lastmile-faithful-x4", "the pixels");
+    assert_eq!(report["faithful_model"], "lastmile-start-x4", "the score");
+    let notes = report["notes"].to_string();
+    assert!(notes.contains("encoded again (JPEG, quality 83, colour at half the resolution)"), "{notes}");
+    let mended = dir.path().join("out/.lastmile/repair/a.jpg");
+    assert_eq!(Encoding { quality: 1, chroma_420: false, ..how.clone() }.as_told_by(&std::fs::read(&mended).unwrap()), how);
+    // Far from the patch nothing is lost but rounding.
+    let open = |path: &Path| codec::decode(path, &std::fs::read(path).unwrap(), &codec::Limits::default()).unwrap().band(0, SIDE, 0..3);
+    let (before, after) = (open(&path), open(&mended));
+    let off = |rows: std::ops::Range<usize>| {
+        rows.flat_map(|y| (0..SIDE).map(move |x| (x, y))).map(|(x, y)| (before.row(1, y)[x] - after.row(1, y)[x]).abs()).fold(0.0, f32::max)
+    };
+    assert!(off(0..64) < 3.5 / 255.0, "{}", off(0..64) * 255.0);
+    assert!(off(200..260) > 8.0 / 255.0, "it was mended");
+    // Where it cannot be written, what was found is kept and told all the same.
+    std::fs::remove_dir_all(dir.path().join("out/.lastmile/repair")).unwrap();
+    std::fs::write(dir.path().join("out/.lastmile/repair"), b"in the way").unwrap();
+    let (out, err) = runs(lastmile(dir.path(), &home).args(["inspect", "out", "--source", "in", "--json", "-"]), 3);
+    let events = lines(&out);
+    assert_eq!((&events[0]["verdict"], &events[0]["repair"]["file"]), (&report["verdict"], &Value::Null), "{out}");
+    assert!(events[1]["error"]["message"].as_str().unwrap().contains("the mended version could not be written"), "{out}");
+    assert!(err.contains("--repair off") && reports(&dir.path().join("out")).len() == 1, "{err}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn names_that_are_not_utf8_keep_their_own_reports() {
+    use std::os::unix::ffi::OsStrExt;
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("home");
+    let name = |b: u8| std::ffi::OsStr::from_bytes(&[b'a', b, b'.', b'p', b'n', b'g']).to_owned();
+    for (n, b) in [(1.0, 0xfe), (2.0, 0xff)] {
+        png(&dir.path().join("in").join(name(b)), 48, 40, |x, y| scenery(x as f32 * n, y as f32));
+    }
+    let upscale = || {
+        let mut command = lastmile(dir.path(), &home);
+        runs(command.args(["upscale", "in", "-o", "made", "--model", "none", "--scale", "2", "--inspect"]), 0).1
+    };
+    assert!(upscale().contains("2 inspected"));
+    let told = reports(&dir.path().join("made"));
+    let mut names: Vec<&str> = told.iter().map(|r| r["input_raw"].as_str().unwrap()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["a%FE.png", "a%FF_png.png"]);
+    let said = upscale();
+    assert!(said.contains("Nothing to do") && said.contains("2 inspected"), "{said}");
+    runs(lastmile(dir.path(), &home).args(["--no-install", "inspect", "made"]), 0);
+    assert_eq!(reports(&dir.path().join("made")).len(), 2);
+    let review = lastmile::review::Review::open(&dir.path().join("made"), &lastmile::review::Options::default()).unwrap();
+    assert!(review.pictures.iter().all(|p| p.report.is_some()));
+}

@@ -77,6 +77,26 @@ fn quality_beside_a_format_without_one_is_told_with_its_line() {
 }
 
 #[test]
+fn a_check_tells_everything_that_is_missing() {
+    let dir = stage();
+    let d = dir.path();
+    let text = "[upscale]\nmodel = \"lastmile-strt-x4\"\n[look]\nmatch = [\"in/street.png\", \"gone-1.png\", \"gone-2.png\"]\n\
+        lut = \"gone.cube\"\n[kit]\nfile = \"none.brand.toml\"\n[output]\nconvert_to = \"gone.icc\"\n";
+    std::fs::write(d.join("web.recipe.toml"), text).unwrap();
+    let all = ["lastmile-strt-x4", "gone-1.png", "gone-2.png", "gone.cube", "none.brand.toml", "gone.icc"];
+    program::fails(&mut lastmile(d, "recipe check web.recipe.toml"), 2, &all);
+    let output = lastmile(d, "recipe check web.recipe.toml draft --json -").output().unwrap();
+    let lines: Vec<serde_json::Value> = program::text(&output).0.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let told = lines[0]["messages"].as_array().unwrap();
+    assert_eq!((told.len(), &lines[0]["ok"], &told[0]), (all.len(), &false.into(), &lines[0]["message"]));
+    assert_eq!((&lines[1]["ok"], lines[1]["messages"].as_array().unwrap().len()), (&true.into(), 0));
+    // What a kit names as well.
+    std::fs::write(d.join("x.brand.toml"), "name = \"x\"\nreferences = [\"one.png\", \"two.png\"]\n").unwrap();
+    std::fs::write(d.join("web.recipe.toml"), "[kit]\nfile = \"x.brand.toml\"\n").unwrap();
+    program::fails(&mut lastmile(d, "recipe check web.recipe.toml"), 2, &["x.brand.toml", "one.png", "two.png"]);
+}
+
+#[test]
 fn new_recipes_are_in_order_and_never_replace_a_file() {
     let dir = stage();
     let d = dir.path();

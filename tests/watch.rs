@@ -30,8 +30,12 @@ impl Hot {
     }
 
     fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    fn start_with(&mut self, more: &[&str]) {
         let mut command = program::lastmile(self.dir.path(), &self.path("home"));
-        command.args(["watch", "in", "--recipe", "small.recipe.toml", "-o", "out", "--settle", "1", "--json", "log.jsonl"]);
+        command.args(["watch", "in", "--recipe", "small.recipe.toml", "-o", "out", "--settle", "1", "--json", "log.jsonl"]).args(more);
         self.child = Some(command.stderr(Stdio::piped()).spawn().unwrap());
     }
 
@@ -50,9 +54,13 @@ impl Hot {
 
     /// Waits until a file is there.
     fn wait(&self, name: &str) {
+        self.wait_for(|| self.path(name).exists());
+    }
+
+    fn wait_for(&self, there: impl Fn() -> bool) {
         let begun = Instant::now();
-        while !self.path(name).exists() {
-            assert!(begun.elapsed() < Duration::from_secs(120), "{name} never came");
+        while !there() {
+            assert!(begun.elapsed() < Duration::from_secs(120), "it never came");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -146,5 +154,31 @@ fn a_folder_that_is_not_there_or_is_the_output_is_refused() {
         let mut command = program::lastmile(hot.dir.path(), &hot.path("home"));
         command.args(["watch", folder, "--recipe", "small.recipe.toml", "-o", output]);
         program::fails(&mut command, 2, &[words]);
+    }
+}
+
+#[test]
+fn a_gate_is_told_at_the_end() {
+    let mut hot = Hot::new();
+    hot.copy("street.png", "one.png");
+    hot.start_with(&["--fail-on", "review"]);
+    hot.wait("out/.lastmile/report.jsonl");
+    let (code, said) = hot.stop("-INT");
+    assert_eq!(code, Some(0), "{said}");
+    // As if the inspection had found something.
+    let file = hot.path("out/.lastmile/report.jsonl");
+    let mut report: serde_json::Value = serde_json::from_str(std::fs::read_to_string(&file).unwrap().trim()).unwrap();
+    report["verdict"] = "review".into();
+    std::fs::write(&file, format!("{report}\n")).unwrap();
+    for (gate, wanted) in [("review", 4), ("reject", 0)] {
+        std::fs::remove_file(hot.path("log.jsonl")).unwrap();
+        hot.start_with(&["--fail-on", gate]);
+        hot.wait_for(|| std::fs::read_to_string(hot.path("log.jsonl")).is_ok_and(|log| log.contains("\"skipped\"")));
+        let (code, said) = hot.stop("-TERM");
+        assert_eq!(code, Some(wanted), "{said}");
+        assert!(said.contains("1 file flagged: lastmile review out"), "{said}");
+        let log = std::fs::read_to_string(hot.path("log.jsonl")).unwrap();
+        let end: serde_json::Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+        assert_eq!((&end["event"], &end["flagged"]), (&"end".into(), &1.into()));
     }
 }

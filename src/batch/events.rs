@@ -116,6 +116,8 @@ pub struct End {
     pub failed: usize,
     pub held: usize,
     pub flagged: usize,
+    /// Results of earlier runs whose sources are not there any more; they are kept.
+    pub orphans: usize,
     /// Files decoded from the start event on: each source once, and every output that a gate measured.
     pub decoded: u64,
     /// Tiles that networks enlarged from the start event on.

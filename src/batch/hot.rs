@@ -85,13 +85,31 @@ pub fn set_aside(folder: &Path, source: &Path, reason: &str) -> Result<PathBuf> 
         }
         target = wanted.with_file_name(name);
     }
-    let mut note: OsString = target.clone().into();
-    note.push(".reason.txt");
-    let note = PathBuf::from(note);
     let text = format!("{reason}\n\nMove the picture back to try it again.\n");
-    std::fs::write(&note, text).map_err(|e| failed(&note, e))?;
+    let named = |name: OsString| target.with_file_name(name);
+    let mut name = target.file_name().unwrap_or_default().to_os_string();
+    name.push(REASON);
+    let mut note = named(name);
+    let mut written = std::fs::write(&note, &text);
+    if written.as_ref().is_err_and(|e| e.kind() == std::io::ErrorKind::InvalidFilename) {
+        // A name as long as a file system takes leaves no room for more.
+        note = named(shortened(&target));
+        written = std::fs::write(&note, &text);
+    }
+    written.map_err(|e| failed(&note, e))?;
     std::fs::rename(source, &target).map_err(|e| failed(&target, e))?;
     Ok(target)
+}
+
+const REASON: &str = ".reason.txt";
+
+/// The name of a reason file whose picture's name is too long for another ending: its beginning, and a number that tells it from others
+/// that begin like it.
+fn shortened(target: &Path) -> OsString {
+    const BEGINNING: usize = 48;
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let (start, sha256) = (name.chars().take(BEGINNING).collect::<String>(), super::journal::sha256(name.as_bytes()));
+    format!("{start}...{}{REASON}", &sha256[..8]).into()
 }
 
 #[cfg(test)]
@@ -142,5 +160,17 @@ mod tests {
             assert!(note.starts_with("broken\n") && note.contains("Move the picture back"));
             assert!(!source.exists());
         }
+    }
+
+    #[test]
+    fn names_without_room_for_an_ending_have_a_reason_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = dir.path().join("x".repeat(246) + ".png");
+        std::fs::write(&source, "1").unwrap();
+        let now = set_aside(dir.path(), &source, "broken").unwrap();
+        assert!(now.is_file() && !source.exists());
+        let others = std::fs::read_dir(dir.path().join(FAILED)).unwrap().map(|e| e.unwrap().path()).filter(|p| *p != now);
+        let reasons: Vec<String> = others.map(|p| std::fs::read_to_string(p).unwrap()).collect();
+        assert!(reasons.len() == 1 && reasons[0].starts_with("broken\n"), "{reasons:?}");
     }
 }

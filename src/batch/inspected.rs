@@ -20,12 +20,12 @@ impl Inspected {
     /// As [`log::read`].
     pub fn load(root: &Path) -> Result<Self> {
         let reports = log::read(&root.join(STATE).join(log::FILE))?;
-        Ok(Self(reports.into_iter().map(|r| (r.input.clone(), r)).collect()))
+        Ok(Self(reports.into_iter().map(|r| (r.name().to_owned(), r)).collect()))
     }
 
     /// The report on the very file that the journal tells of.
     pub fn of(&self, record: &Record) -> Option<&Report> {
-        let name = journal::decode(&record.output).display().to_string();
+        let name = journal::word(&journal::decode(&record.output));
         self.0.get(&name).filter(|r| r.is_about(&record.sha256))
     }
 

@@ -484,6 +484,11 @@ pub fn percent(name: &OsStr) -> String {
     out
 }
 
+/// A path as JSON has it: itself, or [`percent`]-encoded if it is not UTF-8. Two paths never have one word.
+pub fn word(path: &Path) -> String {
+    path.to_str().map_or_else(|| percent(path.as_os_str()), str::to_owned)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -105,6 +105,8 @@ pub struct Summary {
     pub notes: Vec<Noted>,
     /// Outputs that missed a gate and lie in [`HOLD`], those of earlier runs included, each with the reason.
     pub held: Vec<(PathBuf, String)>,
+    /// Results of earlier runs, from the output folder, that are there but whose sources are not. They are kept.
+    pub orphans: Vec<PathBuf>,
     /// Outputs that were inspected, in this run or in `inspected_before` cases earlier; those of them with findings; and whether one
     /// of these is bad enough to be a reason to fail.
     pub inspected: usize,
@@ -130,7 +132,7 @@ pub struct Noted {
 
 impl Summary {
     /// Counts the notes of an output; those that differ in numbers alone are counted together.
-    fn note(&mut self, notes: &[String]) {
+    pub fn note(&mut self, notes: &[String]) {
         for text in notes {
             let shape: String = text.chars().filter(|c| !c.is_ascii_digit() && *c != '.').collect();
             match self.notes.iter_mut().find(|n| n.shape == shape) {
@@ -173,6 +175,8 @@ pub struct Batch {
     reports: Vec<Report>,
     /// How many of `todo` are there already and only lack a report.
     uninspected: usize,
+    /// Results of earlier runs, from the output folder, that are there but whose sources are not.
+    orphans: Vec<PathBuf>,
 }
 
 impl Batch {
@@ -216,7 +220,11 @@ impl Batch {
             blocked: HashMap::new(),
             reports: Vec::new(),
             uninspected: 0,
+            orphans: Vec::new(),
         };
+        if !batch.options.hot {
+            batch.orphans = triage::orphans(&batch.planned, state);
+        }
         let (mut foreign, mut others) = (Vec::new(), Vec::new());
         let mut recovered = Vec::new();
         for (i, verdict) in verdicts.into_iter().enumerate() {
@@ -358,7 +366,7 @@ impl Batch {
         };
         listener.event(&Event::Start(start.clone()));
         let (decoded, tiles) = (codec::decoded(), network::tiles());
-        let mut summary = Summary { skipped: self.skipped.len(), ..Summary::default() };
+        let mut summary = Summary { skipped: self.skipped.len(), orphans: self.orphans.clone(), ..Summary::default() };
         for (i, record) in &self.skipped {
             summary.held.extend(record.held.clone().map(|why| (self.planned.root.join(journal::decode(&record.output)), why)));
             listener.event(&Event::File(Box::new(FileEvent::skipped(&self.planned, &self.planned.items[*i], record))));
@@ -409,7 +417,7 @@ impl Batch {
         let worked = run.summary.into_inner().unwrap_or_else(PoisonError::into_inner);
         summary.held.extend(worked.held.iter().cloned());
         summary.held.sort();
-        summary = Summary { skipped: summary.skipped, held: summary.held, ..worked };
+        summary = Summary { skipped: summary.skipped, held: summary.held, orphans: summary.orphans, ..worked };
         summary.failures.sort_by_key(|f| f.job);
         summary.left = self.todo.len() - summary.done - summary.failed;
         summary.interrupted = summary.left > 0 && summary.fatal.is_none() && stop.load(Ordering::Relaxed);
@@ -423,7 +431,8 @@ impl Batch {
         }
         let Summary { done, skipped, failed, seconds, .. } = summary;
         let (decoded, tiles) = (codec::decoded() - decoded, network::tiles() - tiles);
-        let end = End { done, skipped, failed, held: summary.held.len(), flagged: 0, decoded, tiles, seconds };
+        let (held, orphans) = (summary.held.len(), summary.orphans.len());
+        let end = End { done, skipped, failed, held, flagged: 0, orphans, decoded, tiles, seconds };
         listener.event(&Event::End(end));
         Ok(summary)
     }
@@ -613,13 +622,12 @@ impl Run<'_> {
         if let Some(dir) = output.parent() {
             std::fs::create_dir_all(dir).map_err(|e| Error::output(dir, format!("the folder cannot be created: {e}"), ""))?;
         }
-        let free = self.batch.existing[index] || self.batch.options.overwrite || record.held.is_some();
-        if !free && output.symlink_metadata().is_ok() {
-            return Err(Error::output(
-                &output,
-                "this file appeared while the run went on",
-                "--overwrite to replace it, or another folder after -o",
-            ));
+        if !self.is_free(below)? {
+            let what = match self.batch.existing[index] {
+                true => "this file was changed while the run went on, and is kept",
+                false => "this file appeared while the run went on, and is kept",
+            };
+            return Err(Error::output(&output, what, "--overwrite to replace it, or another folder after -o"));
         }
         let name = format!("tmp/{}", item.job);
         let mut journal = lock(self.journal);
@@ -628,14 +636,32 @@ impl Run<'_> {
         drop(journal);
         std::fs::rename(temp, &output).map_err(|e| Error::output(&output, format!("it cannot be written: {e}"), ""))?;
         // A file passes a gate or misses it: what an earlier run put in the other place is not what was asked for now.
-        let other = if record.held.is_some() { root.join(&item.output) } else { root.join(triage::hold(&item.output)) };
-        let ours = if record.held.is_some() { self.batch.existing[index] } else { other.is_file() };
-        if ours {
-            let _ = std::fs::remove_file(other);
+        let other = if record.held.is_some() { item.output.clone() } else { triage::hold(&item.output) };
+        if root.join(&other).is_file() && self.is_free(&other)? {
+            let _ = std::fs::remove_file(root.join(other));
         }
         // The committer lives until every worker is gone.
         let _ = commits.send(commit::Renamed { path: output, output: record.output.clone(), sha256: record.sha256.clone() });
         Ok(record)
+    }
+
+    /// Whether a place in the output folder may be taken now: nothing is there, or still what this program made. A run takes hours,
+    /// and people work on results meanwhile.
+    fn is_free(&self, below: &Path) -> Result<bool> {
+        let path = self.batch.planned.root.join(below);
+        if self.batch.options.overwrite || path.symlink_metadata().is_err() {
+            return Ok(true);
+        }
+        if !path.is_file() {
+            return Ok(false);
+        }
+        let name = journal::encode(below);
+        let sha256 = journal::sha256_file(&path)?;
+        let empty = path.metadata().is_ok_and(|m| m.len() == 0);
+        let journal = lock(self.journal);
+        // Of what was announced before the machine lost power nothing may have reached the disk but the name.
+        let ours = |k: &journal::Known| k.pending.iter().chain(&k.done).any(|r| r.sha256 == sha256) || (empty && k.pending.is_some());
+        Ok(journal.state().get(&name).any(ours))
     }
 
     /// The keys that the result of this name stands in for.

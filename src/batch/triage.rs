@@ -127,6 +127,22 @@ pub fn triage(planned: &Planned, options: &Options, state: &State) -> Result<Vec
     }
 }
 
+/// Results that are there but that nothing of this run makes, because their sources are gone.
+pub fn orphans(planned: &Planned, state: &State) -> Vec<PathBuf> {
+    let records = state.records();
+    if records.is_empty() {
+        return Vec::new();
+    }
+    let made: HashSet<String> =
+        planned.items.iter().flat_map(|i| [journal::encode(&i.output), journal::encode(&hold(&i.output))]).collect();
+    let gone = |r: &&&Record| {
+        let source = planned.root.join(journal::decode(&r.source)).symlink_metadata();
+        !r.source.is_empty() && source.is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound)
+    };
+    let left = records.iter().filter(|r| !made.contains(&r.output)).filter(gone).map(|r| journal::decode(&r.output));
+    left.filter(|output| planned.root.join(output).is_file()).collect()
+}
+
 fn judge(root: &Path, output: &Path, item: &Item, options: &Options, known: &[&Known]) -> Result<Verdict> {
     let Ok(meta) = output.metadata() else {
         // A link to nowhere.

@@ -447,7 +447,7 @@ fn make_again(args: &Args, review: &Review, again: &Again, listener: &Progress, 
     let (flagged, decoded, tiles) = *joined.ends();
     all.seconds = clock.elapsed().as_secs_f64();
     let (done, skipped, failed, held, seconds) = (all.done, all.skipped, all.failed, all.held.len(), all.seconds);
-    listener.event(&Event::End(End { done, skipped, failed, held, flagged, decoded, tiles, seconds }));
+    listener.event(&Event::End(End { done, skipped, failed, held, flagged, orphans: 0, decoded, tiles, seconds }));
     if let Some(e) = &all.fatal {
         say(format_args!("error: {e}"));
     }

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::progress::{bytes, files, seconds};
+use super::progress::{bytes, files, seconds, told_together};
 use super::rehearsal::Rehearsal;
 use crate::batch::plan::Item;
 use crate::codec::{self, Encoding, Format, Header, Limits};
@@ -41,6 +41,8 @@ pub struct Effort {
     pub kinds: BTreeMap<&'static str, usize>,
     /// Sources that cannot be read, and why.
     pub unreadable: Vec<(usize, String)>,
+    /// What there is to know about sources that can be made, by job.
+    pub notes: Vec<(usize, String)>,
     /// Files that were not looked at for lack of time.
     pub unseen: usize,
     /// The largest source, width and height, and how much it is enlarged.
@@ -77,6 +79,7 @@ struct Looked {
     header: Header,
     target: Target,
     file_bytes: u64,
+    note: Option<String>,
 }
 
 /// What the pixels of a result cost beside the network, in pixels of work.
@@ -96,7 +99,7 @@ impl Effort {
     ) -> Self {
         let clock = Instant::now();
         let look = |item: &Item| -> crate::Result<Looked> {
-            let header = codec::probe(&item.source, limits)?;
+            let (header, note) = codec::foresee(&item.source, limits)?;
             let target = target(&header)?;
             // Quality 0 stands for the format's default, which is filled in later.
             let how = Encoding { format: item.format, bits: 8, quality: encoding.quality.max(1), ..encoding.clone() };
@@ -104,7 +107,7 @@ impl Effort {
             // The bytes of small files do not matter, and asking for those of many takes time.
             let large = header.width * header.height > 1_000_000;
             let file_bytes = if large { std::fs::metadata(&item.source).map_or(0, |m| m.len()) } else { 0 };
-            Ok(Looked { header, target, file_bytes })
+            Ok(Looked { header, target, file_bytes, note })
         };
         let looked: Mutex<Vec<(usize, crate::Result<Looked>)>> = Mutex::new(Vec::with_capacity(items.len()));
         let next = AtomicUsize::new(0);
@@ -173,6 +176,7 @@ impl Effort {
             self.masters += rows(Depth::F32);
         }
         self.sources += 1;
+        self.notes.extend(l.note.clone().map(|note| (item.job, note)));
         self.sizes.push((pixels, output, n));
         let waiting = if beside.mends && networks { rows(Depth::F32) } else { 0 };
         self.spool.push(waiting + if beside.max_kb { rows(Depth::U16) } else { 0 });
@@ -342,6 +346,15 @@ impl Table<'_> {
                 let _ = write!(text, "\n         and {} more", bad.len() - TOLD);
             }
         }
+        if !self.effort.notes.is_empty() {
+            let (lead, noted) = ("\nnotes    ", told_together(self.effort.notes.iter().map(|(_, note)| note.as_str())));
+            for (i, line) in noted.iter().take(TOLD).enumerate() {
+                let _ = write!(text, "{}{line}", if i == 0 { lead } else { "\n         " });
+            }
+            if noted.len() > TOLD {
+                let _ = write!(text, "\n         and notes of {} other kinds", noted.len() - TOLD);
+            }
+        }
         if self.done > 0 {
             let _ = write!(text, "\ndone     {} already", files(self.done));
         }
@@ -407,6 +420,7 @@ impl Table<'_> {
             "output": root.display().to_string(),
             "sources": self.effort.kinds,
             "unreadable": unreadable,
+            "notes": self.effort.notes.iter().map(|(job, note)| serde_json::json!({"job": job, "message": note})).collect::<Vec<_>>(),
             "unseen": self.effort.unseen,
             "done": self.done,
             "todo": self.items.len(),

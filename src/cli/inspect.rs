@@ -2,28 +2,26 @@
 
 mod found;
 mod journals;
+mod places;
 
-use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use clap::ValueEnum;
 
-use self::found::{Found, Sources, find};
+use self::found::{Found, Looked, Sources, find};
 use self::journals::{Journals, Known};
+use self::places::Places;
 use super::{Globals, job, out, say};
-use crate::batch::journal::{STATE, percent};
-use crate::codec::{self, Encoding, Limits, Metadata};
+use crate::batch::journal::percent;
+use crate::codec::Limits;
 use crate::error::{Error, Exit};
-use crate::image::Channels;
-use crate::inspect::plane::Plane;
 use crate::inspect::repair::Repair;
-use crate::inspect::{self, Inspection, Report, Tier, Verdict};
-use crate::pipeline::inspection::{Care, Subject, inspect_file};
+use crate::inspect::{Inspection, Report, Tier, Verdict};
+use crate::pipeline::inspection::{Care, NOT_WRITTEN, Subject, inspect_file};
 use crate::recipe::text;
-use crate::resample::Filter;
 use crate::upscale::engine::Engine;
 use crate::upscale::machine;
 
@@ -49,7 +47,7 @@ pub struct Args {
     /// Folder for report.jsonl and report.csv [default: for a folder, its .lastmile/report.jsonl]
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
-    /// Folder for maps of where each detector looks worst (grey PNG, white = worst)
+    /// Folder for maps of where each detector looks worst (grey PNG, white = worst); a folder in it for each of several inputs
     #[arg(long, value_name = "DIR")]
     heat: Option<PathBuf>,
     /// Regions that upscaling spoilt: write a copy with them mended with the faithful result, for the review to offer [default:
@@ -86,7 +84,7 @@ enum RepairName {
 /// Runs the verb.
 pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
     let clock = Instant::now();
-    let found = find(&args.inputs)?;
+    let Looked { pictures: found, links } = find(&args.inputs)?;
     let sources = args.source.as_deref().map(|s| Sources::new(s, &found)).transpose()?;
     let tier = match args.tier {
         TierName::Draft => Tier::Draft,
@@ -94,72 +92,86 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
         TierName::Hero => Tier::Hero,
     };
     let limits = Limits { max_pixels: args.max_pixels, first_frame: true };
+    let places = Places::ready(args, &found)?;
     let mut journals = Journals::default();
-    let known = |picture: &Found| journals.known(&picture.path, sources.as_ref().and_then(|s| s.of(&picture.below)));
-    let known: Vec<Known> = found.iter().map(known).collect::<crate::Result<_>>()?;
+    let known: Vec<Known> = found.iter().map(|p| journals.known(p, sources.as_ref())).collect::<crate::Result<_>>()?;
+    if args.repair == Some(RepairName::Suggest) && known.iter().all(|k| k.source.is_none()) {
+        let what = "nothing can be mended without the source that a picture was made from, and no journal tells of one";
+        return Err(Error::usage("--repair suggest", what, "--source with the file or folder that was enlarged").into());
+    }
     let engine = engine(known.iter().any(|k| k.source.is_some()), globals)?;
-    let mut json = globals.json.as_ref().map(super::JsonTarget::open).transpose()?;
+    let stop = job::stop_on_signals()?;
+    let mut told = Telling { json: globals.json.as_ref().map(super::JsonTarget::open).transpose()?, globals, lost: None };
     let mut reports: Vec<(usize, Report)> = Vec::new();
-    let (mut failed, mut without, mut kept) = (0, 0, 0);
-    let stop = AtomicBool::new(false);
+    let (mut failed, mut without, mut kept, mut themselves) = (0, 0, 0, 0);
     for (i, (picture, known)) in found.iter().zip(known).enumerate() {
-        let Known { sha256, source, plan, frame, kept: earlier, note } = known;
+        let Known { sha256, source, plan, frame, encoding, kept: earlier, note, itself } = known;
         if let Some(mut report) = earlier {
             kept += 1;
             report.input = picture.path.display().to_string();
             report.input_raw = raw(picture);
-            hear(&report, &mut json, globals)?;
+            told.report(&report);
             reports.push((i, report));
             continue;
         }
         without += usize::from(source.is_none() && sources.is_some());
-        let subject = Subject { input: &picture.path, source: source.as_deref(), plan: plan.as_ref(), note };
+        themselves += usize::from(itself);
+        let subject = Subject { input: &picture.path, source: source.as_deref(), plan: plan.as_ref(), encoding: encoding.as_ref(), note };
         // Without a source nothing can be mended, and what was made with one is kept.
         let wanted = source.is_some() && (args.repair == Some(RepairName::Suggest) || (args.repair.is_none() && picture.folder.is_some()));
         let place = wanted.then(|| picture.mended());
         let care = match &place {
-            Some((_, place)) => Care { tier, frame, repair: Repair::Suggest, beside: place.clone() },
+            Some((_, place)) => Care { tier, frame, repair: Repair::Suggest, beside: beside(place) },
             None => Care { tier, frame, ..Care::default() },
         };
-        if let Some((_, stale)) = &place {
-            let _ = std::fs::remove_file(stale);
-        }
-        match inspect_file(subject, &engine, &care, &limits, &stop) {
+        let inspected = inspect_file(subject, &engine, &care, &limits, &stop);
+        let inspected = match &place {
+            Some((_, place)) => settle(inspected, &care.beside, place),
+            None => inspected,
+        };
+        let fault = match inspected {
             Ok(Inspection { mut report, heat }) => {
                 report.result_sha256 = sha256;
                 if let (Some(log), Some((told, place))) = (&mut report.repair, place) {
                     log.file = place.is_file().then(|| told.display().to_string());
                 }
                 report.input_raw = raw(picture);
-                if let Some(dir) = &args.heat {
-                    for (name, map) in &heat {
-                        draw(&dir.join(&picture.below), name, map, (report.width, report.height))?;
-                    }
-                }
-                hear(&report, &mut json, globals)?;
+                told.report(&report);
+                // A run that is killed later has told of this one.
+                let written = places.append(picture, &report);
+                let size = (report.width, report.height);
+                let unmended = report.notes.iter().find_map(|n| n.strip_prefix(NOT_WRITTEN)).map(|why| {
+                    let hint = "--repair off, or a folder of results that can be written";
+                    Error::output(&picture.path, format!("{NOT_WRITTEN}{why}"), hint)
+                });
                 reports.push((i, report));
+                written.and_then(|()| places.draw(picture, &heat, size)).err().or(unmended)
             }
-            Err(e) => {
-                failed += 1;
-                say(format_args!("error: {e}"));
-                if let Some(json) = &mut json {
-                    let fault = serde_json::json!({"kind": e.kind(), "message": e.to_string()});
-                    let line = serde_json::json!({"event": "file", "job": i + 1, "preset": null, "input": picture.path.display().to_string(),
-                        "output": null, "status": "failed", "error": fault});
-                    writeln!(json, "{line}")?;
-                }
-            }
+            Err(Error::Interrupted) => break,
+            Err(e) => Some(e),
+        };
+        if let Some(e) = fault {
+            failed += 1;
+            told.failed(i, picture, &e);
+        }
+        if stop.load(Ordering::Relaxed) {
+            break;
         }
     }
-    keep(args, &found, &reports)?;
+    let stopped = stop.load(Ordering::Relaxed);
+    if let Err(e) = places.keep(&found, &reports) {
+        failed += 1;
+        say(format_args!("error: {e}"));
+    }
     let count = |at_least: Verdict| reports.iter().filter(|(_, r)| r.verdict >= at_least).count();
     let (flagged, rejected) = (count(Verdict::Review), count(Verdict::Reject));
     let seconds = clock.elapsed().as_secs_f64();
-    if let Some(json) = &mut json {
-        let line = serde_json::json!({"event": "end", "done": reports.len(), "skipped": 0, "failed": failed, "held": 0,
-            "flagged": flagged, "seconds": (seconds * 1e3).round() / 1e3});
-        writeln!(json, "{line}")?;
-        json.flush()?;
+    let end = serde_json::json!({"event": "end", "done": reports.len(), "skipped": 0, "failed": failed, "held": 0,
+        "flagged": flagged, "seconds": (seconds * 1e3).round() / 1e3});
+    told.line(&end.to_string());
+    if let Some(e) = told.close() {
+        failed += 1;
+        say(format_args!("error: --json: not everything could be written: {e}"));
     }
     if kept > 0 {
         let them = if kept == 1 { "1 report of when its picture".into() } else { format!("{kept} reports of when their pictures") };
@@ -168,8 +180,18 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
     if without > 0 {
         say(format_args!("note: {without} of {} without a source of that name in {}", found.len(), shown(args.source.as_deref())));
     }
-    say(format_args!("{flagged} of {} flagged, {rejected} of them look like rejects ({seconds:.1} s)", reports.len()));
+    if themselves > 0 {
+        say(format_args!("note: {themselves} of {} compared with themselves: --source names the very files", found.len()));
+    }
+    if links > 0 {
+        let left = if links == 1 { "1 link".into() } else { format!("{links} links") };
+        say(format_args!("note: {left} left out: no run wrote what is there; by its name it is inspected"));
+    }
+    let so_far =
+        if stopped { format!("stopped after {} of {}, whose reports are kept: ", reports.len(), found.len()) } else { String::new() };
+    say(format_args!("{so_far}{flagged} of {} flagged, {rejected} of them look like rejects ({seconds:.1} s)", reports.len()));
     Ok(match args.fail_on {
+        _ if stopped => Exit::Interrupted,
         _ if failed > 0 => Exit::Failed,
         Some(Gate::Review) if flagged > 0 => Exit::Gate,
         Some(Gate::Reject) if rejected > 0 => Exit::Gate,
@@ -177,18 +199,76 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
     })
 }
 
+/// Where a mended version is made, beside its place: an earlier one stays until the picture was inspected to the end.
+fn beside(place: &Path) -> PathBuf {
+    let mut name = place.file_name().unwrap_or_default().to_os_string();
+    name.push(".new");
+    place.with_file_name(name)
+}
+
+/// Puts the mended version in its place, or takes away what stands there if there is none now.
+fn settle(inspected: crate::Result<Inspection>, made: &Path, place: &Path) -> crate::Result<Inspection> {
+    let gone = |path: &Path| match std::fs::remove_file(path) {
+        Err(e) if !matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Err(Error::io(path, e)),
+        _ => Ok(()),
+    };
+    match &inspected {
+        Ok(_) if made.is_file() => std::fs::rename(made, place).map_err(|e| Error::io(place, e))?,
+        Ok(_) => gone(place)?,
+        Err(_) => gone(made)?,
+    }
+    inspected
+}
+
 /// The path of a picture, if JSON cannot hold it.
 fn raw(picture: &Found) -> Option<String> {
     picture.path.to_str().is_none().then(|| percent(picture.path.as_os_str()))
 }
 
-/// Hands a report on, to whoever listens.
-fn hear(report: &Report, json: &mut Option<Box<dyn Write + Send>>, globals: &Globals) -> anyhow::Result<()> {
-    tell(report, globals)?;
-    if let Some(json) = json {
-        writeln!(json, "{}", serde_json::to_string(report)?)?;
+/// Who is told what was found. That a listener went away does not stop the work; it is told at the end.
+struct Telling<'a> {
+    json: Option<Box<dyn Write + Send>>,
+    globals: &'a Globals,
+    lost: Option<String>,
+}
+
+impl Telling<'_> {
+    fn report(&mut self, report: &Report) {
+        if let Err(e) = tell(report, self.globals) {
+            _ = self.lost.get_or_insert_with(|| e.to_string());
+        }
+        match serde_json::to_string(report) {
+            Ok(line) => self.line(&line),
+            Err(e) => drop(self.lost.get_or_insert_with(|| e.to_string())),
+        }
     }
-    Ok(())
+
+    fn failed(&mut self, i: usize, picture: &Found, e: &Error) {
+        say(format_args!("error: {e}"));
+        let fault = serde_json::json!({"kind": e.kind(), "message": e.to_string()});
+        let mut line = serde_json::json!({"event": "file", "job": i + 1, "preset": null, "input": picture.path.display().to_string(),
+            "output": null, "status": "failed", "error": fault});
+        if let Some(raw) = raw(picture) {
+            line["input_raw"] = raw.into();
+        }
+        self.line(&line.to_string());
+    }
+
+    fn line(&mut self, line: &str) {
+        if let Some(json) = &mut self.json
+            && let Err(e) = writeln!(json, "{line}")
+        {
+            _ = self.lost.get_or_insert_with(|| e.to_string());
+        }
+    }
+
+    /// Why something was not told, if so.
+    fn close(&mut self) -> Option<String> {
+        if let Some(Err(e)) = self.json.as_mut().map(|json| json.flush()) {
+            _ = self.lost.get_or_insert_with(|| e.to_string());
+        }
+        self.lost.take()
+    }
 }
 
 fn shown(path: Option<&Path>) -> String {
@@ -236,45 +316,4 @@ fn tell(report: &Report, globals: &Globals) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Writes the reports where they belong.
-fn keep(args: &Args, found: &[Found], reports: &[(usize, Report)]) -> crate::Result<()> {
-    if let Some(dir) = &args.report {
-        let all: Vec<Report> = reports.iter().map(|(_, r)| r.clone()).collect();
-        inspect::log::replace(&dir.join(inspect::log::FILE), &all)?;
-        let table = dir.join("report.csv");
-        return std::fs::write(&table, inspect::log::csv(&all)).map_err(|e| Error::io(&table, e));
-    }
-    let mut folders: HashMap<&Path, Vec<Report>> = HashMap::new();
-    for (i, report) in reports {
-        if let Some(folder) = &found[*i].folder {
-            // The file moves with the folder: paths below it are relative.
-            let mut report = report.clone();
-            report.input = found[*i].below.display().to_string();
-            if let Some(source) = &report.source {
-                report.source = std::path::absolute(source).ok().map(|p| p.display().to_string());
-            }
-            folders.entry(folder).or_default().push(report);
-        }
-    }
-    for (folder, reports) in folders {
-        inspect::log::replace(&folder.join(STATE).join(inspect::log::FILE), &reports)?;
-    }
-    Ok(())
-}
-
-/// A calibrated map as grey PNG of the picture's size, `<stem>.<detector>.png`.
-fn draw(beside: &Path, detector: &str, map: &Plane, (width, height): (usize, usize)) -> crate::Result<()> {
-    let mut name = beside.file_stem().unwrap_or_default().to_os_string();
-    name.push(format!(".{detector}.png"));
-    let path = beside.with_file_name(name);
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
-    }
-    let large = map.resize(width, height, Filter::Bilinear)?;
-    let encoding = Encoding::default();
-    let mut encoder = codec::encoder(&path, &encoding, width, height, Channels::Grey, &Metadata::default())?;
-    encoder.write(&crate::Band { y: 0, width, rows: height, channels: 1, data: large.data })?;
-    encoder.finish().map(|_| ())
 }

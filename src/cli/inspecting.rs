@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::say;
 use crate::batch::events::{End, Event, Listener, Status};
-use crate::batch::journal::STATE;
+use crate::batch::journal::{self, STATE};
 use crate::batch::plan::Item;
 use crate::error::Result;
 use crate::inspect::repair::{self, Repair};
@@ -91,14 +91,14 @@ impl<'a> Inspecting<'a> {
                 done.notes.push(format!("{mended} {regions} mended with the faithful enlargement"));
             }
             let beside = beside.is_file().then_some(beside);
-            held(&self.waiting).insert(source.display().to_string(), (report, beside));
+            held(&self.waiting).insert(journal::word(&source), (report, beside));
         }
         Ok(done)
     }
 
     /// Puts the mended version where a review looks for it, in the place of an earlier one.
-    fn keep(&self, report: &mut Report, mended: Option<&Path>, output: &str) {
-        let Ok(below) = Path::new(output).strip_prefix(&self.root) else { return };
+    fn keep(&self, report: &mut Report, mended: Option<&Path>, output: &Path) {
+        let Ok(below) = output.strip_prefix(&self.root) else { return };
         let told = Path::new(STATE).join(MENDED).join(below);
         let place = self.root.join(&told);
         let Some(mended) = mended else { return };
@@ -111,8 +111,8 @@ impl<'a> Inspecting<'a> {
 
     /// A mended version and heat maps of what was made before are of no use for what was made now; its report names the file by
     /// hash, which tells them apart.
-    fn forget(&self, output: &str) {
-        if let Ok(below) = Path::new(output).strip_prefix(&self.root) {
+    fn forget(&self, output: &Path) {
+        if let Ok(below) = output.strip_prefix(&self.root) {
             let state = self.root.join(STATE);
             let _ = std::fs::remove_file(state.join(MENDED).join(below));
             for map in heat_maps(&state.join(HEAT), below).values() {
@@ -122,13 +122,17 @@ impl<'a> Inspecting<'a> {
     }
 
     /// Completes a report with the name of its output, writes it down and hands it on.
-    fn tell(&self, mut report: Report, output: &str) {
+    fn tell(&self, mut report: Report, output: &Path) {
         self.count(&report);
-        report.input = output.to_owned();
+        let name = |report: &mut Report, path: &Path| {
+            report.input = path.display().to_string();
+            report.input_raw = path.to_str().is_none().then(|| journal::word(path));
+        };
+        name(&mut report, output);
         let mut kept = report.clone();
         // The log moves with its folder.
-        if let Ok(below) = Path::new(output).strip_prefix(&self.root) {
-            kept.input = below.display().to_string();
+        if let Ok(below) = output.strip_prefix(&self.root) {
+            name(&mut kept, below);
         }
         kept.source = kept.source.map(|s| std::path::absolute(&s).map_or(s, |p| p.display().to_string()));
         {
@@ -150,13 +154,14 @@ impl Listener for Inspecting<'_> {
         match event {
             Event::File(file) => {
                 self.listener.event(event);
-                let waiting = held(&self.waiting).remove(&file.input);
+                let waiting = held(&self.waiting).remove(file.input_raw.as_ref().unwrap_or(&file.input));
                 if file.status == Status::Done {
-                    self.forget(&file.output);
+                    let output = file.output_raw.as_deref().map_or_else(|| PathBuf::from(&file.output), journal::decode);
+                    self.forget(&output);
                     if let Some((mut report, mended)) = waiting {
-                        self.keep(&mut report, mended.as_deref(), &file.output);
+                        self.keep(&mut report, mended.as_deref(), &output);
                         report.result_sha256 = Some(file.sha256.clone());
-                        self.tell(report, &file.output);
+                        self.tell(report, &output);
                     }
                 }
             }

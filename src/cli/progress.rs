@@ -280,6 +280,12 @@ pub fn closing(s: &Summary, root: &std::path::Path, command: &str) -> String {
             let _ = write!(text, "\n    and {} more", s.held.len() - TOLD);
         }
     }
+    if let Some(first) = s.orphans.first() {
+        let _ = match s.orphans.len() {
+            1 => write!(text, "\n  1 result has no source any more and is kept: {}", first.display()),
+            n => write!(text, "\n  {n} results have no source any more and are kept, first {}", first.display()),
+        };
+    }
     if s.c2pa > 0 {
         let _ = write!(text, "\n  Content Credentials of {} were lost from the results; each manifest is in *.source.c2pa", files(s.c2pa));
     }
@@ -315,16 +321,25 @@ fn noted(notes: &[Noted]) -> String {
     let routine = |text: &str| {
         (text.contains("C2PA") && !text.contains("are lost")) || text.starts_with("score ") || text == "resampled without a network"
     };
-    let mut notes: Vec<&Noted> = notes.iter().filter(|n| !routine(&n.text)).collect();
+    let told = lines(notes.iter().filter(|n| !routine(&n.text)).collect());
+    let mut text: String = told.iter().take(TOLD).flat_map(|line| ["\n  ", line]).collect();
+    if told.len() > TOLD {
+        let _ = write!(text, "\n  and {} notes of other kinds; --json has them all", told.len() - TOLD);
+    }
+    text
+}
+
+/// Notes as a run will have them, told as its summary tells them: a line each, the most frequent ones first.
+pub fn told_together<'a>(notes: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut all = Summary::default();
+    notes.for_each(|note| all.note(&[note.to_owned()]));
+    lines(all.notes.iter().collect())
+}
+
+fn lines(mut notes: Vec<&Noted>) -> Vec<String> {
     notes.sort_by_key(|n| std::cmp::Reverse(n.files));
-    let mut told = String::new();
-    for n in notes.iter().take(TOLD) {
-        let _ = write!(told, "\n  {}: {}{}", files(n.files), n.text, if n.differ { " (or other numbers)" } else { "" });
-    }
-    if notes.len() > TOLD {
-        let _ = write!(told, "\n  and {} notes of other kinds; --json has them all", notes.len() - TOLD);
-    }
-    told
+    let line = |n: &Noted| format!("{}: {}{}", files(n.files), n.text, if n.differ { " (or other numbers)" } else { "" });
+    notes.into_iter().map(line).collect()
 }
 
 /// A count of files.

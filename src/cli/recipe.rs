@@ -125,20 +125,25 @@ fn check(recipes: &[String], globals: &Globals) -> anyhow::Result<Exit> {
     let mut exit = Exit::Done;
     let mut lines = Vec::new();
     for spec in recipes {
-        let found = Recipe::open(spec).and_then(|recipe| super::job::check(&recipe, globals).map(|()| recipe));
-        let message = found.as_ref().err().map(ToString::to_string);
-        match &found {
-            Ok(recipe) if !json_only(globals) => {
-                let about = if recipe.about.is_empty() { String::new() } else { format!("  {}", recipe.about) };
-                out(format_args!("{spec}: nothing is wrong with it{about}"))?;
+        let (about, wrong) = match Recipe::open(spec) {
+            Ok(recipe) => {
+                let wrong = super::job::check(&recipe, globals);
+                (recipe.about, wrong)
             }
-            Ok(_) => {}
-            Err(e) => {
-                say(format_args!("error: {e}"));
-                exit = Exit::Usage;
-            }
+            Err(e) => (String::new(), vec![e]),
+        };
+        if wrong.is_empty() && !json_only(globals) {
+            let about = if about.is_empty() { String::new() } else { format!("  {about}") };
+            out(format_args!("{spec}: nothing is wrong with it{about}"))?;
         }
-        lines.push(serde_json::json!({"event": "recipe", "name": spec, "ok": found.is_ok(), "message": message}));
+        let wrong: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+        for e in &wrong {
+            say(format_args!("error: {e}"));
+            exit = Exit::Usage;
+        }
+        lines.push(
+            serde_json::json!({"event": "recipe", "name": spec, "ok": wrong.is_empty(), "message": wrong.first(), "messages": wrong}),
+        );
     }
     record(globals, lines)?;
     Ok(exit)

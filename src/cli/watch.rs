@@ -28,7 +28,8 @@ Examples:
   lastmile watch inbox/ --recipe shop.recipe.toml -o shop/ --format jpeg
 
 A picture is taken when it has not changed for --settle seconds. One that fails is moved to
-IN/_failed/ with the reason in a file beside it. Ctrl-C ends it; started again, it goes on.")]
+IN/_failed/ with the reason in a file beside it. Ctrl-C ends it; started again, it goes on. With
+--fail-on it exits with 4 then, if what it made of any picture in there was that bad.")]
 pub struct Args {
     /// The folder to watch, and all folders in it
     #[arg(value_name = "IN")]
@@ -81,8 +82,8 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
     let mut settling = Settling::new(args.settle);
     let pause = (args.settle / 2).clamp(Duration::from_millis(50), Duration::from_secs(2));
     let inside = format!("{FAILED}/**");
-    let mut trouble = None;
-    let mut end = End { done: 0, skipped: 0, failed: 0, held: 0, flagged: 0, decoded: 0, tiles: 0, seconds: 0.0 };
+    let (mut trouble, mut gated) = (None, false);
+    let mut end = End { done: 0, skipped: 0, failed: 0, held: 0, flagged: 0, orphans: 0, decoded: 0, tiles: 0, seconds: 0.0 };
     let clock = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         let ready = maker.plan(&paths, &[&inside], None).map(|planned| settled(planned, &mut settling)).and_then(|planned| {
@@ -99,6 +100,8 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
                 end.skipped += summary.skipped;
                 end.failed += summary.failed;
                 end.held += summary.held.len();
+                end.flagged += summary.flagged;
+                gated |= summary.gated || !summary.held.is_empty();
                 if let Some(e) = summary.fatal {
                     return Err(e.into());
                 }
@@ -112,8 +115,11 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
                         // Not the picture's fault.
                         Some(f) if matches!(f.kind.as_str(), "output" | "io") => Some(Instant::now() + AGAIN),
                         Some(f) => {
-                            let now = set_aside(&args.folder, source, &told(&f.input, &f.message))?;
-                            say(format_args!("  moved to {}", now.display()));
+                            match set_aside(&args.folder, source, &told(&f.input, &f.message)) {
+                                Ok(now) => say(format_args!("  moved to {}", now.display())),
+                                // It stays, and is not tried again before it changes: others still come.
+                                Err(e) => say(format_args!("  left where it is: {e}")),
+                            }
                             None
                         }
                     };
@@ -136,10 +142,14 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
         }
     }
     if globals.verbosity >= 0 {
-        say(format_args!("{} done, {} failed", files(end.done), end.failed));
+        let held = if end.held > 0 { format!(", {} in _hold", end.held) } else { String::new() };
+        say(format_args!("{} done, {} failed{held}", files(end.done), end.failed));
+        if end.flagged > 0 {
+            say(format_args!("{} flagged: lastmile review {}", files(end.flagged), super::quoted(args.output.as_os_str())));
+        }
     }
     listener.end(end, clock.elapsed());
-    Ok(Exit::Done)
+    Ok(if gated { Exit::Gate } else { Exit::Done })
 }
 
 /// Only what has settled and was not dealt with.

@@ -177,6 +177,11 @@ pub(super) fn metadata(path: &Path, bytes: &[u8]) -> Result<(Metadata, Vec<Strin
     Ok(file(path, bytes)?.metadata(bytes))
 }
 
+/// Whether it has several frames.
+pub(super) fn is_animation(path: &Path, bytes: &[u8]) -> Result<bool> {
+    Ok(file(path, bytes)?.animated)
+}
+
 /// Decodes pixels and metadata; the pixels stand upright.
 pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image> {
     let f = file(path, bytes)?;
@@ -184,7 +189,7 @@ pub(super) fn decode(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Image
     let (metadata, mut notes) = f.metadata(bytes);
     if f.animated {
         notes.pop();
-        notes.push(limits.animation(path, "AVIF", 2)?.replace("2 frames", "several frames"));
+        notes.push(limits.animation(path, "AVIF", 0)?);
     }
     if f.heif.cut {
         return Err(Error::input(path, "the AVIF data ends inside its picture: the file is cut off", AGAIN));

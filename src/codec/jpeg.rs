@@ -670,6 +670,59 @@ pub(super) fn encoder(
     Ok(Box::new(Writer::new(out, how, width, height, channels, metadata)?))
 }
 
+/// How a file was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Written {
+    /// The one whose tables are nearest to the file's.
+    pub quality: u8,
+    pub chroma_420: bool,
+    pub progressive: bool,
+}
+
+/// How a file was written, by its tables and its frame header; none if it has none of these.
+pub(super) fn written(bytes: &[u8]) -> Option<Written> {
+    /// ITU-T T.81, tables K.1 and K.2, in zigzag order, as files hold tables.
+    const LUMA: [u8; 64] = [
+        16, 11, 12, 14, 12, 10, 16, 14, 13, 14, 18, 17, 16, 19, 24, 40, 26, 24, 22, 22, 24, 49, 35, 37, 29, 40, 58, 51, 61, 60, 57, 51, 56,
+        55, 64, 72, 92, 78, 64, 68, 87, 69, 55, 56, 80, 109, 81, 87, 95, 98, 103, 104, 103, 62, 77, 113, 121, 112, 100, 120, 92, 101, 103,
+        99,
+    ];
+    const CHROMA: [u8; 64] = [
+        17, 18, 18, 24, 21, 24, 47, 26, 26, 47, 99, 66, 56, 66, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99,
+        99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99, 99,
+    ];
+    let w = walk(bytes, true);
+    let mut tables: [Option<Vec<u32>>; 4] = [const { None }; 4];
+    for mut rest in w.segments.iter().filter(|s| s.marker == DQT).map(|s| s.data) {
+        // Precision and place, then 64 values of one byte or two.
+        while let Some((&head, values)) = rest.split_first() {
+            let wide = 1 + usize::from(head >> 4 != 0);
+            let Some(values) = values.get(..64 * wide) else { break };
+            let value = |v: &[u8]| v.iter().fold(0, |sum, b| sum << 8 | u32::from(*b));
+            if let Some(table) = tables.get_mut(usize::from(head & 15)) {
+                *table = Some(values.chunks_exact(wide).map(value).collect());
+            }
+            rest = &rest[1 + 64 * wide..];
+        }
+    }
+    let sof = w.segments.iter().find(|s| is_frame(s.marker))?;
+    let parts: Vec<&[u8]> = sof.data.get(6..)?.chunks_exact(3).collect();
+    let table = |part: &&[u8]| tables.get(usize::from(part[2]))?.as_ref();
+    let luma = table(parts.first()?)?;
+    let chroma = parts.get(1).and_then(table);
+    // The rule of the Independent JPEG Group's library, which the encoders here follow.
+    let scaled = |v: u8, quality: u32| {
+        let percent = if quality < 50 { 5000 / quality } else { 200 - 2 * quality };
+        ((u32::from(v) * percent + 50) / 100).clamp(1, 255)
+    };
+    let off = |table: &[u32], of: &[u8; 64], quality| -> u32 { table.iter().zip(of).map(|(t, v)| t.abs_diff(scaled(*v, quality))).sum() };
+    let both = |quality: &u32| off(luma, &LUMA, *quality) + chroma.map_or(0, |c| off(c, &CHROMA, *quality));
+    let quality = (1..=100u32).rev().min_by_key(both)? as u8;
+    let halves = |a: u8, b: u8| a >> 4 == 2 * (b >> 4) && a & 15 == 2 * (b & 15);
+    let chroma_420 = parts.len() == 3 && halves(parts[0][1], parts[1][1]);
+    Some(Written { quality, chroma_420, progressive: sof.marker == SOF0 + 2 })
+}
+
 /// Streams rows into a JPEG file. The encoder crate pulls rows, so it runs on a thread of its own, a few rows behind.
 struct Writer {
     out: Output,
@@ -1069,6 +1122,22 @@ mod tests {
             assert_eq!((image.width, image.height), if orientation == 6 { (8, 16) } else { (16, 8) });
             assert_eq!(image.notes.iter().any(|n| n.contains("behind the beginning")), orientation == 1, "{:?}", image.notes);
         }
+    }
+
+    #[test]
+    fn a_file_tells_how_it_was_written() {
+        for (quality, half, progressive) in [(1, false, false), (37, true, false), (80, false, true), (92, true, true), (100, false, false)]
+        {
+            let mut out = Vec::new();
+            let mut e = jpeg_encoder::Encoder::new(&mut out, quality);
+            e.set_sampling_factor(if half { SamplingFactor::F_2_2 } else { SamplingFactor::F_1_1 });
+            e.set_progressive(progressive);
+            e.encode(&[128; 32 * 32 * 3], 32, 32, jpeg_encoder::ColorType::Rgb).unwrap();
+            assert_eq!(written(&out), Some(Written { quality, chroma_420: half, progressive }));
+            assert_eq!(written(&out[..60]), None, "it is cut off inside its first table");
+        }
+        assert_eq!(written(&file(16, 16, true, false, 0)), Some(Written { quality: 80, chroma_420: false, progressive: false }));
+        assert_eq!(written(b"\xff\xd8\xff\xdb\0\x05\0\x01\x02"), None);
     }
 
     #[test]

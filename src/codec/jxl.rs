@@ -154,6 +154,16 @@ pub(super) fn header(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Heade
     Ok(Header { format: Format::Jxl, width, height, channels, bits, orientation: 1 })
 }
 
+/// Whether it has several frames.
+pub(super) fn is_animation(path: &Path, bytes: &[u8], limits: &Limits) -> Result<bool> {
+    Ok(open(path, &parts(bytes).code, limits, false)?.image_header().metadata.animation.is_some())
+}
+
+/// How many frames the whole file of an animation has.
+pub(super) fn frames(path: &Path, bytes: &[u8], limits: &Limits) -> Result<usize> {
+    Ok(open(path, &parts(bytes).code, limits, true)?.num_loaded_keyframes())
+}
+
 /// Metadata alone; the pixels are passed over.
 pub(super) fn metadata(path: &Path, bytes: &[u8], limits: &Limits) -> Result<(Metadata, Vec<String>)> {
     let p = parts(bytes);

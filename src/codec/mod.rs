@@ -66,11 +66,12 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// What is said about an animation of which the first frame is taken.
+    /// What is said about an animation of which the first frame is taken; its frames are not counted if there are 0.
     ///
     /// # Errors
     /// [`Error::Input`] if animations are refused.
     fn animation(&self, path: &Path, format: &str, frames: usize) -> Result<String> {
+        let frames = if frames == 0 { "several".to_owned() } else { frames.to_string() };
         let what = format!("this is an animation ({format}, {frames} frames)");
         if self.first_frame {
             return Ok(format!("{what}; its first frame was taken"));
@@ -150,6 +151,22 @@ impl Encoding {
     pub fn is_lossy(&self) -> bool {
         matches!(self.format, Format::Jpeg | Format::Avif) || (self.format == Format::WebP && !self.lossless)
     }
+
+    /// The same, as far as a file of this format (its bytes are given) does not tell otherwise how it was written itself: a JPEG by
+    /// its quantisation tables and the resolution of its colour, a WebP by whether it is lossless.
+    #[must_use]
+    pub fn as_told_by(mut self, bytes: &[u8]) -> Self {
+        match self.format {
+            Format::Jpeg => {
+                if let Some(told) = jpeg::written(bytes) {
+                    (self.quality, self.chroma_420, self.progressive) = (told.quality, told.chroma_420, told.progressive);
+                }
+            }
+            Format::WebP => self.lossless = webp::is_lossless(bytes),
+            _ => {}
+        }
+        self
+    }
 }
 
 /// Reads the header of a file whose first bytes are given (the path is only used in messages).
@@ -178,27 +195,86 @@ pub fn header(path: &Path, bytes: &[u8], limits: &Limits) -> Result<Header> {
 
 /// Reads the header of a file on disk, taking no more of it than needed.
 pub fn probe(path: &Path, limits: &Limits) -> Result<Header> {
+    probed(path, limits).map(|(header, ..)| header)
+}
+
+/// The same, and what [`decode`] would say about further frames: a note, or that they are refused.
+///
+/// # Errors
+/// As [`probe`]; an animation, unless the first frame is to be taken.
+pub fn foresee(path: &Path, limits: &Limits) -> Result<(Header, Option<String>)> {
+    let (header, mut bytes, rest) = probed(path, limits)?;
+    let may = match header.format {
+        Format::Gif => true,
+        Format::Avif => format::is_animation(&bytes),
+        #[cfg(feature = "jxl")]
+        Format::Jxl => jxl::is_animation(path, &bytes, limits)?,
+        _ => false,
+    };
+    // How many there are only the whole file tells.
+    if let Some(mut file) = rest.filter(|_| may) {
+        file.read_to_end(&mut bytes).map_err(|e| Error::io(path, e))?;
+    }
+    let frames = || {
+        Ok(match header.format {
+            Format::Png => png::frames(&bytes).filter(|n| *n > 1).map(|n| ("APNG", n)),
+            Format::WebP => webp::frames(&bytes).map(|n| ("WebP", n)),
+            Format::Gif => other::gif_frames(path, &bytes)?.map(|n| ("GIF", n)),
+            #[cfg(feature = "avif")]
+            Format::Avif => avif::is_animation(path, &bytes)?.then_some(("AVIF", 0)),
+            #[cfg(feature = "jxl")]
+            Format::Jxl if may => Some(("JPEG XL", jxl::frames(path, &bytes, limits)?)),
+            _ => None,
+        })
+    };
+    let frames = catch_unwind(AssertUnwindSafe(frames))
+        .unwrap_or_else(|_| Err(Error::input(path, "the reader stopped on damaged data", "export it again; please report this file")))?;
+    let note = frames.map(|(format, n)| limits.animation(path, format, n)).transpose()?;
+    Ok((header, note))
+}
+
+/// The header of a file on disk, what was read of the file for it, and the file if there is more of it. Of PNG and WebP that is all
+/// but pixels.
+fn probed(path: &Path, limits: &Limits) -> Result<(Header, Vec<u8>, Option<File>)> {
     const FIRST: u64 = 128 << 10;
     let io = |e| Error::io(path, e);
     let mut file = File::open(path).map_err(io)?;
     let mut bytes = Vec::new();
     (&mut file).take(FIRST).read_to_end(&mut bytes).map_err(io)?;
     if (bytes.len() as u64) < FIRST {
-        return header(path, &bytes, limits);
+        return Ok((header(path, &bytes, limits)?, bytes, None));
     }
     // What turns a picture may stand behind its pixels.
     match Format::sniff(&bytes) {
-        Some(Format::Png) => return header(path, &png::without_pixels(&mut file).map_err(io)?, limits),
-        Some(Format::WebP) => return header(path, &webp::without_pixels(&mut file).map_err(io)?, limits),
-        Some(Format::Jpeg) if !jpeg::has_begun(&bytes) => {}
+        Some(Format::Png) => bytes = png::without_pixels(&mut file).map_err(io)?,
+        Some(Format::WebP) => bytes = webp::without_pixels(&mut file).map_err(io)?,
+        Some(Format::Jpeg) if !jpeg::has_begun(&bytes) => {
+            file.read_to_end(&mut bytes).map_err(io)?;
+        }
         Some(_) => match header(path, &bytes, limits) {
-            Err(Error::Input { .. }) => {}
-            found => return found,
+            Err(Error::Input { .. }) => {
+                file.read_to_end(&mut bytes).map_err(io)?;
+            }
+            found => return Ok((found?, bytes, Some(file))),
         },
-        None => return header(path, &bytes, limits),
+        None => {}
     }
-    file.read_to_end(&mut bytes).map_err(io)?;
-    header(path, &bytes, limits)
+    Ok((header(path, &bytes, limits)?, bytes, None))
+}
+
+/// Bytes that [`decode`] takes beside the file and the pixels that it gives: while it runs, and what its thread keeps then for its
+/// next picture. `file_bytes` of them are the file's own.
+pub fn decoding(header: &Header, file_bytes: u64) -> (u64, u64) {
+    let pixels = header.width as u64 * header.height as u64;
+    match header.format {
+        Format::Png => {
+            let row = header.width as u64 * header.channels.count() as u64 * u64::from(header.bits / 8).max(1);
+            png::unpacking((row + 1) * header.height as u64, file_bytes)
+        }
+        // These decoders work in float planes.
+        Format::Jxl | Format::Avif => (pixels * 16, 0),
+        _ => (0, 0),
+    }
 }
 
 /// Calls of [`decode`] since the program began.

@@ -179,6 +179,11 @@ pub(super) fn gif_header(path: &Path, bytes: &[u8]) -> Result<Header> {
     Ok(Header { format: Format::Gif, width: g.width, height: g.height, channels: Channels::of(3, g.transparent), bits: 8, orientation: 1 })
 }
 
+/// How many frames a GIF has that is an animation.
+pub(super) fn gif_frames(path: &Path, bytes: &[u8]) -> Result<Option<usize>> {
+    Ok(Some(gif(path, bytes)?.frames).filter(|n| *n > 1))
+}
+
 /// A GIF's metadata alone.
 pub(super) fn gif_metadata(path: &Path, bytes: &[u8]) -> Result<(Metadata, Vec<String>)> {
     let g = gif(path, bytes)?;

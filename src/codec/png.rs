@@ -163,10 +163,25 @@ pub(super) fn without_pixels(file: &mut File) -> io::Result<Vec<u8>> {
     }
 }
 
+/// Bytes of the buffers in which pixel data of `rows` bytes is unpacked from a file of `packed`: meanwhile, and kept afterwards.
+pub(super) fn unpacking(rows: u64, packed: u64) -> (u64, u64) {
+    if rows > unpacked::MOST {
+        return (0, 0);
+    }
+    let kept = |bytes: u64| if bytes <= unpacked::KEPT as u64 { bytes } else { 0 };
+    (rows + packed, kept(rows) + kept(packed))
+}
+
+/// How many frames it says it has, if it says so.
+pub(super) fn frames(bytes: &[u8]) -> Option<usize> {
+    let frames = |data: &[u8]| data.get(..4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_be_bytes);
+    let marked = chunks(bytes, |_| true).take_while(|c| &c.kind != b"IDAT").find(|c| &c.kind == b"acTL");
+    marked.map(|c| frames(c.data) as usize)
+}
+
 /// Whether it has several frames.
 pub(super) fn is_animation(bytes: &[u8]) -> bool {
-    let frames = |data: &[u8]| data.get(..4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_be_bytes);
-    chunks(bytes, |_| true).take_while(|c| &c.kind != b"IDAT").any(|c| &c.kind == b"acTL" && frames(c.data) > 1)
+    frames(bytes).is_some_and(|n| n > 1)
 }
 
 /// Decodes pixels and metadata; the orientation is not applied.

@@ -147,6 +147,17 @@ pub(super) fn is_animation(bytes: &[u8]) -> bool {
     info(bytes).animated
 }
 
+/// How many frames an animation has.
+pub(super) fn frames(bytes: &[u8]) -> Option<usize> {
+    let i = info(bytes);
+    i.animated.then_some(i.frames)
+}
+
+/// Whether its pixels are stored without loss.
+pub(super) fn is_lossless(bytes: &[u8]) -> bool {
+    chunks(bytes).any(|c| &c.kind == b"VP8L")
+}
+
 /// Reads the header.
 pub(super) fn header(path: &Path, bytes: &[u8]) -> Result<Header> {
     let i = info(bytes);

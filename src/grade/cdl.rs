@@ -6,7 +6,7 @@ use std::path::Path;
 
 pub use fit::nearest;
 
-use super::unreadable;
+use super::{refuse_wide, unreadable};
 use crate::error::{Error, Result};
 
 /// One colour correction of the American Society of Cinematographers: `out = (in * slope + offset) ^ power` per channel, then
@@ -72,6 +72,7 @@ pub fn pick(path: &Path) -> Result<Correction> {
 /// # Errors
 /// [`Error::Usage`] with `name` and line.
 pub fn parse(name: &str, bytes: &[u8]) -> Result<Vec<Correction>> {
+    refuse_wide(name, bytes)?;
     let text = String::from_utf8_lossy(bytes);
     let text = text.trim_start_matches('\u{feff}');
     let document = roxmltree::Document::parse(text).map_err(|e| {
@@ -107,10 +108,12 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<Vec<Correction>> {
 /// Exactly `N` numbers in the text of an element.
 fn numbers<const N: usize>(at: &str, node: roxmltree::Node<'_, '_>, allowed: std::ops::RangeInclusive<f32>) -> Result<[f32; N]> {
     let name = node.tag_name().name();
-    let text = node.text().unwrap_or_default();
+    // A comment may stand between the numbers, and so may commas.
+    let text: String = node.children().filter(|n| n.is_text()).filter_map(|n| n.text()).collect::<Vec<_>>().join(" ");
     let mut out = [0.0; N];
     let mut count = 0;
-    for word in text.split_whitespace() {
+    let words = text.split(|c: char| c.is_whitespace() || c == ',').filter(|w| !w.is_empty());
+    for word in words {
         let value = word.parse::<f32>().ok().filter(|v| allowed.contains(v));
         let value = value.ok_or_else(|| {
             Error::usage(at, format!("<{name}> cannot be `{word}`"), "see ASC CDL 1.2: slope and saturation are 0 or more, power above 0")
@@ -186,6 +189,34 @@ mod tests {
         assert!(said("<ColorCorrection><Slope>1 nan 1</Slope></ColorCorrection>").contains("`nan`"));
         assert!(said("<ColorDecisionList/>").contains("holds no"));
         assert!(said("<ColorCorrection>\n<Slope>").contains("x.cc, line "));
+    }
+
+    /// What OpenColorIO 2.5 makes of the same text: all of these are one correction to it, too; the others it refuses.
+    #[test]
+    fn numbers_are_found_as_others_find_them() {
+        let read = |slope: &str| parse("x.cc", format!("<ColorCorrection>\n<Slope>{slope}</Slope></ColorCorrection>").as_bytes());
+        for text in [
+            "2 1 0.5",
+            "2,1,0.5",
+            "2, 1, 0.5",
+            "\n2\n1\t.5\r\n",
+            "2 <!-- between --> 1 0.5",
+            "<!-- before -->2 1 0.5",
+            "2 1 0.5<!-- behind -->",
+            "<![CDATA[2 1 0.5]]>",
+            "+2e0 1 5e-1",
+        ] {
+            assert_eq!(read(text).unwrap()[0].slope, [2.0, 1.0, 0.5], "{text}");
+        }
+        for text in ["2; 1; 0.5", "2 1 0.5 1", "2,1", "2 1 <!-- 0.5 -->", "2.f 1 0.5"] {
+            let said = read(text).unwrap_err().to_string();
+            assert!(said.contains("x.cc, line 2: <Slope>"), "{text}: {said}");
+        }
+        let wide: Vec<u8> = [0xff, 0xfe].into_iter().chain("<ColorCorrection/>".encode_utf16().flat_map(u16::to_le_bytes)).collect();
+        assert!(parse("x.cc", &wide).unwrap_err().to_string().contains("x.cc, line 1: its text is UTF-16"));
+        let latin =
+            b"<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><ColorCorrection><!-- caf\xe9 --><Slope>2 1 1</Slope></ColorCorrection>";
+        assert_eq!(parse("x.cc", latin).unwrap()[0].slope, [2.0, 1.0, 1.0]);
     }
 
     #[test]

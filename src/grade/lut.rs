@@ -6,7 +6,7 @@ use std::path::Path;
 
 pub use crate::lane::{Lut3d, Table};
 
-use super::unreadable;
+use super::{refuse_wide, unreadable};
 use crate::error::{Error, Result};
 
 /// A LUT file: a curve per channel, a colour cube, or a curve in front of a cube (the shaper).
@@ -58,6 +58,7 @@ impl Lut {
     /// # Errors
     /// [`Error::Usage`] with `name` and line for whatever is wrong in it.
     pub fn parse(name: &str, bytes: &[u8]) -> Result<Self> {
+        refuse_wide(name, bytes)?;
         cube::parse(name, &String::from_utf8_lossy(bytes))
     }
 

@@ -31,3 +31,18 @@ pub use program::Program;
 fn unreadable(path: &std::path::Path, e: &std::io::Error) -> crate::Error {
     crate::Error::usage(path.display(), format!("cannot be read: {e}"), "a file that is there; names in a look file count from its folder")
 }
+
+/// Refuses text in UTF-16, which would be told as damage at its first letter.
+fn refuse_wide(name: &str, bytes: &[u8]) -> crate::Result<()> {
+    let marked = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
+    // Without its mark: every other byte of plain letters is 0.
+    let bare = matches!(bytes, [a, 0, b, 0, ..] | [0, a, 0, b, ..] if a.is_ascii() && b.is_ascii() && *a != 0 && *b != 0);
+    match marked || bare {
+        true => Err(crate::Error::usage(
+            format_args!("{name}, line 1"),
+            "its text is UTF-16, which no other program would read",
+            "save it as UTF-8",
+        )),
+        false => Ok(()),
+    }
+}

@@ -16,17 +16,20 @@ pub const FILE: &str = "report.jsonl";
 /// # Errors
 /// [`Error::Io`]; [`Error::Usage`] for a line that is no report.
 pub fn read(path: &Path) -> Result<Vec<Report>> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
+    let text = match std::fs::read(path) {
+        // A name may have been cut in the middle of a letter.
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(e) => return Err(Error::io(path, e)),
     };
     let mut reports = Vec::new();
     for (i, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
+        // Zeros are what a crash of the machine leaves.
+        let line = line.trim_matches('\0');
         match serde_json::from_str::<Report>(line) {
             Ok(report) => reports.push(report),
-            // A run that was cut short may have left half a line at the end.
-            Err(_) if i + 1 == text.lines().count() && !text.ends_with('\n') => break,
+            // A run that was cut short, or a full disk, left half a line; later runs wrote behind it. It costs its own picture's report.
+            Err(e) if e.is_eof() => {}
             Err(e) => {
                 let what = format!("line {} is not a report: {e}", i + 1);
                 return Err(Error::usage(path.display(), what, "remove the file and inspect again"));
@@ -41,10 +44,10 @@ fn latest(reports: Vec<Report>) -> Vec<Report> {
     let mut place: HashMap<String, usize> = HashMap::new();
     let mut out: Vec<Report> = Vec::new();
     for report in reports {
-        match place.get(&report.input) {
+        match place.get(report.name()) {
             Some(&i) => out[i] = report,
             None => {
-                place.insert(report.input.clone(), out.len());
+                place.insert(report.name().to_owned(), out.len());
                 out.push(report);
             }
         }
@@ -151,9 +154,17 @@ mod tests {
         // Half a line at the end is a run cut short; the next one begins a line of its own.
         std::fs::write(&file, std::fs::read_to_string(&file).unwrap() + "{\"event\":\"rep").unwrap();
         assert_eq!(read(&file).unwrap().len(), 2);
+        append(&file, &report("d", 0.4)).unwrap();
+        let with_half = std::fs::read(&file).unwrap();
+        let got: Vec<f64> = read(&file).unwrap().iter().map(|r| r.score).collect();
+        assert_eq!(got, [0.3, 0.2, 0.4], "half a line in the middle costs nothing else");
+        // Nor do half a letter, and zeros.
+        std::fs::write(&file, [&with_half[..], b"{\"input\":\"\xc3\n\0\0\0\0\n\0\0", line(&report("e", 0.7)).as_bytes()].concat()).unwrap();
+        assert_eq!(read(&file).unwrap().len(), 4);
+        std::fs::write(&file, with_half).unwrap();
         replace(&file, &[report("b", 0.5), report("c", 0.6)]).unwrap();
         let got: Vec<f64> = read(&file).unwrap().iter().map(|r| r.score).collect();
-        assert_eq!(got, [0.3, 0.5, 0.6]);
+        assert_eq!(got, [0.3, 0.5, 0.4, 0.6]);
         std::fs::write(&file, "nonsense\n{}\n").unwrap();
         assert!(read(&file).unwrap_err().to_string().contains("line 1"));
         std::fs::remove_dir_all(&dir).unwrap();

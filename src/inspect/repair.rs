@@ -1,7 +1,8 @@
 //! Mends what an enlargement invented: inside regions flagged as hallucination or micro noise that upscaling caused, the faithful
 //! enlargement takes the place of the result.
 //!
-//! The faithful pixels get the result's own low frequencies (so that no tone or colour steps) and its grain, and are blended in
+//! What finds defects best need not look best: pixels may come from another faithful enlargement than the one that scores. The
+//! faithful pixels get the result's own low frequencies (so that no tone or colour steps) and its grain, and are blended in
 //! under a mask that is 1 over the region and falls to exactly 0 round it. A patch is kept only if the region's raw score falls
 //! by half and no detector flags its surroundings that did not before; pixels outside kept patches are untouched to the bit.
 
@@ -47,6 +48,9 @@ pub struct Log {
     /// The mended picture, if it lies beside the result: from the folder of results.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
+    /// The networks that made the pixels of the regions, by id; none in reports of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// Every region that was tried.
     pub regions: Vec<Region>,
 }
@@ -126,20 +130,25 @@ const AT_MOST: usize = 24;
 /// A patch is kept if the region's raw score falls to this share.
 const FALLS_TO: f32 = 0.5;
 
-/// Mends a scene that was inspected: `first` is its inspection. Without a faithful enlargement nothing can be mended.
+/// Makes the faithful enlargement whose pixels take the place of the result's, of the result's size; none leaves that to the one
+/// that the scene is compared with.
+pub type Maker<'a> = &'a mut dyn FnMut() -> Result<Option<Picture>>;
+
+/// Mends a scene that was inspected: `first` is its inspection. Without a faithful enlargement nothing can be mended. `maker` is
+/// asked once, if there is a region to mend.
 ///
 /// # Errors
-/// None that occurs: what resampling says about an empty size.
-pub fn mend(scene: Scene, first: Inspection, about: &About) -> Result<Mended> {
-    mend_with(scene, first, about, &calibration::SHIPPED)
+/// What `maker` says; else none that occurs: what resampling says about an empty size.
+pub fn mend(scene: Scene, first: Inspection, about: &About, maker: Maker<'_>) -> Result<Mended> {
+    mend_with(scene, first, about, maker, &calibration::SHIPPED)
 }
 
 /// The same with given tables.
 ///
 /// # Errors
 /// As [`mend`].
-pub fn mend_with(scene: Scene, first: Inspection, about: &About, tables: &Calibration) -> Result<Mended> {
-    let mut tried = find(&scene, &first)?;
+pub fn mend_with(scene: Scene, first: Inspection, about: &About, maker: Maker<'_>, tables: &Calibration) -> Result<Mended> {
+    let mut tried = find(&scene, &first, maker)?;
     if tried.is_empty() {
         return Ok(Mended { inspection: first, patches: Patches::default(), regions: Vec::new() });
     }
@@ -202,8 +211,9 @@ fn measured(name: &str, scene: &Scene) -> Option<Measured> {
 }
 
 /// Flagged regions that upscaling caused, each with its patch.
-fn find(scene: &Scene, first: &Inspection) -> Result<Vec<Tried>> {
-    let Some(faithful) = &scene.faithful else { return Ok(Vec::new()) };
+fn find(scene: &Scene, first: &Inspection, maker: Maker<'_>) -> Result<Vec<Tried>> {
+    let Some(compared) = &scene.faithful else { return Ok(Vec::new()) };
+    let mut made: Option<Option<Picture>> = None;
     let size = (scene.result.width, scene.result.height);
     let mut tried = Vec::new();
     for name in MENDS {
@@ -215,6 +225,10 @@ fn find(scene: &Scene, first: &Inspection) -> Result<Vec<Tried>> {
         for spot in regions::find(heat, &measured, size, threshold).into_iter().filter(caused) {
             let cells = region(heat, &spot, size);
             let before = worst(&measured.map, &cells);
+            if made.is_none() {
+                made = Some(maker()?);
+            }
+            let faithful = made.as_ref().and_then(Option::as_ref).unwrap_or(compared);
             let patch = Patch::new(&scene.result, faithful, heat, &cells, scene.scale)?;
             tried.push(Tried { detector: name, spot, cells, patch, before, after: before, why: String::new() });
         }

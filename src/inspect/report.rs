@@ -239,6 +239,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// What tells its picture from all others, also where `input` cannot be told as it is.
+    pub fn name(&self) -> &str {
+        self.input_raw.as_deref().unwrap_or(&self.input)
+    }
+
     /// Whether it is about the file with this hash; reports of before do not tell.
     pub fn is_about(&self, sha256: &str) -> bool {
         self.result_sha256.as_deref().is_none_or(|s| s == sha256)

@@ -5,20 +5,20 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::frame::Frame;
-use super::history::mended_event;
-use super::{Look, Observer, Plan, RINGING, ROWS, display_encode};
+pub use super::mending::NOT_WRITTEN;
+use super::mending::{encoded_again, encoding_like, write_mended};
+use super::reference::enlarged;
+pub use super::reference::{Faithful, RESAMPLED, faithful};
+use super::{Look, Observer, Plan, ROWS, display_encode};
 use crate::alpha::bleed_alpha;
-use crate::band::{Band, Stage};
-use crate::codec::{self, Changes, Encoding, Limits};
+use crate::band::Band;
+use crate::codec::{self, Encoding, Limits};
 use crate::error::{Error, Result};
-use crate::flow::Chain;
 use crate::image::{Image, Samples};
 use crate::inspect::repair::{self, Mended, Patches, Repair};
 use crate::inspect::strips::{self, Part, Strip};
 use crate::inspect::{About, Inspection, Joins, Picture, Scene, Situation, Tier, inspect};
-use crate::resample::{Filter, Light, Resize, Scaler};
 use crate::upscale::engine::Engine;
-use crate::upscale::pass::Pass;
 
 /// A result, and its source if there is one.
 #[derive(Debug, Clone, Copy)]
@@ -27,20 +27,11 @@ pub struct Subject<'a> {
     pub source: Option<&'a Path>,
     /// The networks that made it of this source, if a journal tells.
     pub plan: Option<&'a Plan>,
+    /// How the result was written, if a journal tells; what the file itself tells counts more.
+    pub encoding: Option<&'a Encoding>,
     /// What is known of it beyond that; goes into the report.
     pub note: Option<&'a str>,
 }
-
-/// A faithful enlargement and the network that made it.
-#[derive(Debug)]
-pub struct Faithful {
-    pub picture: Picture,
-    /// Ids of the networks, joined by `+`; `lanczos3` if none was used.
-    pub model: String,
-}
-
-/// The name of a comparison that no network made.
-pub const RESAMPLED: &str = "lanczos3";
 
 /// How pictures are inspected, and what is done about what is found.
 #[derive(Debug, Clone, Default)]
@@ -59,14 +50,14 @@ pub struct Care {
 /// # Errors
 /// What is wrong with either file or with the engine.
 pub fn inspect_file(subject: Subject<'_>, engine: &Engine, care: &Care, limits: &Limits, stop: &AtomicBool) -> Result<Inspection> {
-    let result = open(subject.input, limits)?;
+    let (result, bytes) = open(subject.input, limits)?;
     let size = (result.width, result.height);
     let mut about = About { input: subject.input.display().to_string(), tier: care.tier, ..About::default() };
     about.dpi = care.frame.dpi().or(result.metadata.dpi.map(|d| d.0));
     about.notes.extend(subject.note.map(str::to_owned));
     let (mut source, mut joins, mut against) = (None, None, Against::Nothing);
     if let Some(path) = subject.source {
-        let image = open(path, limits)?;
+        let (image, _) = open(path, limits)?;
         about.source = Some(path.display().to_string());
         if image.metadata.icc != result.metadata.icc {
             about.notes.push("result and source have different colour profiles: colours were compared as they are stored".into());
@@ -98,9 +89,17 @@ pub fn inspect_file(subject: Subject<'_>, engine: &Engine, care: &Care, limits: 
         let kept = (mends && by_a_network).then_some(result);
         let first = inspect(&scene, &about);
         let Some(image) = kept else { return Ok(first) };
-        let (inspection, patches) = mended(scene, first, &about, care.repair)?;
+        let (mut inspection, patches) = aside.mended(scene, first, &about, care.repair)?;
         if !patches.is_empty() {
-            write_mended(&image, &patches, subject.input, &care.beside)?;
+            let encoding = encoding_like(&image, &bytes, subject.encoding);
+            match write_mended(&image, &encoding, &patches, subject.input, &care.beside) {
+                Ok(()) => inspection.report.notes.extend(encoded_again(&encoding)),
+                // What was found is not lost for that.
+                Err(e) => {
+                    let _ = std::fs::remove_file(&care.beside);
+                    inspection.report.notes.push(format!("{NOT_WRITTEN}{}", e.to_string().replace('\n', " ")));
+                }
+            }
         }
         return Ok(inspection);
     }
@@ -121,29 +120,6 @@ pub fn inspect_file(subject: Subject<'_>, engine: &Engine, care: &Care, limits: 
     aside.joined(parts, &about)
 }
 
-/// Writes a picture with its patches, as it was otherwise.
-fn write_mended(image: &Image, patches: &Patches, from: &Path, to: &Path) -> Result<()> {
-    if let Some(folder) = to.parent() {
-        std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
-    }
-    let bits = image.bits();
-    let encoding = Encoding { format: image.format, quality: image.format.default_quality(), bits, ..Encoding::default() };
-    let (width, height) = (image.width, image.height);
-    let changes = Changes { width, height, history: vec![mended_event(from, &patches.said())], ..Changes::default() };
-    let (mut metadata, _) = image.metadata.changed(&changes);
-    metadata.icc.clone_from(&image.metadata.icc);
-    let mut encoder = codec::encoder(to, &encoding, width, height, image.channels, &metadata)?;
-    let mut y = 0;
-    while y < height {
-        let end = (y + ROWS).min(height);
-        let mut band = image.band(y, end, 0..image.channels.count());
-        patches.apply(&mut band);
-        encoder.write(&band)?;
-        y = end;
-    }
-    encoder.finish().map(|_| ())
-}
-
 /// The most pixels of a picture that is mended: it is looked at in one piece.
 const MENDED_AT_MOST: usize = 100_000_000;
 const TOO_LARGE_TO_MEND: &str = "too large to be mended: it would have to be held in one piece";
@@ -162,8 +138,11 @@ fn strips_of(size: (usize, usize), source: Option<&Picture>, mends: bool) -> Vec
 pub fn memory(source: (usize, usize), size: (usize, usize), mends: bool) -> u64 {
     /// Planes of the source.
     const SOURCE: u64 = 12;
+    /// Planes of the enlargement whose pixels mend.
+    const MENDING: u64 = 12;
     let held = strips_of(size, None, mends).iter().map(|s| s.rows.len()).max().unwrap_or(0);
-    (source.0 * source.1) as u64 * SOURCE + (held * size.0) as u64 * strips::BYTES
+    let each = strips::BYTES + if mends { MENDING } else { 0 };
+    (source.0 * source.1) as u64 * SOURCE + (held * size.0) as u64 * each
 }
 
 /// The networks that make what a result is compared with.
@@ -214,6 +193,38 @@ impl Aside<'_> {
         let part = Some(Part { top: strip.rows.start, size: self.size });
         let inspection = inspect(&scene, &About { part, ..about.clone() });
         Ok((strip, inspection))
+    }
+
+    /// Mends what an inspection found; the report tells of it. With [`Repair::Suggest`] it stays about the picture as it is. The
+    /// pixels come from the networks that would have made the result, not from the quick one that it is compared with.
+    ///
+    /// # Errors
+    /// As [`repair::mend`].
+    fn mended(&self, scene: Scene, first: Inspection, about: &About, how: Repair) -> Result<(Inspection, Patches)> {
+        if first.report.findings.is_empty() {
+            return Ok((first, Patches::default()));
+        }
+        let as_it_is = (how == Repair::Suggest).then(|| (first.report.clone(), first.heat.clone()));
+        let mut model = about.faithful_model.clone();
+        let mut better = || {
+            let (Some(source), Some(Reference { engine, made_by, stop })) = (self.source, self.reference) else { return Ok(None) };
+            let factor = self.size.0 as f64 / source.width as f64;
+            let passes = engine.mending_passes(factor, made_by);
+            if factor <= 1.0 || passes == engine.reference_passes(factor, made_by) {
+                return Ok(None);
+            }
+            let made = enlarged(engine, source, self.size, &passes, stop)?;
+            model = Some(made.model);
+            Ok(Some(made.picture))
+        };
+        let Mended { mut inspection, patches, regions } = repair::mend(scene, first, about, &mut better)?;
+        if let Some((report, heat)) = as_it_is {
+            inspection = Inspection { report, heat };
+        }
+        if !regions.is_empty() {
+            inspection.report.repair = Some(repair::Log { mode: how, file: None, model, regions });
+        }
+        Ok((inspection, patches))
     }
 
     fn joined(&self, parts: Vec<(Strip, Inspection)>, about: &About) -> Result<Inspection> {
@@ -294,7 +305,9 @@ impl Observer for Watch<'_> {
     fn mend(&mut self) -> Result<Patches> {
         let Some((scene, about)) = self.scene()? else { return Ok(Patches::default()) };
         let first = inspect(&scene, &about);
-        let (inspection, patches) = mended(scene, first, &about, self.care.repair)?;
+        let repair = self.care.repair;
+        let (inspection, patches) = self.with_aside(|aside| aside.mended(scene, first, &about, repair))?;
+        self.source = Picture::default();
         self.inspected = Some(inspection);
         Ok(patches)
     }
@@ -375,28 +388,8 @@ impl<'a> Watch<'a> {
         let (result, mut about) = (std::mem::take(&mut self.result), std::mem::take(&mut self.about));
         let Some(strip) = self.strips.pop_front().filter(|_| result.height > 0) else { return Ok(None) };
         let scene = self.with_aside(|aside| aside.scene(result, &mut about, &strip))?;
-        self.source = Picture::default();
         Ok(Some((scene, about)))
     }
-}
-
-/// Mends what an inspection found; the report tells of it. With [`Repair::Suggest`] it stays about the picture as it is.
-///
-/// # Errors
-/// As [`repair::mend`].
-pub fn mended(scene: Scene, first: Inspection, about: &About, how: Repair) -> Result<(Inspection, Patches)> {
-    if first.report.findings.is_empty() {
-        return Ok((first, Patches::default()));
-    }
-    let as_it_is = (how == Repair::Suggest).then(|| (first.report.clone(), first.heat.clone()));
-    let Mended { mut inspection, patches, regions } = repair::mend(scene, first, about)?;
-    if let Some((report, heat)) = as_it_is {
-        inspection = Inspection { report, heat };
-    }
-    if !regions.is_empty() {
-        inspection.report.repair = Some(repair::Log { mode: how, file: None, regions });
-    }
-    Ok((inspection, patches))
 }
 
 /// The hashes of the networks of a plan.
@@ -446,8 +439,8 @@ fn compared(
     }
 }
 
-/// Decodes a file as networks see it: upright, display-encoded, colour under clear pixels.
-fn open(path: &Path, limits: &Limits) -> Result<Image> {
+/// Decodes a file as networks see it: upright, display-encoded, colour under clear pixels; and its bytes.
+fn open(path: &Path, limits: &Limits) -> Result<(Image, Vec<u8>)> {
     let bytes = std::fs::read(path).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => Error::input(path, "no such file", ""),
         _ => Error::io(path, e),
@@ -455,43 +448,5 @@ fn open(path: &Path, limits: &Limits) -> Result<Image> {
     let mut image = codec::decode(path, &bytes, limits)?;
     bleed_alpha(&mut image);
     display_encode(&mut image, &mut Vec::new());
-    Ok(image)
-}
-
-/// `source` enlarged to `size` by faithful networks other than those of the hashes `made_by`, resampled to the exact size where
-/// they do not reach it; resampled alone if there is no enlargement or the engine has no networks.
-///
-/// # Errors
-/// As [`super::process`].
-pub fn faithful(engine: &Engine, source: &Picture, size: (usize, usize), made_by: &[&str], stop: &AtomicBool) -> Result<Faithful> {
-    let (colours, factor) = (if source.is_grey() { 1 } else { 3 }, size.0 as f64 / source.width as f64);
-    let passes = if factor > 1.0 { engine.reference_passes(factor, made_by) } else { Vec::new() };
-    let (mut chain, mut scale, mut ids) = (Chain::new(), 1, Vec::new());
-    for &i in &passes {
-        let (w, h) = (source.width * scale, source.height * scale);
-        let grid = engine.grid(i, w, h, colours, engine.parallel(0)?)?;
-        let manifest = &engine.model(i).manifest;
-        ids.push(manifest.id.clone());
-        scale *= manifest.scale as usize;
-        chain.then(Pass::new(engine.network(i)?, engine.pool()?, grid, colours, stop));
-    }
-    let reached = (source.width * scale, source.height * scale);
-    if reached != size {
-        let scaler = Scaler::new(reached.0, reached.1, size.0, size.1, Filter::Lanczos3, None)?.clamp_ringing(RINGING);
-        chain.then(Resize::new(scaler, colours, Light::Encoded));
-    }
-    let mut picture = Picture::new(size.0);
-    let mut keep = |band: Band| {
-        picture.push(&band);
-        Ok(())
-    };
-    let mut y = 0;
-    while y < source.height {
-        let end = (y + ROWS).min(source.height);
-        chain.push(source.band(y, end), &mut keep)?;
-        y = end;
-    }
-    chain.finish(&mut keep)?;
-    let model = if ids.is_empty() { RESAMPLED.to_owned() } else { ids.join("+") };
-    Ok(Faithful { picture, model })
+    Ok((image, bytes))
 }

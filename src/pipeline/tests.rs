@@ -502,3 +502,17 @@ fn grey_pictures_become_coloured_ones_where_a_profile_asks_for_it() {
         }
     }
 }
+
+#[test]
+fn what_unpacks_a_png_counts_as_memory() {
+    let header = |format, width, bits| Header { format, width, height: 4000, channels: Channels::Rgb, bits, orientation: 1 };
+    let same = |h: &Header| Target { width: h.width, height: h.height, ..Size::Model.target(h.width, h.height, Fit::Inside, 1.0).unwrap() };
+    let of = |h: Header, file: u64| memory(&h, &same(&h), &Encoding::default(), file);
+    let pixels = |width: u64, bytes: u64| width * 4000 * 3 * bytes;
+    // Unpacked rows, packed data put together, the file and its pixels are there at once; a JPEG's decoder needs none of the first two.
+    let (file, rows) = (30 << 20, pixels(8000, 1) + 4000);
+    assert_eq!(of(header(Format::Png, 8000, 8), file), 2 * file + rows + pixels(8000, 1));
+    assert!(of(header(Format::Jpeg, 8000, 8), file) < 2 * file + rows + pixels(8000, 1));
+    // Rows of that many bytes are unpacked as they are read.
+    assert!(pixels(12000, 1) > 128 << 20 && of(header(Format::Png, 12000, 8), file) < 2 * file + 2 * pixels(12000, 1));
+}

@@ -143,7 +143,7 @@ impl Review {
         }
         let lock = if options.exclusive { Some(lock_folder(root)?) } else { None };
         let state = State::load(root, None)?;
-        let mut found = walk(root, &state, false);
+        let mut found = walk(root, &state);
         if found.is_empty() {
             return Err(Error::usage(root.display(), "no pictures in there", "the folder given after -o"));
         }
@@ -195,7 +195,7 @@ impl Review {
         let mut all = 1;
         let (root, pairs) = match (one.is_dir(), two.is_dir()) {
             (true, true) => {
-                let found = walk(two, &State::default(), false);
+                let found = walk(two, &State::default());
                 all = found.len();
                 let pair = |p: Picture| Some((same_stem(one, Path::new(&journal::decode(&p.name)))?, p.path, p.name));
                 (two.to_path_buf(), found.into_iter().filter_map(pair).collect())
@@ -515,29 +515,58 @@ fn lock_folder(root: &Path) -> Result<std::fs::File> {
     }
 }
 
-/// The results in a folder, in order of their names: every picture but hidden ones, what `apply` put aside, and proofs.
+/// The results in a folder.
+#[derive(Debug, Default)]
+pub struct Results {
+    pub pictures: Vec<PathBuf>,
+    /// Links to pictures and folders that are not followed.
+    pub links: usize,
+}
+
+/// The results in a folder, in order of their names: every picture but hidden ones, what `apply` put aside, and proofs. Links are
+/// followed to what a run wrote there, and to nothing else.
 ///
 /// # Errors
 /// A journal that cannot be read.
-pub fn results(root: &Path) -> Result<Vec<PathBuf>> {
+pub fn results(root: &Path) -> Result<Results> {
     let state = State::load(root, None)?;
-    Ok(walk(root, &state, true).into_iter().map(|p| p.path).collect())
+    let (pictures, links) = walked(root, &state);
+    Ok(Results { pictures: pictures.into_iter().map(|p| p.path).collect(), links })
 }
 
-/// All pictures below `root`, in order of their names: no hidden files, not what `apply` put aside, no proofs; through links only
-/// if `links`.
-fn walk(root: &Path, state: &State, links: bool) -> Vec<Picture> {
+/// All pictures below `root`, as [`results`] has them.
+fn walk(root: &Path, state: &State) -> Vec<Picture> {
+    walked(root, state).0
+}
+
+/// The same, and how many links were not followed. A folder that is a link counts once, however much is in it.
+fn walked(root: &Path, state: &State) -> (Vec<Picture>, usize) {
     let hidden = |e: &walkdir::DirEntry| e.depth() > 0 && e.file_name().as_encoded_bytes().first() == Some(&b'.');
-    let all = walkdir::WalkDir::new(root).follow_links(links).sort_by_file_name().into_iter().filter_entry(|e| !hidden(e)).flatten();
-    let pictures = all.filter(|e| e.file_type().is_file() && matches!(names::kind(e.path()), Kind::Picture(_)));
-    let named = pictures.filter_map(|e| {
-        let below = e.path().strip_prefix(root).ok()?;
+    let all = walkdir::WalkDir::new(root).follow_links(true).sort_by_file_name().into_iter().filter_entry(|e| !hidden(e)).flatten();
+    let (mut pictures, mut linked, mut left_out) = (Vec::new(), Vec::new(), std::collections::BTreeSet::new());
+    for e in all {
+        if e.file_type().is_dir() {
+            if e.depth() > 0 && e.path_is_symlink() {
+                linked.push(e.path().to_path_buf());
+            }
+            continue;
+        }
+        let picture = e.file_type().is_file() && matches!(names::kind(e.path()), Kind::Picture(_));
+        let (true, Ok(below)) = (picture, e.path().strip_prefix(root)) else { continue };
         let name = journal::encode(below);
-        let aside = below.starts_with(APPROVED) || below.starts_with(PROOF);
-        let put_aside = aside && state.get(&name).next().is_none();
-        (!put_aside).then(|| Picture { name, path: e.path().to_path_buf(), ..Picture::default() })
-    });
-    named.collect()
+        if state.get(&name).next().is_none() {
+            let through = linked.iter().find(|dir| e.path().starts_with(dir)).map(PathBuf::as_path);
+            if let Some(link) = through.or(e.path_is_symlink().then_some(e.path())) {
+                left_out.insert(link.to_path_buf());
+                continue;
+            }
+            if below.starts_with(APPROVED) || below.starts_with(PROOF) {
+                continue;
+            }
+        }
+        pictures.push(Picture { name, path: e.path().to_path_buf(), ..Picture::default() });
+    }
+    (pictures, left_out.len())
 }
 
 /// What is known about the pictures of a folder.
@@ -636,18 +665,26 @@ fn same_stem(dir: &Path, below: &Path) -> Option<PathBuf> {
     files.into_iter().find(|f| f.file_stem() == Some(stem) && f.is_file() && matches!(names::kind(f), Kind::Picture(_)))
 }
 
-/// `<stem>.<detector>.png` in the folder `heat`, where the picture lies `below`; by detector.
+/// The heat maps of the picture that lies `below`, in the folder `heat`, by detector: `<file name>.<detector>.png`, as they are called
+/// where two pictures have one stem, else `<stem>.<detector>.png`.
 pub fn heat_maps(heat: &Path, below: &Path) -> BTreeMap<String, PathBuf> {
-    let Some(stem) = below.file_stem().and_then(|s| s.to_str()) else { return BTreeMap::new() };
     let folder = heat.join(below.parent().unwrap_or(Path::new("")));
     let Ok(entries) = std::fs::read_dir(&folder) else { return BTreeMap::new() };
-    let maps = entries.flatten().filter_map(|e| {
-        let name = e.file_name().to_str()?.to_owned();
-        let detector = name.strip_prefix(stem)?.strip_prefix('.')?.strip_suffix(".png")?;
+    let (mut whole, mut short) = (BTreeMap::new(), BTreeMap::new());
+    let detector = |name: &str, of: Option<&std::ffi::OsStr>| {
+        let detector = name.strip_prefix(of?.to_str()?)?.strip_prefix('.')?.strip_suffix(".png")?;
         let plain = !detector.is_empty() && detector.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-        plain.then(|| (detector.to_owned(), e.path()))
-    });
-    maps.collect()
+        plain.then(|| detector.to_owned())
+    };
+    for e in entries.flatten() {
+        let Ok(name) = e.file_name().into_string() else { continue };
+        if let Some(detector) = detector(&name, below.file_name()) {
+            whole.insert(detector, e.path());
+        } else if let Some(detector) = detector(&name, below.file_stem()) {
+            short.insert(detector, e.path());
+        }
+    }
+    if whole.is_empty() { short } else { whole }
 }
 
 /// Maps on all cores, keeping the order; the first error in order counts.

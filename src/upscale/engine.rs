@@ -338,6 +338,16 @@ impl Engine {
         self.cheapest(factor, (0..self.loaded.len()).filter(|&i| i > 0 || self.family).filter(other).collect())
     }
 
+    /// Passes of faithful networks that reach `factor`, for pixels that take the place of a result's: as [`Engine::faithful_passes`],
+    /// without those of the hashes `made_by`; those of [`Engine::reference_passes`] if there are no others.
+    pub fn mending_passes(&self, factor: f64, made_by: &[&str]) -> Vec<usize> {
+        let other = |i: &usize| !made_by.contains(&self.loaded[*i].model.sha256.as_str());
+        match self.cheapest(factor, (0..self.makers).filter(|&i| i > 0 || self.family).filter(other).collect()) {
+            none if none.is_empty() => self.reference_passes(factor, made_by),
+            passes => passes,
+        }
+    }
+
     /// Whether a network of that hash is one of the faithful ones that ship with the program.
     pub fn ships(&self, sha256: &str) -> bool {
         self.loaded.iter().enumerate().any(|(i, l)| (i > 0 || self.family) && l.model.sha256 == sha256)
@@ -623,6 +633,10 @@ pub(crate) mod tests {
         let e = open(model("gan", 4, Kind::Perceptual, 4000));
         assert_eq!(with(&e, 4.0, &[]), ["quick4"]);
         assert_eq!(with(&e, 4.0, &[&reference.sha256]), ["faithful4"]);
+        let mending =
+            |made_by: &[&str]| e.mending_passes(4.0, made_by).into_iter().map(|i| e.model(i).manifest.id.clone()).collect::<Vec<_>>();
+        assert_eq!((mending(&[]), mending(&[&family()[0].sha256])), (vec!["faithful4".to_owned()], vec!["faithful2".into(); 2]));
+        assert_eq!(mending(&family().iter().map(|m| m.sha256.as_str()).collect::<Vec<_>>()), ["quick4"]);
         assert_eq!(ids(&e, 16.0), ["gan", "faithful4"], "the reference makes nothing");
         assert_eq!(e.faithful_passes(4.0).len(), 1);
         assert_eq!(e.model(e.faithful_passes(4.0)[0]).manifest.id, "faithful4");

@@ -35,6 +35,8 @@ pub mod tile;
 #[cfg(feature = "onnx")]
 mod wheel;
 
+use std::sync::Arc;
+
 use crate::band::Band;
 
 /// Something that runs one network on one tile. Sessions implement it; tests have fakes.
@@ -45,11 +47,20 @@ pub trait Infer: Send {
     /// Runs the network on `tile` (its `y` is ignored) and returns the enlarged tile.
     fn run(&mut self, tile: &Band) -> Result<Band, InferError>;
 
+    /// Makes ready for a run that can be ended before its time: what is given does that, from any thread. The run fails then, and the
+    /// next one is as good as ever. None if runs cannot be ended.
+    fn stoppable(&mut self) -> Option<Stopper> {
+        None
+    }
+
     /// The most bytes that tensors of the runs so far took at once, if the runtime can tell.
     fn peak_bytes(&self) -> Option<u64> {
         None
     }
 }
+
+/// Ends the run in progress soon.
+pub type Stopper = Arc<dyn Fn() + Send + Sync>;
 
 /// Why a single run failed.
 #[derive(Debug, Clone, thiserror::Error)]

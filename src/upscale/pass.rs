@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use super::network::Network;
-use super::pool::{Pool, Reply, Task};
+use super::pool::{Cancel, Pool, Reply, Task};
 use super::tile::{Grid, Ramp, Span};
 use crate::band::{Band, Sink, Stage, Window};
 use crate::error::{Error, Result};
@@ -32,7 +32,7 @@ pub struct Pass<'a> {
     under_way: usize,
     ahead: usize,
     replies: (mpsc::Sender<Reply>, mpsc::Receiver<Reply>),
-    cancelled: Arc<AtomicBool>,
+    cancel: Arc<Cancel>,
     stop: &'a AtomicBool,
 }
 
@@ -50,7 +50,7 @@ impl<'a> Pass<'a> {
             under_way: 0,
             ahead: grid.cols.len() + pool.workers(),
             replies: mpsc::channel(),
-            cancelled: Arc::new(AtomicBool::new(false)),
+            cancel: Arc::default(),
             network,
             pool,
             grid,
@@ -73,7 +73,7 @@ impl<'a> Pass<'a> {
                     network: Arc::clone(&self.network),
                     index: j * self.grid.cols.len() + i,
                     tile,
-                    cancelled: Arc::clone(&self.cancelled),
+                    cancel: Arc::clone(&self.cancel),
                     reply: self.replies.0.clone(),
                 });
             }
@@ -204,7 +204,7 @@ impl Stage for Pass<'_> {
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        self.cancelled.store(true, Ordering::Relaxed);
+        self.cancel.cancel();
     }
 }
 

@@ -6,10 +6,10 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, ThreadId};
 
-use super::Infer;
 use super::network::Network;
+use super::{Infer, Stopper};
 use crate::band::Band;
 use crate::error::{Error, Result};
 
@@ -21,9 +21,60 @@ pub struct Task {
     pub network: Arc<Network>,
     pub index: usize,
     pub tile: Band,
-    /// Set when nobody waits any more: the tile is dropped unrun.
-    pub cancelled: Arc<AtomicBool>,
+    pub cancel: Arc<Cancel>,
     pub reply: mpsc::Sender<Reply>,
+}
+
+/// Says that nobody waits for tiles any more: those that wait are dropped unrun, and those that run are ended, where that can be done.
+/// A tile of a large network takes many seconds on a processor.
+#[derive(Default)]
+pub struct Cancel {
+    set: AtomicBool,
+    /// What ends the tiles that run, by the worker's thread.
+    running: Mutex<Vec<(ThreadId, Stopper)>>,
+}
+
+impl std::fmt::Debug for Cancel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cancel").field("set", &self.is_set()).finish_non_exhaustive()
+    }
+}
+
+impl Cancel {
+    /// Ends all that is under way.
+    pub fn cancel(&self) {
+        self.set.store(true, Ordering::SeqCst);
+        self.running().iter().for_each(|(_, stop)| stop());
+    }
+
+    /// Whether nobody waits any more.
+    pub fn is_set(&self) -> bool {
+        self.set.load(Ordering::SeqCst)
+    }
+
+    fn running(&self) -> std::sync::MutexGuard<'_, Vec<(ThreadId, Stopper)>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs something on this thread that `stop` ends; not at all if it is cancelled already.
+    fn during<T>(&self, stop: Option<Stopper>, run: impl FnOnce() -> T) -> Option<T> {
+        let own = std::thread::current().id();
+        let _done = stop.map(|stop| {
+            self.running().push((own, stop));
+            Leave(self, own)
+        });
+        // Whoever cancels from here on finds what ends it.
+        (!self.is_set()).then(run)
+    }
+}
+
+/// Takes a thread off the list, whatever happened in between.
+struct Leave<'a>(&'a Cancel, ThreadId);
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        self.0.running().retain(|(thread, _)| *thread != self.1);
+    }
 }
 
 #[derive(Default)]
@@ -110,10 +161,14 @@ fn work(queue: &Queue) {
                 state = queue.ready.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
         };
-        if task.cancelled.load(Ordering::Relaxed) {
+        if task.cancel.is_set() {
             continue;
         }
-        let done = catch_unwind(AssertUnwindSafe(|| run(&mut sessions, &task)));
+        let done = match catch_unwind(AssertUnwindSafe(|| run(&mut sessions, &task))) {
+            Ok(Some(done)) => Ok(done),
+            Ok(None) => continue,
+            Err(e) => Err(e),
+        };
         let done = done.unwrap_or_else(|_| {
             // A session that panicked half-way is not trusted again.
             sessions.retain(|(n, _)| !Arc::ptr_eq(n, &task.network));
@@ -124,13 +179,86 @@ fn work(queue: &Queue) {
     }
 }
 
-fn run(sessions: &mut Vec<(Arc<Network>, Box<dyn Infer>)>, task: &Task) -> Result<Band> {
+/// None if the tile was cancelled before it began.
+fn run(sessions: &mut Vec<(Arc<Network>, Box<dyn Infer>)>, task: &Task) -> Option<Result<Band>> {
     let at = match sessions.iter().position(|(n, _)| Arc::ptr_eq(n, &task.network)) {
         Some(at) => at,
         None => {
-            sessions.push((Arc::clone(&task.network), task.network.open(false)?));
+            match task.network.open(false) {
+                Ok(session) => sessions.push((Arc::clone(&task.network), session)),
+                Err(e) => return Some(Err(e)),
+            }
             sessions.len() - 1
         }
     };
-    task.network.run(&mut sessions[at].1, &task.tile)
+    let session = &mut sessions[at].1;
+    task.cancel.during(session.stoppable(), || task.network.run(session, &task.tile))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::InferError;
+    use super::super::network::Open;
+    use super::super::network::tests::{Fake, network, picture};
+    use super::super::tile::Rule;
+    use super::*;
+
+    /// Runs until it is ended.
+    struct Endless {
+        begun: mpsc::Sender<()>,
+        ended: Arc<(Mutex<bool>, Condvar)>,
+    }
+
+    impl Infer for Endless {
+        fn run(&mut self, _: &Band) -> Result<Band, InferError> {
+            self.begun.send(()).unwrap();
+            let mut ended = self.ended.0.lock().unwrap();
+            while !*ended {
+                ended = self.ended.1.wait(ended).unwrap();
+            }
+            Err(InferError::Failed("ended".into()))
+        }
+
+        fn stoppable(&mut self) -> Option<Stopper> {
+            let ended = Arc::clone(&self.ended);
+            Some(Arc::new(move || {
+                *ended.0.lock().unwrap() = true;
+                ended.1.notify_all();
+            }))
+        }
+    }
+
+    struct Opens(Mutex<mpsc::Sender<()>>);
+
+    impl Open for Opens {
+        fn open(&self, _: bool) -> Result<Box<dyn Infer>> {
+            Ok(Box::new(Endless { begun: self.0.lock().unwrap().clone(), ended: Arc::default() }))
+        }
+
+        fn has_safe(&self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn a_tile_that_nobody_waits_for_is_ended_and_the_next_ones_are_not_begun() {
+        let (begun, begins) = mpsc::channel();
+        let spec = network(Fake { scale: 2, ..Fake::default() }, Rule::default()).spec.clone();
+        let network = Arc::new(Network::new(spec, Box::new(Opens(Mutex::new(begun)))));
+        let pool = Pool::new(1).unwrap();
+        let cancel = Arc::new(Cancel::default());
+        let (reply, replies) = mpsc::channel();
+        for index in 0..3 {
+            let (network, cancel, reply) = (Arc::clone(&network), Arc::clone(&cancel), reply.clone());
+            pool.submit(Task { network, index, tile: picture(8, 8, 3), cancel, reply });
+        }
+        drop(reply);
+        begins.recv().unwrap();
+        cancel.cancel();
+        // Without that the worker would never come back.
+        drop(pool);
+        let told: Vec<usize> = replies.iter().map(|(index, tile)| tile.map_or(index, |_| 99)).collect();
+        assert_eq!(told, [0]);
+        assert!(cancel.running().is_empty() && begins.try_recv().is_err());
+    }
 }

@@ -14,11 +14,12 @@
 //! Over 500 lines because every device has its own settings, and all of them feed one way of running a tile.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use half::f16;
 use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
-use ort::session::IoBinding;
 use ort::session::builder::{GraphOptimizationLevel, PrepackedWeights, SessionBuilder};
+use ort::session::{IoBinding, RunOptions};
 use ort::value::{Tensor, TensorElementType, TensorRef, ValueType};
 
 use super::device::{self, Device, Precision};
@@ -120,6 +121,17 @@ pub struct Session {
     layout: Layout,
     /// Page-locked buffers of an NVIDIA GPU.
     pinned: Option<Pinned>,
+    /// Of every run: through it a run is ended.
+    options: Arc<Ending>,
+}
+
+/// Options of runs, through which they are ended.
+struct Ending(RunOptions);
+
+impl std::fmt::Debug for Ending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ending").finish_non_exhaustive()
+    }
 }
 
 /// Buffers that a GPU reads and writes by itself, kept from tile to tile: without them every tile is copied once more on the
@@ -144,6 +156,7 @@ impl Pinned {
     fn run(
         &mut self,
         session: &mut ort::session::Session,
+        options: &RunOptions,
         names: (&str, &str),
         shape: [usize; 4],
         values: &[f32],
@@ -158,7 +171,7 @@ impl Pinned {
         // Bound again for every tile, because its shape decides the output's.
         self.binding.bind_output_to_device(names.1, &self.to)?;
         self.binding.synchronize_inputs()?;
-        let outputs = session.run_binding(&self.binding)?;
+        let outputs = session.run_binding_with_options(&self.binding, options)?;
         self.binding.synchronize_outputs()?;
         let value = outputs.get(names.1).ok_or_else(|| ort::Error::new(format!("no output `{}` came back", names.1)))?;
         let (shape, data) = value.try_extract_tensor::<f32>()?;
@@ -195,7 +208,8 @@ impl Session {
             }
             _ => None,
         };
-        Ok(Self { session, input, output, output_at, layout: options.layout, pinned })
+        let run = RunOptions::new().map_err(|e| refused(&options.model, &e))?;
+        Ok(Self { session, input, output, output_at, layout: options.layout, pinned, options: Arc::new(Ending(run)) })
     }
 
     /// The input that takes the picture.
@@ -231,7 +245,7 @@ impl Session {
         };
         if let Some(pinned) = &mut self.pinned {
             let names = (self.input.name.as_str(), self.output.name.as_str());
-            let (shape, data) = pinned.run(&mut self.session, names, shape, &values)?;
+            let (shape, data) = pinned.run(&mut self.session, &self.options.0, names, shape, &values)?;
             return Ok(band(&shape, data, self.layout));
         }
         let name = Cow::Borrowed(self.input.name.as_str());
@@ -243,7 +257,8 @@ impl Session {
             }
             Dtype::F32 | Dtype::Other => vec![(name, TensorRef::from_array_view((shape, &*values))?.into_dyn().into())],
         };
-        let outputs: ort::session::SessionOutputs<'_> = self.session.run(ort::session::SessionInputs::<0>::ValueMap(inputs))?;
+        let outputs: ort::session::SessionOutputs<'_> =
+            self.session.run_with_options(ort::session::SessionInputs::<0>::ValueMap(inputs), &self.options.0)?;
         let value = &outputs[self.output_at];
         let (shape, data): (_, Vec<f32>) = match self.output.dtype {
             Dtype::F16 => {
@@ -262,6 +277,14 @@ impl Session {
 impl Infer for Session {
     fn run(&mut self, tile: &Band) -> Result<Band, InferError> {
         self.run_inner(tile).unwrap_or_else(|e| Err(infer_error(e.message())))
+    }
+
+    fn stoppable(&mut self) -> Option<super::Stopper> {
+        // What was ended before must not end this one.
+        self.options.0.unterminate().ok()?;
+        let options = Arc::clone(&self.options);
+        // The runtime looks at it between two operations of the network.
+        Some(Arc::new(move || drop(options.0.terminate())))
     }
 
     fn peak_bytes(&self) -> Option<u64> {
@@ -523,6 +546,21 @@ mod tests {
             assert_eq!(session.run(&other).unwrap().width, 64);
             assert_eq!(session.run(&tile).unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn a_run_is_ended_and_the_next_one_is_not() {
+        if !runtime::for_tests() {
+            return;
+        }
+        let mut session = Session::open(MODEL, &SessionOptions::default()).unwrap();
+        let tile = ramp(40, 30);
+        let expected = session.run(&tile).unwrap();
+        let stop = session.stoppable().unwrap();
+        std::thread::spawn(move || stop()).join().unwrap();
+        assert!(matches!(session.run(&tile), Err(InferError::Failed(_))), "it was ended before its first operation");
+        session.stoppable().unwrap();
+        assert_eq!(session.run(&tile).unwrap(), expected);
     }
 
     #[test]

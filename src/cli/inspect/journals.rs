@@ -4,7 +4,9 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use super::found::{Found, Sources};
 use crate::batch::journal::{self, Record, STATE, State};
+use crate::codec::Encoding;
 use crate::error::Result;
 use crate::inspect::{Report, log};
 use crate::pipeline::frame::Frame;
@@ -30,6 +32,10 @@ pub struct Known {
     /// How it was made of that source.
     pub plan: Option<Plan>,
     pub frame: Frame,
+    /// How it was written.
+    pub encoding: Option<Encoding>,
+    /// Its source is the very file.
+    pub itself: bool,
     /// The report to keep: that of when it was made, of a result whose colours were changed since; or one that was made with a
     /// source when there is none now.
     pub kept: Option<Report>,
@@ -37,27 +43,42 @@ pub struct Known {
 }
 
 const GRADED: &str = "it was graded after it was enlarged, so it is not compared with its source";
+const ITSELF: &str = "its source is the very file, so whatever was invented is in both";
 const CHANGED: &str = "its source is not the one any more that it was made of, so it is not compared";
 
 impl Journals {
-    /// What is known of the picture at `path`; `asked` is the source that was asked for.
+    /// What is known of a picture; `asked` are the sources that were asked for. Which of them it was made from the journal knows
+    /// best; names only tell where there is none.
     ///
     /// # Errors
     /// Damaged state files.
-    pub fn known(&mut self, path: &Path, asked: Option<&Path>) -> Result<Known> {
-        let asked = asked.map(Path::to_path_buf);
+    pub fn known(&mut self, picture: &Found, asked: Option<&Sources>) -> Result<Known> {
+        let path = picture.path.as_path();
+        let by_name = || asked.and_then(|s| s.of(&picture.below)).map(Path::to_path_buf);
         // What cannot be read is told when it is inspected.
-        let Ok(sha256) = journal::sha256_file(path) else { return Ok(Known { source: asked, ..Known::default() }) };
-        let mut known = Known { source: asked, ..Known::default() };
+        let Ok(sha256) = journal::sha256_file(path) else { return Ok(Known { source: by_name(), ..Known::default() }) };
+        let mut known = Known::default();
         let mut earlier = None;
         if let Some((root, beside, below)) = self.beside(path, &sha256)? {
             earlier = beside.report(&below).filter(|r| r.is_about(&sha256)).cloned();
             if let Some(record) = beside.record(&below, &sha256) {
+                let told = root.join(journal::decode(&record.source));
+                let found = asked.filter(|a| a.one().is_none()).map(|a| a.told(&told, &record.source_sha256)).transpose()?.flatten();
+                known.source = found.map(Path::to_path_buf).or_else(by_name);
                 known.follow(&record, beside.state.settings(&record.settings), root, earlier.as_ref())?;
+            } else {
+                known.source = by_name();
             }
+        } else {
+            known.source = by_name();
         }
         if known.source.is_none() && known.kept.is_none() {
             known.kept = earlier.filter(|r| r.source.is_some());
+        }
+        let real = |p: &Path| p.canonicalize().ok();
+        known.itself = known.source.as_deref().is_some_and(|s| real(s).is_some() && real(s) == real(path));
+        if known.itself {
+            known.note = Some(ITSELF);
         }
         known.sha256 = Some(sha256);
         Ok(known)
@@ -70,7 +91,7 @@ impl Journals {
             if !self.0.contains_key(root) {
                 let state = State::load(root, None)?;
                 let reports = log::read(&root.join(STATE).join(log::FILE))?;
-                let reports = reports.into_iter().map(|r| (r.input.clone(), r)).collect();
+                let reports = reports.into_iter().map(|r| (r.name().to_owned(), r)).collect();
                 self.0.insert(root.to_path_buf(), Beside { state, reports });
             }
             let below = real.strip_prefix(root).unwrap_or(&real).to_path_buf();
@@ -92,13 +113,14 @@ impl Beside {
     }
 
     fn report(&self, below: &Path) -> Option<&Report> {
-        self.reports.get(&below.display().to_string())
+        self.reports.get(&journal::word(below))
     }
 }
 
 impl Known {
     /// Takes over what a record tells.
     fn follow(&mut self, record: &Record, settings: Option<&Settings>, root: &Path, earlier: Option<&Report>) -> Result<()> {
+        self.encoding = settings.map(|s| s.encoding.clone());
         let told = || Some(root.join(journal::decode(&record.source))).filter(|s| !record.source.is_empty() && s.is_file());
         let asked = self.source.is_some();
         let Some(source) = self.source.take().or_else(told) else { return Ok(()) };

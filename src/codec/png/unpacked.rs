@@ -7,7 +7,7 @@ use std::io::{self, BufRead, Read, Seek, SeekFrom};
 /// Larger pixel data is unpacked as rows are read.
 pub(super) const MOST: u64 = 128 << 20;
 /// Of what a thread keeps for its next picture.
-const KEPT: usize = 64 << 20;
+pub(super) const KEPT: usize = 64 << 20;
 /// A stored block's most.
 const BLOCK: usize = 0xffff;
 /// zlib's header (RFC 1950), without anything.

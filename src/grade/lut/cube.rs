@@ -46,7 +46,7 @@ pub fn parse(name: &str, text: &str) -> Result<Lut> {
     let mut head = Head::default();
     let mut rows: Vec<[f32; 3]> = Vec::new();
     let mut last_line = 0;
-    for (i, raw) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+    for (i, raw) in lines(text.trim_start_matches('\u{feff}')).enumerate() {
         let (n, line) = (i + 1, raw.trim());
         last_line = n;
         if line.is_empty() || line.starts_with('#') {
@@ -66,6 +66,12 @@ pub fn parse(name: &str, text: &str) -> Result<Lut> {
     head.lut(&at, last_line, &rows)
 }
 
+/// The lines of a text, whichever of LF, CR LF and CR ends them.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let one = |line| str::strip_suffix(line, '\r').unwrap_or(line).split('\r');
+    text.strip_suffix('\n').unwrap_or(text).split('\n').flat_map(one).filter(move |_| !text.is_empty())
+}
+
 /// Whether a word begins like a number, including those that are none ("nan", "inf").
 fn is_number(word: &str) -> bool {
     word.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c)) || word.parse::<f32>().is_ok()
@@ -77,8 +83,9 @@ fn numbers<const N: usize>(at: &At<'_>, n: usize, text: &str) -> Result<[f32; N]
     let mut out = [0.0; N];
     let mut count = 0;
     for word in text.split_whitespace() {
-        // Some programs put commas between the numbers, and some, in some countries, into them, which can mean either.
-        let bare = word.strip_suffix(',').unwrap_or(word);
+        // Some programs put commas or semicolons between the numbers, and some, in some countries, commas into them, which can mean
+        // either.
+        let bare = word.strip_suffix([',', ';']).unwrap_or(word);
         let hint = if bare.contains(',') { "a point in numbers, not a comma: 0.25" } else { "numbers like 0.25" };
         let value = bare.parse::<f32>().map_err(|_| at.line(n, format!("`{}` is not a number", shown(word)), hint))?;
         if !value.is_finite() {

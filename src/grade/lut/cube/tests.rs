@@ -101,7 +101,7 @@ fn what_is_wrong_is_said() {
 }
 
 /// What programs make of the same table; all of it was compared with OpenColorIO 2.6, which refuses the mark in front of
-/// numbers, comments behind them, and reads the other two.
+/// numbers, comments behind them and lines that end in CR alone.
 #[test]
 fn dialects_are_the_same_table() {
     let rows = ["0.1 0.2 0.3", "1 0 0", "0 1 0", "1 1 0", "0 0 1", "1 0 1", "0 1 1", "0.9 0.8 0.7"];
@@ -110,6 +110,8 @@ fn dialects_are_the_same_table() {
     let numbers = |f: &dyn Fn(&str) -> String| "LUT_3D_SIZE 2\n".to_owned() + &rows.map(f).join("\n");
     for other in [
         plain.replace('\n', "\r\n"),
+        plain.replace('\n', "\r"),
+        numbers(&|r| r.replace(' ', "; ")),
         format!("\u{feff}{plain}"),
         format!("# a\nTITLE \"He said \"no\" # really\"\n{plain}\n\n  \n"),
         format!("TITLE without quotes 33\n{plain}"),
@@ -125,7 +127,13 @@ fn dialects_are_the_same_table() {
         assert_eq!(parse("b", &other).unwrap().cube, want, "{other}");
     }
     assert!(refused(&plain.replace("0.1", "0,1")).contains("a point in numbers, not a comma"));
-    assert!(refused(&plain.replace('\n', "\r")).contains("line 1"));
+    // Lines are counted whatever ends them.
+    assert!(refused(&plain.replace("0 1 0", "0 x 0").replace('\n', "\r")).contains("line 4"));
+    for (big, mark) in [(false, [0xff, 0xfe]), (true, [0xfe, 0xff])] {
+        let wide = plain.encode_utf16().flat_map(|u| if big { u.to_be_bytes() } else { u.to_le_bytes() });
+        let said = Lut::parse("w.cube", &mark.into_iter().chain(wide).collect::<Vec<_>>()).unwrap_err().to_string();
+        assert!(said.contains("w.cube, line 1: its text is UTF-16") && said.contains("UTF-8"), "{said}");
+    }
     let said = Lut::read(std::path::Path::new("Cargo.toml")).unwrap_err().to_string();
     assert!(said.contains("line 1"), "{said}");
     let folder = tempfile::tempdir().unwrap();
