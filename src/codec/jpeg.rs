@@ -567,7 +567,7 @@ fn collect(w: &Walk<'_>) -> (Metadata, Vec<String>) {
     }
     if !photoshop.is_empty() {
         let found = resources(&photoshop);
-        found.into_xmp(&mut m.xmp);
+        found.tell_xmp(&mut m.xmp);
         m.iptc = found.iptc;
         if found.other > 0 {
             notes.push(format!("{} bytes of Photoshop's own resources are not carried", found.other));

@@ -307,7 +307,7 @@ pub(super) struct Resources {
 
 impl Resources {
     /// Puts flag and address of the copyright where XMP has its place for them, unless it says something there already.
-    pub(super) fn into_xmp(&self, packet: &mut Option<Vec<u8>>) {
+    pub(super) fn tell_xmp(&self, packet: &mut Option<Vec<u8>>) {
         let mark = self.copyrighted.then(|| ("Marked", "True".to_string()));
         for (name, value) in mark.into_iter().chain(self.url.clone().map(|url| ("WebStatement", url))) {
             let stated = packet.as_deref().and_then(xmp::Packet::scan).is_some_and(|p| p.value(xmp::XMP_RIGHTS, name).is_some());
@@ -403,9 +403,9 @@ mod tests {
         let found = resources(&irb);
         assert_eq!((found.iptc.as_deref(), found.other), (Some(&b"\x1c\x02\x78\0\x01a\x1c\x02\x50\0\x02me"[..]), 0));
         let mut packet = None;
-        found.into_xmp(&mut packet);
+        found.tell_xmp(&mut packet);
         xmp::set(&mut packet, xmp::XMP_RIGHTS, "xmpRights", "Marked", "False");
-        found.into_xmp(&mut packet);
+        found.tell_xmp(&mut packet);
         let text = packet.unwrap();
         let value = |name| xmp::Packet::scan(&text).unwrap().values(xmp::XMP_RIGHTS, name);
         assert_eq!((value("Marked"), value("WebStatement")), (vec!["False".to_string()], vec!["https://a.b/c".to_string()]));

@@ -585,7 +585,7 @@ impl Extra {
 
     fn finish(mut self) -> Self {
         self.colour();
-        self.photoshop.into_xmp(&mut self.metadata.xmp);
+        self.photoshop.tell_xmp(&mut self.metadata.xmp);
         if self.photoshop.other > 0 {
             self.notes.push(format!("{} bytes of Photoshop's own resources are not carried", self.photoshop.other));
         }

@@ -88,7 +88,7 @@ impl Metadata {
 
     /// Multiplies places that are told in pixels. False if some could not be and were taken out. Shares of the picture stay.
     pub(super) fn scale_places(&mut self, across: f64, down: f64) -> bool {
-        let by = |v: f64, i: usize| (v * if i % 2 == 0 { across } else { down }).round();
+        let by = |v: f64, i: usize| (v * if i.is_multiple_of(2) { across } else { down }).round();
         let mut all = true;
         if let Some(block) = &mut self.exif {
             for tag in [SUBJECT_AREA, SUBJECT_LOCATION] {

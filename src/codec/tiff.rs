@@ -490,7 +490,7 @@ fn collect(dir: &Directory) -> (Metadata, Vec<String>) {
     };
     if let Some(irb) = data(PHOTOSHOP) {
         let found = resources(&irb);
-        found.into_xmp(&mut m.xmp);
+        found.tell_xmp(&mut m.xmp);
         m.iptc = m.iptc.or(found.iptc);
         if found.other > 0 {
             notes.push(format!("{} bytes of Photoshop's own resources are not carried", found.other));

@@ -53,8 +53,8 @@ pub fn metadata(data: &[u8]) {
         source_type: if choice & 128 == 0 { None } else { SourceType::new("print").ok() },
     };
     let dpi = if choice & 32 == 0 { None } else { Some((300.0, 300.0)) };
-    let (from, cut) = (Some((7, 5)).filter(|_| choice & 4 == 0), choice & 16 != 0);
-    let (changed, _) = m.changed(&Changes { width: 2, height: 1, from, cut, dpi, policy, history: vec![history] });
+    let (changed, _) =
+        m.changed(&Changes { width: 2, height: 1, from: Some((1, 1)), cut: dpi.is_none(), dpi, policy, history: vec![history] });
     let writable: Vec<Format> = Format::ALL.into_iter().filter(|f| f.writes()).collect();
     let format = writable[usize::from(choice >> 2 & 7) % writable.len()];
     // In memory where there is such a place: a disk would be most of the time.

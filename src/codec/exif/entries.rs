@@ -2,6 +2,8 @@
 //!
 //! A directory that grows is copied behind the end of the block, with its new values, and linked from there; what its old
 //! entries point to does not move. So a MakerNote, whose inner offsets count from the start of the block, stays whole.
+//!
+//! Over 500 lines because adding, changing, blanking and reading share one notion of where a value stands.
 
 use super::{
     ASCII, EXIF_IFD, Entry, LONG, RATIONAL, SHORT, UNDEFINED, entries, ifd0, integer, little, put, put_integer, put_u16, put_u32, u16_at,
