@@ -298,11 +298,17 @@ impl Source<'_> {
     }
 
     fn file(&self, key: &str, v: &Spanned<String>) -> Result<PathBuf> {
-        let path = self.file.parent().unwrap_or(Path::new("")).join(v.get_ref());
-        if path.is_file() {
-            return Ok(path);
-        }
-        Err(self.at(v.span(), format!("`{key}`: there is no file {}", path.display()), "a path relative to the kit"))
+        self.files(key, std::slice::from_ref(v)).map(|mut paths| paths.remove(0))
+    }
+
+    /// Several files; all that are missing are told at once, with the line of the first.
+    fn files(&self, key: &str, all: &[Spanned<String>]) -> Result<Vec<PathBuf>> {
+        let folder = self.file.parent().unwrap_or(Path::new(""));
+        let paths: Vec<PathBuf> = all.iter().map(|v| folder.join(v.get_ref())).collect();
+        let missing = || paths.iter().zip(all).filter(|(path, _)| !path.is_file());
+        let Some((_, first)) = missing().next() else { return Ok(paths) };
+        let names: Vec<String> = missing().map(|(path, _)| path.display().to_string()).collect();
+        Err(self.at(first.span(), format!("`{key}`: there is no file {}", names.join(", nor ")), "a path relative to the kit"))
     }
 }
 
@@ -368,7 +374,7 @@ impl Kit {
             name: raw.name.clone(),
             look: look.transpose()?,
             strength: raw.strength.as_ref().map(|s| source.within("strength", s, 0.0, 1.0)).transpose()?.unwrap_or(1.0),
-            references: raw.references.iter().map(|r| source.file("references", r)).collect::<Result<_>>()?,
+            references: source.files("references", &raw.references)?,
             group_by: raw.group_by,
             palette: palette.collect::<Result<_>>()?,
             protect,

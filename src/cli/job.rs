@@ -99,7 +99,11 @@ fn look(recipe: &Recipe, source: &Source) -> crate::Result<Look> {
 fn found<T>(recipe: &Recipe, key: &str, opened: crate::Result<T>) -> crate::Result<T> {
     opened.map_err(|e| match e {
         Error::Usage { subject, what, hint } if subject == "look" => Error::usage(recipe.subject(key), what, hint),
-        Error::Io { path, source } if source.kind() == std::io::ErrorKind::NotFound => missing(recipe, key, &path),
+        Error::Io { path, source } if source.kind() == std::io::ErrorKind::NotFound => Error::usage(
+            recipe.subject(key),
+            format!("there is no file {}", path.display()),
+            "the path of one; a recipe's paths count from its folder",
+        ),
         e => e,
     })
 }
@@ -112,7 +116,7 @@ pub fn check(recipe: &Recipe, globals: &Globals) -> Vec<Error> {
     wrong.extend(recipe.look.references.iter().filter_map(reference));
     wrong.extend(recipe.output.convert_to.as_deref().and_then(|to| space(recipe, to).err()));
     if let Some(file) = &recipe.kit {
-        wrong.extend(check_kit(recipe, file));
+        wrong.extend(found(recipe, "kit.file", Kit::read(file)).and_then(Brand::open).err());
     }
     wrong.extend(check_model(recipe, globals).err());
     if wrong.is_empty() {
@@ -120,29 +124,6 @@ pub fn check(recipe: &Recipe, globals: &Globals) -> Vec<Error> {
         wrong.extend(settings(recipe, globals).err());
     }
     wrong
-}
-
-fn missing(recipe: &Recipe, key: &str, file: &Path) -> Error {
-    let hint = "the path of one; a recipe's paths count from its folder";
-    Error::usage(recipe.subject(key), format!("there is no file {}", file.display()), hint)
-}
-
-fn check_kit(recipe: &Recipe, file: &Path) -> Vec<Error> {
-    let kit = match found(recipe, "kit.file", Kit::read(file)) {
-        Ok(kit) => kit,
-        Err(e) => return vec![e],
-    };
-    let marks = kit.logo.iter().flat_map(|logo| std::iter::once(&logo.file).chain(&logo.variant));
-    let gone: Vec<Error> = kit
-        .references
-        .iter()
-        .chain(marks)
-        .filter(|named| !named.exists())
-        .map(|named| {
-            Error::usage(file.display(), format!("there is no file {}", named.display()), "the path of one, from the kit's folder")
-        })
-        .collect();
-    if gone.is_empty() { Brand::open(kit).err().into_iter().collect() } else { gone }
 }
 
 fn check_model(recipe: &Recipe, globals: &Globals) -> crate::Result<()> {
