@@ -36,7 +36,7 @@ pub fn measure(scene: &Scene) -> Outcome {
     let note = move |spot: &super::Spot| {
         format!("colours differ from the source by {:.1} dE00 here ({mean:.1} on average, 95 % of the picture below {p95:.1})", spot.raw)
     };
-    Outcome::Measured(Measured { score, map, in_source: None, least_area: 0.002, note: Box::new(note) })
+    Outcome::Measured(Measured { score, everywhere: 0.0, map, in_source: None, least_area: 0.002, note: Box::new(note) })
 }
 
 /// The difference of every two colours under a Gaussian, as far as it is more than the slope of the colour there allows for.

@@ -102,7 +102,7 @@ pub fn measure(scene: &Scene) -> Outcome {
             (false, None) => format!("{step}, right across the picture: tile seam"),
         }
     };
-    Outcome::Measured(Measured { score: best(profile), map, in_source: None, least_area: 0.0, note: Box::new(note) })
+    Outcome::Measured(Measured { score: best(profile), everywhere: 0.0, map, in_source: None, least_area: 0.0, note: Box::new(note) })
 }
 
 /// For every line, what the strongest jump near it is.
