@@ -8,6 +8,7 @@ pub mod banding;
 pub mod blocking;
 pub mod blur;
 pub mod calibration;
+pub mod carried;
 pub mod checkerboard;
 pub mod clipping;
 pub mod colour_shift;
