@@ -72,7 +72,7 @@ fn enlarged_blocks(scene: &Scene) -> Option<Plane> {
     if scene.scale < 1.5 || r.width < 4 * HALF_OF_SOURCE || r.height < 4 * HALF_OF_SOURCE {
         return None;
     }
-    let counted = sums::<HALF_OF_SOURCE>(r, Some(source));
+    let counted = sums::<HALF_OF_SOURCE>(r, Some(source), 1.0);
     let windows = (r.width / HALF_OF_SOURCE, r.height / HALF_OF_SOURCE);
     Some(ratio(&counted, &counted, windows, 8, FLAT[1]).map(|v| OF_SOURCE * v))
 }
@@ -81,8 +81,8 @@ fn enlarged_blocks(scene: &Scene) -> Option<Plane> {
 /// stands out most; and that period. What is `drawn` does not count.
 fn blockiness(y: &Plane, drawn: Option<&Plane>, scale: f32) -> (Plane, usize) {
     // The phase is that of all steps: without what is drawn, little is left to vote.
-    let all = drawn.map(|_| sums::<HALF>(y, None));
-    let counted = sums::<HALF>(y, drawn);
+    let all = drawn.map(|_| sums::<HALF>(y, None, 0.0));
+    let counted = sums::<HALF>(y, drawn, 0.0);
     let all = all.as_ref().unwrap_or(&counted);
     let mut periods = vec![8, 16];
     let coded = (8.0 * scale).round() as usize;
@@ -135,7 +135,7 @@ fn shortest(raw: &[Sums<HALF>], (cols, _): (usize, usize), map: &Plane, periods:
 type Sums<const H: usize> = [[f32; H]; 2];
 
 /// Sums of the steps, as the head of this file defines them, of every half window.
-fn sums<const H: usize>(y: &Plane, drawn: Option<&Plane>) -> Vec<Sums<H>> {
+fn sums<const H: usize>(y: &Plane, drawn: Option<&Plane>, bent: f32) -> Vec<Sums<H>> {
     let (w, h) = (y.width, y.height);
     let (cols, rows) = (w / H, h / H);
     let strips: Vec<Vec<Sums<H>>> = (0..rows)
@@ -144,10 +144,10 @@ fn sums<const H: usize>(y: &Plane, drawn: Option<&Plane>) -> Vec<Sums<H>> {
             let mut out = vec![[[0.0f32; H]; 2]; cols];
             let (mut columns, mut line, mut along) = (vec![0.0f32; w], vec![0.0f32; w], vec![0.0f32; cols + 1]);
             for r in cy * H..(cy + 1) * H {
-                add_steps(four(y, r * w, 1, w - 3), drawn.map(|p| four(p, r * w, 1, w - 3)), &mut columns[2..w - 1]);
+                add_steps(four(y, r * w, 1, w - 3), (drawn.map(|p| four(p, r * w, 1, w - 3)), bent), &mut columns[2..w - 1]);
                 if r >= 2 && r + 1 < h {
                     line.fill(0.0);
-                    add_steps(four(y, (r - 2) * w, w, w), drawn.map(|p| four(p, (r - 2) * w, w, w)), &mut line);
+                    add_steps(four(y, (r - 2) * w, w, w), (drawn.map(|p| four(p, (r - 2) * w, w, w)), bent), &mut line);
                     along.fill(0.0);
                     filter::add_runs(&line, H, &mut along);
                     out.iter_mut().zip(&along).for_each(|(o, s)| o[1][r % H] = *s);
@@ -165,9 +165,10 @@ fn four(p: &Plane, from: usize, stride: usize, n: usize) -> [&[f32]; 4] {
     std::array::from_fn(|k| &p.data[from + k * stride..][..n])
 }
 
-/// Adds the step from the second to the third of four values that follow each other, less what four others rise or fall there.
+/// Adds the step from the second to the third of four values that follow each other, less what four others rise or fall there,
+/// or `bent` times how far they do so other than as a slope: a step against a slope hardly rises.
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
-fn add_steps([a, b, c, d]: [&[f32]; 4], drawn: Option<[&[f32]; 4]>, sums: &mut [f32]) {
+fn add_steps([a, b, c, d]: [&[f32]; 4], (drawn, bent): (Option<[&[f32]; 4]>, f32), sums: &mut [f32]) {
     let n = sums.len();
     let (a, b, c, d) = (&a[..n], &b[..n], &c[..n], &d[..n]);
     let of = |step: f32| {
@@ -181,6 +182,8 @@ fn add_steps([a, b, c, d]: [&[f32]; 4], drawn: Option<[&[f32]; 4]>, sums: &mut [
         Some([e, f, g, h]) => {
             for i in 0..n {
                 let (wide, near) = ((h[i] - e[i]).abs(), (g[i] - f[i]).abs());
+                let bend = bent * ((g[i] - f[i]) - 0.5 * ((f[i] - e[i]) + (h[i] - g[i]))).abs();
+                let near = if near > bend { near } else { bend };
                 let step = step(i);
                 // Above the limit it stays a drawn edge, whatever it is in the source.
                 sums[i] += if step > 2.0 * CLIP { of(step) } else { of(step - if wide > near { wide } else { near }) };
