@@ -25,6 +25,7 @@ pub fn measure(scene: &Scene) -> Outcome {
         let patch = texture::judged(t, |fine, middle, _| fine.min(middle));
         let all = of_whole(scene, &patch);
         let (map, weaker) = (patch.zip(&all, f32::max), t.middle.clone());
+        let everywhere = all.peak().0.max(0.0);
         let note = move |s: &Spot| {
             let (patch, all) = (s.worst_in(&patch), s.worst_in(&all));
             match patch >= all {
@@ -36,7 +37,7 @@ pub fn measure(scene: &Scene) -> Outcome {
                 false => kept(all),
             }
         };
-        return Outcome::Measured(Measured::peak(map, note));
+        return Outcome::Measured(Measured { everywhere, ..Measured::peak(map, note) });
     }
     let y = scene.luma();
     let [fine, upper, middle] = texture::detail(y).map(|p| windows::mean_of(&p));
@@ -64,6 +65,7 @@ pub fn measure(scene: &Scene) -> Outcome {
     if !enough && map.peak().0 <= 0.0 {
         return Outcome::NotApplicable("too little detail to judge");
     }
+    let everywhere = all.peak().0.max(0.0);
     let note = move |s: &Spot| {
         let worst = s.worst_in(&all);
         match soft {
@@ -74,7 +76,7 @@ pub fn measure(scene: &Scene) -> Outcome {
             None => kept(worst),
         }
     };
-    Outcome::Measured(Measured::peak(map, note))
+    Outcome::Measured(Measured { everywhere, ..Measured::peak(map, note) })
 }
 
 /// What the whole picture falls short of its source, on the grid of `like`.

@@ -76,6 +76,8 @@ pub fn measure(scene: &Scene) -> Outcome {
             carried::spread(&c.gain.zip(&c.alike, of), w, h)
         },
     );
+    // Half of the picture: all of it was sharpened.
+    let everywhere = raised.quantile(0.5).max(0.0);
     let both = map.zip3(&ringing, &band, |m, r, b| m.max(0.7 * r).max(b)).zip(&raised, f32::max);
     let note = move |s: &Spot| {
         let (gain, ripple, cut, raised) = (s.worst_in(&map), s.worst_in(&ringing), s.worst_in(&band), s.worst_in(&raised));
@@ -92,7 +94,7 @@ pub fn measure(scene: &Scene) -> Outcome {
             () => "fine detail ends at a sharp limit here and not elsewhere, as a low-pass leaves it that rings".into(),
         }
     };
-    Outcome::Measured(Measured::peak(both, note))
+    Outcome::Measured(Measured { everywhere, ..Measured::peak(both, note) })
 }
 
 /// Adds the product of both bands, the square of F's and that of C's.
