@@ -176,7 +176,7 @@ fn row(scene: &Scene, case: &Case, part: &str, base: &str, situation: &str) -> R
                 if let (true, Some(mask)) = (detector.name == case.kind, &case.mask) {
                     points = Some(on(&m.map, mask));
                 }
-                Some(m.score)
+                Some(m.score.max(m.everywhere))
             }
         };
         raw.insert(detector.name.to_owned(), score);

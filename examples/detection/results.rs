@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 
-use lastmile::inspect::calibration::{Calibration, Table, Thresholds};
+use lastmile::inspect::calibration::{Calibration, TOGETHER, Table, Thresholds};
+use lastmile::inspect::report::{flagging, together};
 use lastmile::inspect::{DETECTORS, Situation, Tier};
 
 use super::Row;
@@ -87,7 +88,9 @@ fn thresholds(rows: &[Row], tables: &Calibration, situation: &str, kinds: &[&str
             let share = (1.0 - tier.false_alarms()).powf(weight(k) / weights);
             ((*k).to_owned(), LEVELS[*l].min((share * 1e4).round() / 1e4))
         });
-        let named: BTreeMap<String, f64> = named.collect();
+        let mut named: BTreeMap<String, f64> = named.collect();
+        let limit = limit(&rows, tables, of, tier, &named);
+        named.insert(TOGETHER.to_owned(), limit);
         if tier == Tier::Standard {
             let strict = |l: &f64| 1.0 - ((1.0 - l) / STRICTER * 1e6).round() / 1e6;
             out.insert(Tier::Draft.name().to_owned(), named.iter().map(|(k, l)| (k.clone(), strict(l))).collect());
@@ -98,14 +101,37 @@ fn thresholds(rows: &[Row], tables: &Calibration, situation: &str, kinds: &[&str
     out
 }
 
+/// The score of all detectors together from which a picture is flagged: what is left of [`TOTAL`] of the tier's share goes to clean
+/// pictures that none of them flags.
+fn limit(rows: &[&Row], tables: &Calibration, of: Situation, tier: Tier, thresholds: &BTreeMap<String, f64>) -> f64 {
+    let (mut flagged, mut scores, mut n) = (0usize, Vec::new(), 0.0);
+    for r in rows.iter().filter(|r| r.kind == "clean") {
+        let (placed, _) = placed(r, tables, tier, of);
+        let limits: BTreeMap<String, f64> =
+            thresholds.iter().filter(|(k, _)| placed.contains_key(*k)).map(|(k, l)| (k.clone(), *l)).collect();
+        n += 1.0;
+        match flagging(&placed, &limits, 1.0, tier).is_empty() {
+            true => scores.push(together(&placed, &limits, tier)),
+            false => flagged += 1,
+        }
+    }
+    scores.sort_by(|a, b| b.total_cmp(a));
+    let left = ((TOTAL * tier.false_alarms() * n) as usize).saturating_sub(flagged);
+    println!("{} flagged by one, {left} by all together", flagged);
+    scores.get(left).map_or(1.0, |s| ((s + 1e-6) * 1e6).ceil() / 1e6)
+}
+
 /// What a threshold may be.
 const LEVELS: [f64; 20] = [
     0.90, 0.92, 0.935, 0.95, 0.96, 0.965, 0.97, 0.975, 0.98, 0.985, 0.9875, 0.99, 0.9925, 0.995, 0.9965, 0.9975, 0.9985, 0.999, 0.9995,
     0.9998,
 ];
 
-/// The share of a tier's false alarms that is given away on known pictures: others are not as well known.
-const ROOM: f64 = 0.45;
+/// The share of a tier's false alarms that is given away on known pictures to thresholds of detectors, and to these and the score of
+/// all together: others are not as well known. Across halves of the known pictures, 0.30 and 0.70 flag 4.7 % of the clean ones, where thresholds
+/// alone with 0.45 flag 5.3 %, and as many of the planted ones (66 % at strength 2, 84 % at strength 3).
+const ROOM: f64 = 0.30;
+const TOTAL: f64 = 0.70;
 
 /// At draft a detector may flag this many times fewer clean pictures than at standard: the tiers are 5 to 1, and twice that because
 /// one picture in a thousand is read off a fitted tail. Thresholds found for draft itself hang on half a dozen pictures: across halves of
@@ -216,16 +242,24 @@ fn shipped() -> Calibration {
     Calibration::parse(&std::fs::read_to_string(file).unwrap())
 }
 
+/// The scores and thresholds of the detectors that apply.
+fn placed(r: &Row, tables: &Calibration, tier: Tier, of: Situation) -> (BTreeMap<String, f64>, BTreeMap<String, f64>) {
+    let applies = |d: &&lastmile::inspect::Detector| r.raw.get(d.name).copied().flatten().map(f64::from);
+    let weights: f64 = DETECTORS.iter().filter(|d| applies(d).is_some()).map(|d| d.weight).sum();
+    let (mut scores, mut limits) = (BTreeMap::new(), BTreeMap::new());
+    for d in DETECTORS {
+        if let Some(raw) = applies(&d) {
+            scores.insert(d.name.to_owned(), tables.score(d.name, of, raw));
+            limits.insert(d.name.to_owned(), tables.threshold(d.name, of, tier, d.weight / weights));
+        }
+    }
+    (scores, limits)
+}
+
 /// The detectors that flag at a tier.
-fn alarms(r: &Row, tables: &Calibration, tier: Tier) -> Vec<&'static str> {
-    let raw = |d: &lastmile::inspect::Detector| r.raw.get(d.name).copied().flatten().map(f64::from);
-    let weights: f64 = DETECTORS.iter().filter(|d| raw(d).is_some()).map(|d| d.weight).sum();
-    let flags = |d: &&lastmile::inspect::Detector| {
-        raw(d).is_some_and(|raw| {
-            tables.score(d.name, Situation::Source, raw) >= tables.threshold(d.name, Situation::Source, tier, d.weight / weights)
-        })
-    };
-    DETECTORS.iter().filter(flags).map(|d| d.name).collect()
+fn alarms(r: &Row, tables: &Calibration, tier: Tier) -> Vec<String> {
+    let (scores, limits) = placed(r, tables, tier, Situation::Source);
+    flagging(&scores, &limits, tables.limit(Situation::Source, tier), tier)
 }
 
 /// Whether a detector flags at a tier.
@@ -244,10 +278,8 @@ pub fn trial(rows: &[Row], seeds: &[&str]) {
     let tables = &shipped();
     let rows: Vec<&Row> = rows.iter().filter(|r| r.part != "tables" && r.situation == "source").collect();
     let score = |r: &Row| -> f64 {
-        let raw: Vec<(&String, f64)> = r.raw.iter().filter_map(|(d, v)| Some((d, f64::from((*v)?)))).collect();
-        let scores = raw.iter().map(|(d, v)| ((*d).clone(), tables.score(d, Situation::Source, *v))).collect();
-        let limits = raw.iter().map(|(d, _)| ((*d).clone(), tables.threshold(d, Situation::Source, Tier::Standard, 0.05))).collect();
-        lastmile::inspect::report::together(&scores, &limits, Tier::Standard)
+        let (scores, limits) = placed(r, tables, Tier::Standard, Situation::Source);
+        together(&scores, &limits, Tier::Standard)
     };
     for seed in seeds {
         let mut r = Random::new(seed, 5);
@@ -391,7 +423,7 @@ pub fn report(rows: &[Row], faithful: &str) {
         .iter()
         .map(|(kind, _)| {
             let of: Vec<_> = defects.iter().filter(|r| r.kind == *kind && r.strength > 1).collect();
-            let hits = of.iter().filter(|r| alarms(r, tables, Tier::Standard).contains(kind)).count();
+            let hits = of.iter().filter(|r| alarms(r, tables, Tier::Standard).iter().any(|k| k == kind)).count();
             format!("{kind} {hits} of {}", of.len())
         })
         .collect();

@@ -47,7 +47,7 @@ pub fn measure(scene: &Scene) -> Outcome {
     let mut sorted = map.data.clone();
     sorted.sort_unstable_by(|a, b| b.total_cmp(a));
     let score = sorted.get(3).or(sorted.last()).copied().unwrap_or(0.0);
-    Outcome::Measured(Measured { score, map, in_source, least_area: 0.0, note: Box::new(note) })
+    Outcome::Measured(Measured { score, everywhere: 0.0, map, in_source, least_area: 0.0, note: Box::new(note) })
 }
 
 /// Rows of cells that a thread takes at once.

@@ -6,6 +6,8 @@
 //! levels; above 24 levels it is a drawn edge and counts against its place: where pixel art has its cells, it has both. With a
 //! faithful enlargement, a step counts as far as that one does not rise or fall there, too: what is drawn in the source is no block; where
 //! nothing of a step is left, a small part of it counts, up to a limit.
+//! Blocks of a source that was coded before it was enlarged have soft edges in the result: steps every 8 source pixels are looked for
+//! in what a fit of the reduced result to the source leaves (`residual`), as far as the source does not rise there.
 //! A window counts less as its fine structure repeats exactly (cloth, tiles): coded blocks differ from each other.
 
 use multiversion::multiversion;
@@ -13,7 +15,7 @@ use rayon::prelude::*;
 
 use super::filter;
 use super::plane::Plane;
-use super::{Measured, Outcome, Scene, Spot};
+use super::{Measured, Outcome, Scene, Spot, carried};
 
 /// Side of a window, output pixels; its steps decide together.
 const WINDOW: usize = 64;
@@ -25,6 +27,13 @@ const BUSY: f32 = 0.3;
 const MOST_BUSY: f32 = 2.5;
 /// A clipped step, nominal.
 const CLIP: f32 = 12.0 / 255.0;
+/// Half a window of the residual, source pixels; and what a score there counts: clean residuals have none.
+const HALF_OF_SOURCE: usize = 16;
+const OF_SOURCE: f32 = 5.0;
+/// Steps between block edges that are nobody's, levels of 255 a line: of a picture, and of a residual.
+const FLAT: [f32; 2] = [0.12, 0.3];
+/// A line of a shorter period counts as a block edge from this share of the strongest one's step on.
+const ALSO: f32 = 0.35;
 
 /// Measures a scene.
 pub fn measure(scene: &Scene) -> Outcome {
@@ -42,19 +51,38 @@ pub fn measure(scene: &Scene) -> Outcome {
             *v *= (1.5 - 5.0 * exact).clamp(0.0, 1.0);
         }
     }
+    let enlarged = enlarged_blocks(scene).map_or_else(|| Plane::new(map.width, map.height), |p| carried::spread(&p, map.width, map.height));
+    map.data.iter_mut().zip(&enlarged.data).for_each(|(v, e)| *v = v.max(*e));
+    let of_source = (8.0 * scene.scale).round();
     let in_source = scene.source_luma().filter(|s| s.width >= 2 * WINDOW && s.height >= 2 * WINDOW).map(|s| blockiness(s, None, 1.0).0);
-    let note = move |spot: &Spot| format!("block edges every {period} px, {:.1} times as strong as between them", spot.raw + 1.0);
+    let note = move |spot: &Spot| match spot.worst_in(&enlarged) >= 0.99 * spot.raw {
+        true => format!("soft block edges every {of_source} px, as an enlarged JPEG leaves them, and the source has none here"),
+        false => format!("block edges every {period} px, {:.1} times as strong as between them", spot.raw + 1.0),
+    };
     let mut measured = Measured::peak(map, note);
     measured.in_source = in_source;
     Outcome::Measured(measured)
+}
+
+/// Per window of the source, how much stronger steps of the residual are every 8 source pixels than elsewhere, where the source does
+/// not rise; on the scale of [`blockiness`].
+fn enlarged_blocks(scene: &Scene) -> Option<Plane> {
+    let (source, residual) = scene.source_luma().zip(scene.residual())?;
+    let r = &residual.value;
+    if scene.scale < 1.5 || r.width < 4 * HALF_OF_SOURCE || r.height < 4 * HALF_OF_SOURCE {
+        return None;
+    }
+    let counted = sums::<HALF_OF_SOURCE>(r, Some(source), 1.0);
+    let windows = (r.width / HALF_OF_SOURCE, r.height / HALF_OF_SOURCE);
+    Some(ratio(&counted, &counted, windows, 8, FLAT[1]).map(|v| OF_SOURCE * v))
 }
 
 /// Per window, how much stronger steps are at the block boundaries than elsewhere (0 = no stronger), for the period that
 /// stands out most; and that period. What is `drawn` does not count.
 fn blockiness(y: &Plane, drawn: Option<&Plane>, scale: f32) -> (Plane, usize) {
     // The phase is that of all steps: without what is drawn, little is left to vote.
-    let all = drawn.map(|_| sums(y, None));
-    let counted = sums(y, drawn);
+    let all = drawn.map(|_| sums::<HALF>(y, None, 0.0));
+    let counted = sums::<HALF>(y, drawn, 0.0);
     let all = all.as_ref().unwrap_or(&counted);
     let mut periods = vec![8, 16];
     let coded = (8.0 * scale).round() as usize;
@@ -63,12 +91,12 @@ fn blockiness(y: &Plane, drawn: Option<&Plane>, scale: f32) -> (Plane, usize) {
     }
     // What repeats every 8 px also repeats every 16: a longer period has to be clearly stronger.
     let mut best: Option<(Plane, usize)> = None;
-    for period in periods {
-        let windows = (y.width / HALF, y.height / HALF);
-        let mut map = ratio(&counted, all, windows, period);
+    let windows = (y.width / HALF, y.height / HALF);
+    for &period in &periods {
+        let mut map = ratio(&counted, all, windows, period, FLAT[0]);
         if drawn.is_some() {
             // Where the source is busy (facades), nothing of a step is left: what all steps say counts a little.
-            let any = ratio(all, all, windows, period);
+            let any = ratio(all, all, windows, period, FLAT[0]);
             map.data.iter_mut().zip(&any.data).for_each(|(v, any)| *v = v.max((BUSY * any).min(MOST_BUSY)));
         }
         let least = best.as_ref().map_or(0.0, |b| b.0.peak().0.max(0.0));
@@ -76,32 +104,56 @@ fn blockiness(y: &Plane, drawn: Option<&Plane>, scale: f32) -> (Plane, usize) {
             best = Some((map, period));
         }
     }
-    best.unwrap_or_default()
+    let (map, period) = best.unwrap_or_default();
+    let named = shortest(&counted, windows, &map, &periods).filter(|_| HALF.is_multiple_of(period.max(1)));
+    (map, named.unwrap_or(period))
+}
+
+/// The shortest of some periods at every one of whose lines, along both axes, there is a step where the map is high.
+fn shortest(raw: &[Sums<HALF>], (cols, _): (usize, usize), map: &Plane, periods: &[usize]) -> Option<usize> {
+    let limit = 0.5 * map.peak().0;
+    let mut lines = [[0.0f32; HALF]; 2];
+    for (i, _) in map.data.iter().enumerate().filter(|(_, v)| **v > limit) {
+        let (x, y) = (i % map.width, i / map.width);
+        for at in [y * cols + x, y * cols + x + 1, (y + 1) * cols + x, (y + 1) * cols + x + 1] {
+            lines.iter_mut().flatten().zip(raw[at].iter().flatten()).for_each(|(sum, v)| *sum += v);
+        }
+    }
+    let everywhere = |line: &[f32; HALF], period: usize| {
+        let mut sorted = *line;
+        sorted.sort_unstable_by(f32::total_cmp);
+        let usual = sorted[HALF / 2];
+        let top = (0..HALF).max_by(|&a, &b| line[a].total_cmp(&line[b])).unwrap_or(0);
+        (0..HALF / period).all(|k| line[(top + k * period) % HALF] - usual >= ALSO * (line[top] - usual))
+    };
+    let mut whole: Vec<usize> = periods.iter().copied().filter(|p| HALF.is_multiple_of(*p)).collect();
+    whole.sort_unstable();
+    whole.into_iter().find(|&p| lines.iter().all(|line| everywhere(line, p)))
 }
 
 /// Half a window's sums of steps, by column along the rows and by row down the columns.
-type Sums = [[f32; HALF]; 2];
+type Sums<const H: usize> = [[f32; H]; 2];
 
 /// Sums of the steps, as the head of this file defines them, of every half window.
-fn sums(y: &Plane, drawn: Option<&Plane>) -> Vec<Sums> {
+fn sums<const H: usize>(y: &Plane, drawn: Option<&Plane>, bent: f32) -> Vec<Sums<H>> {
     let (w, h) = (y.width, y.height);
-    let (cols, rows) = (w / HALF, h / HALF);
-    let strips: Vec<Vec<Sums>> = (0..rows)
+    let (cols, rows) = (w / H, h / H);
+    let strips: Vec<Vec<Sums<H>>> = (0..rows)
         .into_par_iter()
         .map(|cy| {
-            let mut out = vec![[[0.0f32; HALF]; 2]; cols];
+            let mut out = vec![[[0.0f32; H]; 2]; cols];
             let (mut columns, mut line, mut along) = (vec![0.0f32; w], vec![0.0f32; w], vec![0.0f32; cols + 1]);
-            for r in cy * HALF..(cy + 1) * HALF {
-                add_steps(four(y, r * w, 1, w - 3), drawn.map(|p| four(p, r * w, 1, w - 3)), &mut columns[2..w - 1]);
+            for r in cy * H..(cy + 1) * H {
+                add_steps(four(y, r * w, 1, w - 3), (drawn.map(|p| four(p, r * w, 1, w - 3)), bent), &mut columns[2..w - 1]);
                 if r >= 2 && r + 1 < h {
                     line.fill(0.0);
-                    add_steps(four(y, (r - 2) * w, w, w), drawn.map(|p| four(p, (r - 2) * w, w, w)), &mut line);
+                    add_steps(four(y, (r - 2) * w, w, w), (drawn.map(|p| four(p, (r - 2) * w, w, w)), bent), &mut line);
                     along.fill(0.0);
-                    filter::add_runs(&line, HALF, &mut along);
-                    out.iter_mut().zip(&along).for_each(|(o, s)| o[1][r % HALF] = *s);
+                    filter::add_runs(&line, H, &mut along);
+                    out.iter_mut().zip(&along).for_each(|(o, s)| o[1][r % H] = *s);
                 }
             }
-            out.iter_mut().zip(columns.as_chunks::<HALF>().0).for_each(|(o, c)| o[0] = *c);
+            out.iter_mut().zip(columns.as_chunks::<H>().0).for_each(|(o, c)| o[0] = *c);
             out
         })
         .collect();
@@ -113,9 +165,10 @@ fn four(p: &Plane, from: usize, stride: usize, n: usize) -> [&[f32]; 4] {
     std::array::from_fn(|k| &p.data[from + k * stride..][..n])
 }
 
-/// Adds the step from the second to the third of four values that follow each other, less what four others rise or fall there.
+/// Adds the step from the second to the third of four values that follow each other, less what four others rise or fall there,
+/// or `bent` times how far they do so other than as a slope: a step against a slope hardly rises.
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
-fn add_steps([a, b, c, d]: [&[f32]; 4], drawn: Option<[&[f32]; 4]>, sums: &mut [f32]) {
+fn add_steps([a, b, c, d]: [&[f32]; 4], (drawn, bent): (Option<[&[f32]; 4]>, f32), sums: &mut [f32]) {
     let n = sums.len();
     let (a, b, c, d) = (&a[..n], &b[..n], &c[..n], &d[..n]);
     let of = |step: f32| {
@@ -129,6 +182,8 @@ fn add_steps([a, b, c, d]: [&[f32]; 4], drawn: Option<[&[f32]; 4]>, sums: &mut [
         Some([e, f, g, h]) => {
             for i in 0..n {
                 let (wide, near) = ((h[i] - e[i]).abs(), (g[i] - f[i]).abs());
+                let bend = bent * ((g[i] - f[i]) - 0.5 * ((f[i] - e[i]) + (h[i] - g[i]))).abs();
+                let near = if near > bend { near } else { bend };
                 let step = step(i);
                 // Above the limit it stays a drawn edge, whatever it is in the source.
                 sums[i] += if step > 2.0 * CLIP { of(step) } else { of(step - if wide > near { wide } else { near }) };
@@ -137,9 +192,9 @@ fn add_steps([a, b, c, d]: [&[f32]; 4], drawn: Option<[&[f32]; 4]>, sums: &mut [
     }
 }
 
-/// The excess of each phase: how far it is above the upper quartile of the others, over that quartile with half a level per
-/// line, so that clean flats count for nothing.
-fn excesses(sums: &[f32], lines: f32, out: &mut [f32]) {
+/// The excess of each phase: how far it is above the upper quartile of the others, over that quartile and `flat`, so that clean
+/// flats count for nothing.
+fn excesses(sums: &[f32], flat: f32, out: &mut [f32]) {
     let mut sorted = [0.0f32; HALF];
     let sorted = &mut sorted[..sums.len()];
     sorted.copy_from_slice(sums);
@@ -149,18 +204,19 @@ fn excesses(sums: &[f32], lines: f32, out: &mut [f32]) {
         // Without the phase itself the values above it move down by one.
         let upper = if *v <= sorted[at] { sorted[at + 1] } else { sorted[at] };
         let upper = upper.max(0.0);
-        *o = (v - upper).max(0.0) / (upper + 0.12 / 255.0 * lines);
+        *o = (v - upper).max(0.0) / (upper + flat);
     }
 }
 
 /// Windows half a window apart: the weaker axis' excess of steps at the best phase of `all` the picture's steps over the other
-/// phases.
-fn ratio(raw: &[Sums], all: &[Sums], (cols, rows): (usize, usize), period: usize) -> Plane {
+/// phases; `flat` levels a line are nobody's.
+fn ratio<const H: usize>(raw: &[Sums<H>], all: &[Sums<H>], (cols, rows): (usize, usize), period: usize, flat: f32) -> Plane {
+    let flat = flat / 255.0;
     // Sums of steps per half window and phase; phases count from the picture's corner.
-    let fold = |raw: &[Sums], axis: usize| -> Vec<[f32; HALF]> {
-        let one = |(i, s): (usize, &Sums)| {
-            let from = if axis == 0 { i % cols } else { i / cols } * HALF;
-            let mut out = [0.0f32; HALF];
+    let fold = |raw: &[Sums<H>], axis: usize| -> Vec<[f32; H]> {
+        let one = |(i, s): (usize, &Sums<H>)| {
+            let from = if axis == 0 { i % cols } else { i / cols } * H;
+            let mut out = [0.0f32; H];
             let mut phase = from % period;
             for v in &s[axis] {
                 out[phase] += v;
@@ -172,10 +228,10 @@ fn ratio(raw: &[Sums], all: &[Sums], (cols, rows): (usize, usize), period: usize
     };
     let axes = [fold(raw, 0), fold(raw, 1)];
     let best = [fold(all, 0), fold(all, 1)].each_ref().map(|windows| {
-        let mut totals = [0.0f32; HALF];
-        let mut each = [0.0f32; HALF];
+        let mut totals = [0.0f32; H];
+        let mut each = [0.0f32; H];
         for s in windows {
-            excesses(&s[..period], (HALF * HALF / period) as f32, &mut each[..period]);
+            excesses(&s[..period], flat * (H * H / period) as f32, &mut each[..period]);
             totals.iter_mut().zip(&each[..period]).for_each(|(t, e)| *t += e.min(4.0));
         }
         (0..period).max_by(|&a, &b| totals[a].total_cmp(&totals[b])).unwrap_or(0)
@@ -186,19 +242,19 @@ fn ratio(raw: &[Sums], all: &[Sums], (cols, rows): (usize, usize), period: usize
         let (cx, cy) = (i % cols_out, i / cols_out);
         let mut both = [0.0f32; 2];
         for (axis, both) in both.iter_mut().enumerate() {
-            let (mut sums, mut each) = ([0.0f32; HALF], [0.0f32; HALF]);
+            let (mut sums, mut each) = ([0.0f32; H], [0.0f32; H]);
             for (dx, dy) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
                 sums.iter_mut().zip(&axes[axis][(cy + dy) * cols + cx + dx]).for_each(|(s, v)| *s += v);
             }
             // A drawn edge is one line at the phase; block edges are most of them.
             let phase = best[axis];
             let mut lines = [0.0f32; WINDOW / 8];
-            let count = WINDOW / period;
+            let count = 2 * H / period;
             for (k, line) in lines[..count].iter_mut().enumerate() {
-                let (from, start) = (if axis == 0 { cx } else { cy } * HALF, k * period);
+                let (from, start) = (if axis == 0 { cx } else { cy } * H, k * period);
                 // Columns (rows) count from the picture's corner.
                 let at = (phase + period - from % period) % period + start;
-                let (near, column) = (at / HALF, at % HALF);
+                let (near, column) = (at / H, at % H);
                 *line = (0..2)
                     .map(|o| {
                         let (x, y) = if axis == 0 { (cx + near, cy + o) } else { (cx + o, cy + near) };
@@ -209,7 +265,7 @@ fn ratio(raw: &[Sums], all: &[Sums], (cols, rows): (usize, usize), period: usize
             lines[..count].sort_unstable_by(f32::total_cmp);
             let usual = lines[(count - 1) / 2];
             sums[phase] = sums[phase].min(1.5 * usual * count as f32);
-            excesses(&sums[..period], (4 * HALF * HALF / period) as f32, &mut each[..period]);
+            excesses(&sums[..period], flat * (4 * H * H / period) as f32, &mut each[..period]);
             *both = each[best[axis]];
         }
         *o = (both[0].min(both[1]) * both[0].max(both[1])).sqrt();
@@ -250,6 +306,54 @@ mod tests {
             assert!((5..12).contains(&x) && (3..8).contains(&y), "{block}: {x},{y}");
             let spot = &super::super::regions::find(&m.map, &m, (384, 320), 0.9)[0];
             assert!((m.note)(spot).contains(&format!("every {block} px")));
+        }
+    }
+
+    /// Levels that differ by cells of `block` pixels, in a part of the picture.
+    fn cells(block: usize, levels: f32) -> Plane {
+        let mut p = Plane::new(512, 384);
+        for y in 0..384 {
+            for x in 0..512 {
+                let place = ((x / block) as u32).wrapping_mul(73_856_093) ^ ((y / block) as u32).wrapping_mul(19_349_663);
+                let random = (place.wrapping_mul(2_654_435_761) >> 16) % 13;
+                p.data[y * 512 + x] = (random as f32 - 6.0) / 6.0 * levels / 255.0;
+            }
+        }
+        p
+    }
+
+    #[test]
+    fn soft_edges_of_an_enlarged_jpeg_are_found_and_those_of_the_source_are_not() {
+        // Where the source is busy at every pixel, small steps are nobody's.
+        let busy = picture(512, 384);
+        let clean = Picture::from_planes(std::array::from_fn(|c| busy.channel(c).blur(6.0)));
+        let with = |p: &Picture, n: &Plane| Picture::from_planes(std::array::from_fn(|c| p.channel(c).zip(n, |v, n| v + n)));
+        let small = clean.resize(128, 96, crate::resample::Filter::Lanczos3).unwrap();
+        let blocks = cells(8, 4.0).part(0..128, 0..96);
+        let soft = blocks.resize(512, 384, crate::resample::Filter::CatmullRom).unwrap();
+        let run = |result: Picture, source: &Picture| match measure(&Scene::new(result, source.clone()).unwrap()) {
+            Outcome::Measured(m) => m,
+            Outcome::NotApplicable(why) => panic!("{why}"),
+        };
+        let (before, after) = (run(clean.clone(), &small), run(with(&clean, &soft), &small));
+        assert!(after.score > 1.5 && after.score > 8.0 * before.score, "{} after {}", after.score, before.score);
+        let spot = &super::super::regions::find(&after.map.map(|v| v / after.score * 0.9), &after, (512, 384), 0.8)[0];
+        assert!((after.note)(spot).contains("every 32 px"), "{}", (after.note)(spot));
+        // The source has them and the result has lost them: not the result's.
+        let smoothed = run(clean, &with(&small, &blocks)).score;
+        assert!(smoothed < 0.4 * after.score, "{smoothed} of {}", after.score);
+    }
+
+    #[test]
+    fn the_shortest_period_is_named() {
+        let clean = picture(512, 384);
+        for block in [8, 16, 32] {
+            let blocky = Picture::from_planes(std::array::from_fn(|c| clean.channel(c).zip(&cells(block, 2.0), |v, n| v + n)));
+            let mut scene = Scene::alone(blocky);
+            scene.scale = 4.0;
+            let Outcome::Measured(m) = measure(&scene) else { panic!() };
+            let spot = &super::super::regions::find(&m.map.map(|v| v / m.score * 0.9), &m, (512, 384), 0.8)[0];
+            assert!((m.note)(spot).contains(&format!("every {block} px")), "{block}: {}", (m.note)(spot));
         }
     }
 }

@@ -7,7 +7,8 @@
 //!
 //! A score of 0.98 means that two clean pictures in a hundred have a spot this bad, whatever the detector. Where it flags differs: the
 //! thresholds of a tier were chosen together, so that the clean pictures which any of them flags stay within the tier's share, with
-//! more room for detectors that find more with it.
+//! more room for detectors that find more with it. A part of the share goes to the score of all detectors together: a picture is flagged as well
+//! where several half see something that, together, as few clean pictures show.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -19,6 +20,9 @@ use super::report::{Situation, Tier};
 
 /// Pixels of the clean pictures that the tables were fitted on.
 pub const PIXELS: usize = 384 * 384;
+
+/// Among a tier's thresholds, that of the picture's score.
+pub const TOGETHER: &str = "together";
 
 const FILE: &str = include_str!("calibration.json");
 
@@ -136,6 +140,13 @@ impl Calibration {
         let situation = if situation == Situation::Alone { "alone" } else { "source" };
         let fitted = self.fitted.thresholds.get(situation).and_then(|t| t.get(tier.name())?.get(detector));
         fitted.copied().unwrap_or_else(|| (1.0 - tier.false_alarms()).powf(share))
+    }
+
+    /// The score of a whole picture ([`super::report::together`]) from which it is flagged though no detector reaches its threshold; 1,
+    /// which is never, where none was fitted.
+    pub fn limit(&self, situation: Situation, tier: Tier) -> f64 {
+        let situation = if situation == Situation::Alone { "alone" } else { "source" };
+        self.fitted.thresholds.get(situation).and_then(|t| t.get(tier.name())?.get(TOGETHER)).copied().unwrap_or(1.0)
     }
 
     /// As text for the file.

@@ -42,7 +42,7 @@ pub fn measure(scene: &Scene) -> Outcome {
         true => format!("white or black without drawing where the source has some: {share:.2} % of the picture"),
         false => format!("drawing ends in white or black: {share:.2} % of the picture"),
     };
-    Outcome::Measured(Measured { score, map, in_source: None, least_area: 24e-6, note: Box::new(note) })
+    Outcome::Measured(Measured { score, everywhere: score, map, in_source: None, least_area: 24e-6, note: Box::new(note) })
 }
 
 /// Per row of the picture what is lost of each pixel, 0..1; none where nothing is.

@@ -32,11 +32,11 @@ pub fn measure(scene: &Scene) -> Outcome {
     let map = difference.cells(side).zip(&patch.cells(side), |d, p| d.max(PATCH * p));
     let patch = PATCH * patch.cells(side).peak().0;
     let (mean, p95) = (difference.data.iter().sum::<f32>() / difference.data.len() as f32, difference.quantile(0.95));
-    let score = difference.quantile(0.94).max(patch);
+    let everywhere = difference.quantile(0.94);
     let note = move |spot: &super::Spot| {
         format!("colours differ from the source by {:.1} dE00 here ({mean:.1} on average, 95 % of the picture below {p95:.1})", spot.raw)
     };
-    Outcome::Measured(Measured { score, map, in_source: None, least_area: 0.002, note: Box::new(note) })
+    Outcome::Measured(Measured { score: everywhere.max(patch), everywhere, map, in_source: None, least_area: 0.002, note: Box::new(note) })
 }
 
 /// The difference of every two colours under a Gaussian, as far as it is more than the slope of the colour there allows for.

@@ -32,7 +32,7 @@ pub fn measure(scene: &Scene) -> Outcome {
             () => format!("a spot of tone and colour that the source does not have, {d:.1} times the usual: droplet"),
         }
     };
-    Outcome::Measured(Measured::peak(map, note))
+    Outcome::Measured(Measured { everywhere: grid, ..Measured::peak(map, note) })
 }
 
 /// The picture-wide repeating share over 0.4 %, and its period. What repeats in the faithful enlargement, too, is drawn that way

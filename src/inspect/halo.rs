@@ -4,16 +4,19 @@
 //! pixels, read as the regression of the result's band on F's (texture that F does not have does not count), against the
 //! picture's median gain, up to a limit that no honest enlargement comes to. Ringing: what swings faster than 2 px, 3 to 8 px beside strong edges where F is calm, against the same
 //! farther from edges; or detail ends at a sharp limit ([`spectrum`]) that the rest of the picture does not have: a low-pass that
-//! rings. Raw score: the largest of the three, in usual spreads.
+//! rings. And in absolute terms: the result carries what the source holds (`carried`) with more contrast, as sharpening and ringing
+//! of the whole picture leave it. Raw score: the largest of them, in usual spreads.
 
 use multiversion::multiversion;
 
 use super::mask::Mask;
 use super::plane::{Plane, Soft, reach};
-use super::{Measured, Outcome, Scene, Spot, spectrum, tiles, windows};
+use super::{Measured, Outcome, Scene, Spot, carried, spectrum, tiles, windows};
 
 /// From this on (2.5 times F's contrast, natural logarithm) even a whole picture is over-sharpened.
 const MOST: f32 = 0.9;
+/// What an honest enlargement may add to what the source holds, natural logarithm, and the spread beyond.
+const CARRIED: (f32, f32) = (0.12, 0.05);
 
 /// Measures a scene.
 pub fn measure(scene: &Scene) -> Outcome {
@@ -65,10 +68,24 @@ pub fn measure(scene: &Scene) -> Outcome {
     map.data.iter_mut().zip(&ok).filter(|(_, ok)| !**ok).for_each(|(v, _)| *v = 0.0);
     let ringing = ringing(rest.each_ref().map(windows::mean_of));
     let band = spectrum::cliffs(c);
-    let both = map.zip3(&ringing, &band, |m, r, b| m.max(0.7 * r).max(b));
+    let (w, h) = (map.width, map.height);
+    let raised = scene.carried().map_or_else(
+        || Plane::new(w, h),
+        |c| {
+            let of = |g: f32, alike: f32| ((g - CARRIED.0) / CARRIED.1).max(0.0) * ((alike - 0.3) / 0.4).clamp(0.0, 1.0);
+            carried::spread(&c.gain.zip(&c.alike, of), w, h)
+        },
+    );
+    // Half of the picture: all of it was sharpened.
+    let everywhere = raised.quantile(0.5).max(0.0);
+    let both = map.zip3(&ringing, &band, |m, r, b| m.max(0.7 * r).max(b)).zip(&raised, f32::max);
     let note = move |s: &Spot| {
-        let (gain, ripple, cut) = (s.worst_in(&map), s.worst_in(&ringing), s.worst_in(&band));
+        let (gain, ripple, cut, raised) = (s.worst_in(&map), s.worst_in(&ringing), s.worst_in(&band), s.worst_in(&raised));
         match () {
+            () if raised >= gain.max(0.7 * ripple).max(cut) => format!(
+                "over-sharpened or ringing: what the source holds here has {:.0} % more contrast in the result",
+                ((CARRIED.1 * raised + CARRIED.0).exp() - 1.0) * 100.0
+            ),
             () if gain >= ripple.max(cut) => format!(
                 "over-sharpened: edge contrast is {:.0} % higher here than the source asks for, against the rest",
                 ((0.1 * gain).exp() - 1.0) * 100.0
@@ -77,7 +94,7 @@ pub fn measure(scene: &Scene) -> Outcome {
             () => "fine detail ends at a sharp limit here and not elsewhere, as a low-pass leaves it that rings".into(),
         }
     };
-    Outcome::Measured(Measured::peak(both, note))
+    Outcome::Measured(Measured { everywhere, ..Measured::peak(both, note) })
 }
 
 /// Adds the product of both bands, the square of F's and that of C's.

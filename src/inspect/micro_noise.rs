@@ -6,9 +6,9 @@
 //! logarithm of the noise over the picture's own quiet floor at that brightness, times its size up to one level; the 97 %
 //! quantile over the flat area. Even grain everywhere is a property, not a defect, and scores low.
 //!
-//! With a faithful enlargement F, noise also counts against what the source lets expect, wherever F is flat: more than F has, and more than
-//! the source's own grain would be at this size. That way noise over all of a sky or a face is found, and noise strong enough to hide
-//! that a place is flat.
+//! With a faithful enlargement, noise also counts against what the source lets expect ([`even_noise`]). That way noise over all of a
+//! sky or a face is found, and noise strong enough to hide that a place is flat; and noise over the picture's own floor counts less where the
+//! source accounts for it.
 
 use multiversion::multiversion;
 
@@ -16,24 +16,26 @@ use super::mask::Mask;
 use super::plane::{Plane, Soft, quantile, reach};
 use super::reduce::{self, Axis};
 use super::scene::Picture;
-use super::{Measured, Outcome, Scene, Spot, filter, tiles};
+use super::{Measured, Outcome, Scene, Spot, even_noise, filter, tiles};
 
 /// Side of a cell, output pixels.
-const CELL: usize = 4;
+pub const CELL: usize = 4;
 /// The Gaussian window, in cells.
 const WINDOW: f32 = 1.5;
 /// Gaussian under which slopes are taken, and how far a slope keeps its neighbours from being flat; pixels.
-const SOFT: f32 = 2.5;
-const SPREAD: usize = 4;
+pub const SOFT: f32 = 2.5;
+pub const SPREAD: usize = 4;
 /// From this slope on a place is not flat.
-const STEEP: f32 = 0.005;
+pub const STEEP: f32 = 0.005;
 /// A local deviation in the source from which a place has structure.
-const STRUCTURE: f32 = 0.020;
-/// Against the faithful enlargement: how much the square of the result's own slopes may be over that; the weight of the logarithm of
-/// noise over what is expected, both with this many levels.
-const STEEPER: f32 = 6.25;
-const UNEXPECTED: f32 = 0.8;
-const LEAST_NOISE: f32 = 2.5;
+pub const STRUCTURE: f32 = 0.020;
+/// How much noise against the source counts if it covers a patch: detail that the source lost comes in patches, too.
+const OF_PATCHES: f32 = 0.67;
+/// Noise over the picture's own floor counts in full from this much over the source's own, and at least so far; the most that a cell may
+/// have over what lies everywhere.
+const NEW: f32 = 0.6;
+const OLD: f32 = 0.4;
+const MOST: f32 = 1.5;
 /// Cells of a patch of noise that counts in the largest picture.
 const PATCH: f32 = 300.0;
 /// Both are those of a picture with this distance from its 5 % to its 95 % quantile; the least share of it that counts.
@@ -49,15 +51,23 @@ pub fn measure(scene: &Scene) -> Outcome {
     let in_source = scene.source.as_ref().map(flat_in_source);
     let large = scene.source.as_ref().zip(scene.source_luma()).filter(|(s, _)| s.width >= 64 && s.height >= 64);
     let there = large.and_then(|(s, y)| self::excess(s, y, None));
-    let of_its_own = self::excess(&scene.result, scene.luma(), in_source.as_ref());
+    let mut of_its_own = self::excess(&scene.result, scene.luma(), in_source.as_ref());
     let floor = of_its_own.as_ref().map(|e| e.floor);
-    let unexpected = unexpected(scene, in_source.as_ref(), there.as_ref().map(|e| &e.noise));
-    let mut both = [of_its_own, unexpected].into_iter().flatten();
-    let Some(Excess { mut map, judged, mut noise, floor: other }) = both.next() else {
+    let even = even_noise::measure(scene, in_source.as_ref());
+    let everywhere = even.as_ref().map_or(0.0, |e| e.score);
+    let patch = OF_PATCHES * even.as_ref().map_or(0.0, |e| e.patch);
+    if let (Some(own), Some(even)) = (&mut of_its_own, &even) {
+        own.explain(&even.map);
+    }
+    let limit = MOST * everywhere.max(patch);
+    let even =
+        even.map(|e| Excess { judged: Vec::new(), map: e.map.map(|v| v.min(limit)), noise: e.noise, ok: Vec::new(), floor: e.usual });
+    let mut all = [of_its_own, even].into_iter().flatten();
+    let Some(Excess { mut map, judged, mut noise, floor: other, .. }) = all.next() else {
         return Outcome::NotApplicable("no flat area");
     };
-    let mut score = worst(judged);
-    for e in both {
+    let mut score = worst(judged).max(patch);
+    for e in all {
         score = score.max(worst(e.judged));
         for (i, v) in e.map.data.iter().enumerate() {
             if *v > map.data[i] {
@@ -73,7 +83,7 @@ pub fn measure(scene: &Scene) -> Outcome {
             s.worst_in(&noise)
         )
     };
-    Outcome::Measured(Measured { score, map, in_source: same_in_source, least_area: 64e-6, note: Box::new(note) })
+    Outcome::Measured(Measured { score, everywhere, map, in_source: same_in_source, least_area: 64e-6, note: Box::new(note) })
 }
 
 /// What the worst 3 % of cells reach; of a large picture, the worst [`PATCH`].
@@ -93,17 +103,16 @@ fn flat_in_source(source: &Picture) -> Plane {
 }
 
 /// A picture's distance from its 5 % to its 95 % quantile over that of a usual one, LEAST..1.
-fn contrast(y: &Plane) -> f32 {
+pub fn contrast(y: &Plane) -> f32 {
     let small = y.cells(CELL);
     ((small.quantile(0.95) - small.quantile(0.05)) / CONTRAST).clamp(LEAST, 1.0)
 }
 
 /// What is measured of a picture by cells: the share that is flat, the brightness, and the response of Immerkaer's operator in flat
 /// places of luma, R-Y and B-Y (those of a grey picture are empty), and of luma at half size.
-/// `shapes` say what is drawn, each with how much steeper it may be than usual.
-fn measured(picture: &Picture, y: &Plane, in_source: Option<&Plane>, shapes: &[Shape]) -> [Plane; 6] {
+fn measured(picture: &Picture, y: &Plane, in_source: Option<&Plane>) -> [Plane; 6] {
     let size = (y.width, y.height);
-    let contrast = shapes.first().map_or(1.0, |s| contrast(s.luma));
+    let contrast = contrast(y);
     let steep = (STEEP * contrast) * (STEEP * contrast);
     let structure = STRUCTURE * contrast.max(0.6);
     let axes = in_source.map(|s| (Axis::linear(s.width, y.width), Axis::linear(s.height, y.height)));
@@ -113,15 +122,11 @@ fn measured(picture: &Picture, y: &Plane, in_source: Option<&Plane>, shapes: &[S
         let colours = if picture.is_grey() { vec![] } else { [0, 2].map(|c| tile.zip(picture.channel(c), y, |v, y| v - y)).to_vec() };
         let y = tile.cut(y);
         // The slope of half a colour difference counts like that of luma.
-        let mut rough = Mask::none((y.width / 2).max(1), (y.height / 2).max(1));
-        for s in shapes {
-            rough.join_steep(&tile.cut(s.luma).cells(2), soft, 4.0 * s.steeper * steep);
-            if !s.picture.is_grey() {
-                for c in [0, 2] {
-                    let difference = tile.zip(s.picture.channel(c), s.luma, |v, y| v - y);
-                    rough.join_steep(&difference.cells(2), soft, 16.0 * s.steeper * steep);
-                }
-            }
+        let half = y.cells(2);
+        let mut rough = Mask::none(half.width, half.height);
+        rough.join_steep(&half, soft, 4.0 * steep);
+        for difference in &colours {
+            rough.join_steep(&difference.cells(2), soft, 16.0 * steep);
         }
         let mut rough = rough.dilate(spread).doubled(y.width, y.height);
         if let (Some(source), Some((x, rows))) = (in_source, &axes) {
@@ -133,7 +138,6 @@ fn measured(picture: &Picture, y: &Plane, in_source: Option<&Plane>, shapes: &[S
         let (mut operator, mut response) = (Soft::with(vec![1.0, -2.0, 1.0]), vec![0.0f32; y.width]);
         let mut flat = vec![0.0f32; x.len()];
         let coarse = {
-            let half = y.cells(2);
             let mut operator = Soft::with(vec![1.0, -2.0, 1.0]);
             let mut response = Plane::new(half.width, half.height);
             (0..half.height).for_each(|r| operator.row(&half, r, response.row_mut(r)));
@@ -179,16 +183,25 @@ struct Excess {
     judged: Vec<f32>,
     /// Noise by cell, levels of 255.
     noise: Plane,
+    /// Cells that are flat.
+    ok: Vec<bool>,
     /// The quarter of flat cells that is quietest has less, levels.
     floor: f32,
 }
 
-/// A picture whose slopes tell what is not flat.
-struct Shape<'a> {
-    picture: &'a Picture,
-    luma: &'a Plane,
-    /// How much the square of a slope may be over the usual.
-    steeper: f32,
+impl Excess {
+    /// Noise over the picture's own quiet places counts as far as it is more than the source's own at that place: skin and
+    /// water have a texture of which the source keeps a part.
+    fn explain(&mut self, beyond: &Plane) {
+        let count = |beyond: f32| (beyond / NEW).clamp(OLD, 1.0);
+        let mut judged = self.judged.iter_mut();
+        for ((v, b), ok) in self.map.data.iter_mut().zip(&beyond.data).zip(&self.ok) {
+            *v *= count(*b);
+            if let Some(j) = ok.then(|| judged.next()).flatten() {
+                *j = *v;
+            }
+        }
+    }
 }
 
 /// Noise by kind: luma, luma at half size, colour (empty for a grey picture).
@@ -200,8 +213,8 @@ struct Noise {
 }
 
 /// None if too little is flat.
-fn noise(picture: &Picture, y: &Plane, in_source: Option<&Plane>, shapes: &[Shape]) -> Option<Noise> {
-    let [share, bright, noisy, red, blue, soft] = measured(picture, y, in_source, shapes);
+fn noise(picture: &Picture, y: &Plane, in_source: Option<&Plane>) -> Option<Noise> {
+    let [share, bright, noisy, red, blue, soft] = measured(picture, y, in_source);
     let weight = share.blur(WINDOW);
     let ok: Vec<bool> = weight.data.iter().map(|&w| w > 0.5).collect();
     let n = ok.iter().filter(|ok| **ok).count();
@@ -216,33 +229,8 @@ fn noise(picture: &Picture, y: &Plane, in_source: Option<&Plane>, shapes: &[Shap
     Some(Noise { levels: [noise(&noisy), soft, colour], bright: bright.blur(WINDOW), ok })
 }
 
-/// Noise that neither the faithful enlargement nor the source's own grain explains, where the faithful enlargement is flat; None
-/// without one. White grain loses as much by reducing as pixels are joined along a side, so `grain` (levels, by cells of the source) may
-/// be the scale times stronger here.
-fn unexpected(scene: &Scene, in_source: Option<&Plane>, grain: Option<&Plane>) -> Option<Excess> {
-    let (faithful, luma) = (scene.faithful.as_ref()?, scene.faithful_luma()?);
-    let shapes = [Shape { picture: faithful, luma, steeper: 1.0 }, Shape { picture: &scene.result, luma: scene.luma(), steeper: STEEPER }];
-    let here = noise(&scene.result, scene.luma(), in_source, &shapes)?;
-    let usual = noise(faithful, luma, in_source, &shapes)?;
-    let mut map = Plane::new(here.levels[0].width, here.levels[0].height);
-    let mut loudest = here.levels[0].clone();
-    for (noise, usual) in here.levels.iter().zip(&usual.levels).filter(|(n, u)| n.data.len() == u.data.len()) {
-        for (i, level) in noise.data.iter().enumerate().filter(|(i, _)| here.ok[*i]) {
-            let there = grain.map_or(0.0, |g| g.row(i / map.width * g.height / map.height)[i % map.width * g.width / map.width]);
-            let expected = usual.data[i].max(scene.scale * there);
-            let v = UNEXPECTED * ((level + LEAST_NOISE) / (expected + LEAST_NOISE)).ln();
-            if v > map.data[i] {
-                (map.data[i], loudest.data[i]) = (v, *level);
-            }
-        }
-    }
-    let pick = |p: &Plane| -> Vec<f32> { p.data.iter().zip(&here.ok).filter(|(_, ok)| **ok).map(|(v, _)| *v).collect() };
-    let floor = quantile(&mut pick(&usual.levels[0]), 0.25);
-    Some(Excess { judged: pick(&map), map, noise: loudest, floor })
-}
-
 fn excess(picture: &Picture, y: &Plane, in_source: Option<&Plane>) -> Option<Excess> {
-    let Noise { levels: [luma, soft, chroma], bright, ok } = noise(picture, y, in_source, &[Shape { picture, luma: y, steeper: 1.0 }])?;
+    let Noise { levels: [luma, soft, chroma], bright, ok } = noise(picture, y, in_source)?;
     let mut map = over_floor(&luma, &bright, &ok);
     let mut loudest = luma.clone();
     let mut raise = |noise: &Plane| {
@@ -259,7 +247,7 @@ fn excess(picture: &Picture, y: &Plane, in_source: Option<&Plane>) -> Option<Exc
     }
     let pick = |p: &Plane| -> Vec<f32> { p.data.iter().zip(&ok).filter(|(_, ok)| **ok).map(|(v, _)| *v).collect() };
     let floor = quantile(&mut pick(&luma), 0.25);
-    Some(Excess { judged: pick(&map), map, noise: loudest, floor })
+    Some(Excess { judged: pick(&map), map, noise: loudest, ok: ok, floor })
 }
 
 /// `ln((m + 0.3) / (floor + 0.3)) * min(1, m)` with a floor per eighth of the brightness range; 0 where not `ok`.

@@ -8,9 +8,11 @@ pub mod banding;
 pub mod blocking;
 pub mod blur;
 pub mod calibration;
+pub mod carried;
 pub mod checkerboard;
 pub mod clipping;
 pub mod colour_shift;
+mod even_noise;
 mod filter;
 pub mod fold;
 pub mod gan;
@@ -90,6 +92,9 @@ pub enum Outcome {
 pub struct Measured {
     /// The whole picture's raw score, 0 or more, rising with badness.
     pub score: f32,
+    /// A raw score that holds for the picture as a whole, in the same unit: a larger picture is not more likely to reach it by
+    /// chance. 0 where there is none.
+    pub everywhere: f32,
     /// Raw scores of cells that share the picture evenly; the same unit as `score`.
     pub map: Plane,
     /// The same measured in the source, on the same cells; where it is as bad, the source is to blame.
@@ -104,7 +109,7 @@ impl Measured {
     /// A result whose score is the map's peak.
     pub fn peak(map: Plane, note: impl Fn(&Spot) -> String + Send + Sync + 'static) -> Self {
         let score = map.peak().0.max(0.0);
-        Self { score, map, in_source: None, least_area: 0.0, note: Box::new(note) }
+        Self { score, everywhere: 0.0, map, in_source: None, least_area: 0.0, note: Box::new(note) }
     }
 }
 
@@ -156,6 +161,8 @@ pub fn inspect_with(scene: &Scene, about: &About, tables: &Calibration) -> Inspe
     let larger = ((part.size.0 * part.size.1) as f64 / calibration::PIXELS as f64).sqrt().max(1.0);
     let applies = |o: &Outcome| matches!(o, Outcome::Measured(_));
     let weights: f64 = outcomes.iter().filter(|(_, o)| applies(o)).map(|(d, _)| d.weight).sum();
+    let place = |name: &str, raw: f32| tables.score(name, about.situation, f64::from(raw));
+    let mut all = Vec::new();
     for (detector, outcome) in outcomes {
         let name = detector.name;
         let measured = match outcome {
@@ -167,15 +174,23 @@ pub fn inspect_with(scene: &Scene, about: &About, tables: &Calibration) -> Inspe
                 continue;
             }
         };
-        let h = |raw: f32| tables.score(name, about.situation, f64::from(raw)).powf(larger);
-        let score = h(measured.score);
+        let (local, whole) = (place(name, measured.score).powf(larger), place(name, measured.everywhere));
         let threshold = tables.threshold(name, about.situation, about.tier, detector.weight / weights);
-        detectors.insert(name.into(), round(score));
-        thresholds.insert(name.into(), round(threshold));
-        let map = measured.map.map(|raw| h(raw) as f32);
-        if score >= threshold {
-            let spots = regions::find(&map, &measured, (width, height), threshold);
-            found.extend(spots.into_iter().map(|spot| finding(detector, &spot, &measured, scene, (part, threshold))));
+        detectors.insert(name.into(), local.max(whole));
+        thresholds.insert(name.into(), threshold);
+        all.push((detector, measured, if whole > local { 1.0 } else { larger }));
+    }
+    let limit = tables.limit(about.situation, about.tier);
+    let flagging = report::flagging(&detectors, &thresholds, limit, about.tier);
+    for (detector, measured, larger) in all {
+        let name = detector.name;
+        let map = measured.map.map(|raw| place(name, raw).powf(larger) as f32);
+        if flagging.iter().any(|f| f == name) {
+            let (score, own) = (detectors[name], thresholds[name]);
+            let spots = regions::find(&map, &measured, (width, height), own.min(score));
+            // What alone would pass is as bad as what is just flagged.
+            let with = if score < own { Some(others(&flagging, name)) } else { None };
+            found.extend(spots.into_iter().map(|spot| finding(detector, &spot, &measured, scene, (part, own.min(score), with.as_deref()))));
         }
         heat.push((name, map));
     }
@@ -197,7 +212,7 @@ pub fn inspect_with(scene: &Scene, about: &About, tables: &Calibration) -> Inspe
         source: about.source.clone(),
         verdict,
         score: round(report::together(&detectors, &thresholds, about.tier)),
-        detectors,
+        detectors: detectors.into_iter().map(|(name, v)| (name, round(v))).collect(),
         not_applicable,
         findings,
         table: tables.hash().into(),
@@ -207,7 +222,7 @@ pub fn inspect_with(scene: &Scene, about: &About, tables: &Calibration) -> Inspe
         situation: about.situation,
         model: about.model.clone(),
         faithful_model: about.faithful_model.clone(),
-        thresholds,
+        thresholds: thresholds.into_iter().map(|(name, v)| (name, round(v))).collect(),
         notes,
         text_like,
         repair: None,
@@ -232,13 +247,26 @@ fn text_like(scene: &Scene) -> Vec<Rect> {
     lettering::find(luma).into_iter().map(scaled).collect()
 }
 
-fn finding(detector: &Detector, spot: &Spot, measured: &Measured, scene: &Scene, (part, threshold): (strips::Part, f64)) -> Finding {
+/// Why a finding is one though its detector alone would let it pass.
+fn others(flagging: &[String], name: &str) -> String {
+    let others: Vec<&str> = flagging.iter().map(String::as_str).filter(|f| *f != name).collect();
+    let with = if others.is_empty() { "with weaker signs of others".to_owned() } else { format!("with {}", others.join(" and ")) };
+    format!("; not rare enough alone, but together {with}")
+}
+
+fn finding(
+    detector: &Detector,
+    spot: &Spot,
+    measured: &Measured,
+    scene: &Scene,
+    (part, threshold, with): (strips::Part, f64, Option<&str>),
+) -> Finding {
     let origin = match &measured.in_source {
         _ if scene.source.is_none() => Origin::Unknown,
         Some(there) if spot.worst_in(there) >= 0.6 * spot.raw => Origin::Source,
         _ => Origin::Upscale,
     };
-    let mut note = (measured.note)(spot);
+    let mut note = (measured.note)(spot) + with.unwrap_or_default();
     if origin == Origin::Source {
         note += "; already in the source: re-render, upscaling did not cause it";
     }

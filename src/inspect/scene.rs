@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use multiversion::multiversion;
 
+use super::carried::{self, Carried};
 use super::fold::Folded;
 use super::plane::{Plane, Soft};
 use super::reduce::reduce;
@@ -146,6 +147,7 @@ pub struct Scene {
     faithful_luma: OnceLock<Plane>,
     reduced: OnceLock<Picture>,
     residual: OnceLock<Residual>,
+    carried: OnceLock<Option<Carried>>,
     texture: OnceLock<Option<Texture>>,
     difference: OnceLock<Folded>,
     folded: OnceLock<Folded>,
@@ -224,6 +226,12 @@ impl Scene {
     pub fn residual(&self) -> Option<&Residual> {
         let (source, reduced) = (self.source_luma()?, self.reduced()?);
         Some(self.residual.get_or_init(|| residual::fit(source, &reduced.luma())))
+    }
+
+    /// How strongly the result carries what the source holds; None without one, or if there is too little to judge.
+    pub fn carried(&self) -> Option<&Carried> {
+        let (source, reduced) = (self.source_luma()?, self.reduced()?);
+        self.carried.get_or_init(|| carried::measure(&reduced.luma(), source)).as_ref()
     }
 
     /// Detail against the faithful enlargement; None without one, or if there is too little detail.

@@ -23,6 +23,12 @@ pub struct Tile {
 }
 
 impl Tile {
+    /// A square of `side` pixels from a place on, as far as a picture of this size has it, and nothing around it.
+    pub fn square((width, height): (usize, usize), (left, top): (usize, usize), side: usize) -> Self {
+        let (x, y) = (left.min(width)..(left + side).min(width), top.min(height)..(top + side).min(height));
+        Self { outer_x: x.clone(), outer_y: y.clone(), x, y }
+    }
+
     /// The piece of `p` with what lies around it.
     pub fn cut(&self, p: &Plane) -> Plane {
         p.part(self.outer_x.clone(), self.outer_y.clone())

@@ -20,19 +20,19 @@ pub fn max_of(cells: &Plane) -> Plane {
     join(cells, |a, b, c, d| a.max(b).max(c).max(d))
 }
 
-/// Largest value of a rectangle of `p` by cells of [`STEP`]; what does not fill a cell joins the last one.
-pub fn largest(p: &Plane, x: Range<usize>, y: Range<usize>) -> Plane {
-    let (w, h) = ((x.len() / STEP).max(1), (y.len() / STEP).max(1));
+/// Largest value of a rectangle of `p` by cells of a side; what does not fill a cell joins the last one.
+pub fn largest(p: &Plane, (x, y): (Range<usize>, Range<usize>), side: usize) -> Plane {
+    let (w, h) = ((x.len() / side).max(1), (y.len() / side).max(1));
     let mut small = Plane { width: w, height: h, data: vec![f32::NEG_INFINITY; w * h] };
     let mut highest = vec![f32::NEG_INFINITY; x.len()];
     for cy in 0..h {
         highest.fill(f32::NEG_INFINITY);
-        let end = if cy + 1 == h { y.end } else { y.start + (cy + 1) * STEP };
-        for r in y.start + cy * STEP..end {
+        let end = if cy + 1 == h { y.end } else { y.start + (cy + 1) * side };
+        for r in y.start + cy * side..end {
             filter::raise(&mut highest, &p.row(r)[x.clone()]);
         }
         for (i, &v) in highest.iter().enumerate() {
-            let o = &mut small.data[cy * w + (i / STEP).min(w - 1)];
+            let o = &mut small.data[cy * w + (i / side).min(w - 1)];
             *o = o.max(v);
         }
     }
@@ -65,7 +65,7 @@ mod tests {
     fn windows_overlap_by_half() {
         let mut p = Plane::new(128, 96);
         p.data[40 * 128 + 70] = 8.0;
-        let (m, x) = (mean_of(&p.cells(STEP)), max_of(&largest(&p, 0..128, 0..96)));
+        let (m, x) = (mean_of(&p.cells(STEP)), max_of(&largest(&p, (0..128, 0..96), STEP)));
         assert_eq!((m.width, m.height), (3, 2));
         let hit: Vec<usize> = (0..6).filter(|&i| m.data[i] > 0.0).collect();
         assert_eq!(hit, [1, 2, 4, 5]);
