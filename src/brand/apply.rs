@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::brand::focus::Attention;
 use crate::brand::kit::{Export, Focus, Kit};
-use crate::brand::limits::Guarded;
+use crate::brand::limits::{self, Guarded};
 use crate::brand::overlay::{Mark, Overlay, Place, choose, place};
 use crate::brand::reference::{Reference, hex};
 use crate::brand::score::{self, Score};
@@ -23,7 +23,7 @@ use crate::image::Image;
 use crate::resample::Crop;
 
 /// Changes whenever the same kit gives other pixels.
-const PIXELS: u32 = 4;
+const PIXELS: u32 = 5;
 
 /// A kit with everything it names loaded.
 pub struct Brand {
@@ -57,7 +57,9 @@ impl Brand {
             return Err(Error::usage(kit.file.display(), what, "a look without filters"));
         }
         let reference = (!kit.references.is_empty()).then(|| Reference::open(&kit.references)).transpose()?;
-        let profile = reference.as_ref().map(|r| score::Profile::of(r.statistics()));
+        let reference = reference.map(|r| r.with_warmth(limits::warmth(kit.protect.neutral_de)));
+        // Of the same means over areas as the pictures that are scored, or a reference would be far from itself.
+        let profile = reference.as_ref().map(|r| score::Profile::of(r.scored()));
         let paths: Vec<&Path> = kit.logo.iter().flat_map(|l| std::iter::once(&l.file).chain(&l.variant)).map(PathBuf::as_path).collect();
         let marks = paths.iter().map(|p| Mark::read(p)).collect::<Result<_>>()?;
         let hash = |p: &&Path| Ok(hex(Sha256::new_with_prefix(std::fs::read(p).map_err(|e| Error::io(p, e))?)));
@@ -112,7 +114,7 @@ impl Brand {
     pub fn grade(&self, from: &Statistics, name: &Path) -> Result<Grade> {
         let looks: Vec<Look> = self.kit.look.iter().cloned().collect();
         let program = Program::new(&looks, 1.0)?;
-        let matched = self.reference.as_ref().map_or_else(Match::identity, |to| Match::between(from, to.statistics()));
+        let matched = self.reference.as_ref().map_or_else(Match::identity, |to| to.matched(from));
         let full = |c: [f32; 3]| program.colour(matched.eval(c));
         let guarded = Guarded::of(from, &matched, self.kit.strength, full, &self.kit.palette);
         let (strength, why) = guarded.strongest(self.kit.strength, &self.kit.protect);

@@ -55,13 +55,17 @@ pub enum GroupBy {
 pub struct Protect {
     /// Hue of skin, in degrees in OKLab, after white balance.
     pub skin_degrees: f32,
+    /// How much of its chroma skin may lose on the whole, 0..1, and gain likewise; looks that take all of it are meant.
+    pub skin_chroma: f32,
+    /// By how much skin may become lighter or darker on the whole, in CIELAB L.
+    pub skin_lightness: f32,
     /// Colour of greys: CIEDE2000 without lightness, after white balance.
     pub neutral_de: f64,
 }
 
 impl Default for Protect {
     fn default() -> Self {
-        Self { skin_degrees: 4.0, neutral_de: 1.5 }
+        Self { skin_degrees: 4.0, skin_chroma: 0.35, skin_lightness: 12.0, neutral_de: 1.5 }
     }
 }
 
@@ -164,6 +168,8 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct FileProtect {
     skin_degrees: Option<Spanned<f32>>,
+    skin_chroma: Option<Spanned<f32>>,
+    skin_lightness: Option<Spanned<f32>>,
     neutral_de: Option<Spanned<f64>>,
 }
 
@@ -344,6 +350,11 @@ impl Kit {
         let protect = Protect::default();
         let protect = Protect {
             skin_degrees: raw.protect.skin_degrees.map_or(Ok(protect.skin_degrees), |v| source.within("skin_degrees", &v, 0.0, 180.0))?,
+            skin_chroma: raw.protect.skin_chroma.map_or(Ok(protect.skin_chroma), |v| source.within("skin_chroma", &v, 0.0, 0.99))?,
+            skin_lightness: raw
+                .protect
+                .skin_lightness
+                .map_or(Ok(protect.skin_lightness), |v| source.within("skin_lightness", &v, 0.0, 100.0))?,
             neutral_de: raw.protect.neutral_de.map_or(Ok(protect.neutral_de), |v| source.within("neutral_de", &v, 0.0, 100.0))?,
         };
         for (key, line) in [("score", &raw.gate.score), ("p90", &raw.gate.p90)] {
@@ -502,6 +513,8 @@ pub fn blank(name: &str, references: &[String], palette: &[Swatch], logo: Option
          # Grading is weakened until it keeps these.\n\
          [protect]\n\
          skin_degrees = 4.0   # how far the hue of skin may turn\n\
+         skin_chroma = 0.35   # how much of its colourfulness skin may lose, 0 to 0.99, and gain likewise\n\
+         skin_lightness = 12.0  # how much lighter or darker skin may become, CIELAB L\n\
          neutral_de = 1.5     # how far greys may be tinted, CIEDE2000\n"
     );
     for s in palette {

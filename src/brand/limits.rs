@@ -3,7 +3,7 @@
 use crate::brand::kit::Protect;
 use crate::brand::palette::Swatch;
 use crate::color::{White, delta_e_2000, srgb_to_lab};
-use crate::grade::matching::{Match, Statistics, skin_likeness, srgb_to_oklab};
+use crate::grade::matching::{Match, Statistics, WARM, oklab_to_srgb, skin_likeness, srgb_to_oklab};
 
 /// Of the pixels that a limit is for, so many must keep it.
 const MOST: f64 = 0.95;
@@ -13,6 +13,28 @@ const SKIN: f32 = 0.025;
 /// Greys are looked at in so many levels of lightness, each for its own; one with less than this share of the picture makes no tint.
 const LEVELS: usize = 4;
 const LEAST: f64 = 0.005;
+
+/// Skin that keeps less of its chroma than this is meant to be grey.
+const MEANT: f64 = 0.15;
+
+/// How warm or cool a match may make greys (OKLab chroma along [`WARM`]), so that they stay within `neutral_de` (CIEDE2000) with
+/// a little to spare.
+pub fn warmth(neutral_de: f64) -> f32 {
+    const SPARE: f64 = 0.85;
+    let tint = |by: f32| {
+        let apart = |l: f32| {
+            let at = |by: f32| lab(oklab_to_srgb([l, WARM[0] * by, WARM[1] * by]));
+            delta_e_2000(at(by), at(0.0)).max(delta_e_2000(at(-by), at(0.0)))
+        };
+        apart(0.4).max(apart(0.6)).max(apart(0.8))
+    };
+    let (mut kept, mut missed) = (0f32, 0.05f32);
+    for _ in 0..20 {
+        let middle = (kept + missed) / 2.0;
+        *(if tint(middle) <= SPARE * neutral_de { &mut kept } else { &mut missed }) = middle;
+    }
+    kept
+}
 
 /// A colour of the pictures (encoded sRGB): as it is, after white balance alone, and after all of the grade.
 struct Colour {
@@ -94,6 +116,13 @@ impl Guarded {
         if grey > protect.neutral_de {
             return Some(format!("greys would be tinted by {grey:.1} dE2000"));
         }
+        let [chroma, lightness] = self.look_of_skin(strength);
+        if chroma.ln().abs() > -(1.0 - f64::from(protect.skin_chroma)).ln() && self.look_of_skin(1.0)[0] > MEANT {
+            return Some(format!("skin would have {chroma:.2} times its chroma"));
+        }
+        if lightness > f64::from(protect.skin_lightness) {
+            return Some(format!("skin would be lighter or darker by {lightness:.1} (CIELAB)"));
+        }
         let apart = |(c, tolerance): &(Colour, f64)| (delta_e_2000(lab(c.own), lab(c.graded(strength))) / tolerance, c.weight);
         (worst(self.brand.iter().map(apart).collect()) > 1.0).then(|| "a protected colour would leave its tolerance".into())
     }
@@ -106,6 +135,18 @@ impl Guarded {
             (f64::from(turn.to_degrees().abs()), c.weight)
         };
         worst(self.skin.iter().map(turn).collect())
+    }
+
+    /// How many times its chroma skin has after the grade, on the whole, and by how much (CIELAB L) it is lighter or darker.
+    fn look_of_skin(&self, strength: f32) -> [f64; 2] {
+        // Weighted chroma before and after, and L.
+        let mut sums = [0f64; 4];
+        for c in &self.skin {
+            let ([l0, a0, b0], [l, a, b]) = (lab(c.balanced(strength)), lab(c.graded(strength)));
+            sums.iter_mut().zip([1.0, a0.hypot(b0), a.hypot(b), l - l0]).for_each(|(sum, v)| *sum += c.weight * v);
+        }
+        let [weight, before, after, lighter] = sums;
+        if weight > LEAST { [(after / before.max(1e-9)).max(1e-3), (lighter / weight).abs()] } else { [1.0, 0.0] }
     }
 
     /// CIEDE2000 without lightness by which the mean of a level's greys moves. Shades of grey a little to either side are no
@@ -166,6 +207,38 @@ mod tests {
         [r * 1.1, g, b * 0.85]
     }
 
+    /// Limits that nothing breaks.
+    fn open() -> Protect {
+        Protect { skin_degrees: 180.0, skin_chroma: 0.99, skin_lightness: 100.0, neutral_de: 100.0 }
+    }
+
+    /// Skin that a grade makes paler or darker is guarded like its hue; a black-and-white look is meant.
+    #[test]
+    fn skin_keeps_chroma_and_lightness() {
+        let pale = |share: f32| {
+            move |c: [f32; 3]| {
+                let y = 0.2126 * c[0] + 0.7152 * c[1] + 0.0722 * c[2];
+                c.map(|v| y + (v - y) * share)
+            }
+        };
+        let guard = |grade: &dyn Fn([f32; 3]) -> [f32; 3]| Guarded::of(&picture(), &Match::identity(), 1.0, grade, &[]);
+        let chroma = Protect { skin_chroma: 0.3, ..open() };
+        let (strength, why) = guard(&pale(0.4)).strongest(1.0, &chroma);
+        assert!(why.unwrap().contains("times its chroma") && (0.4..0.6).contains(&strength), "{strength}");
+        assert_eq!(guard(&pale(0.8)).strongest(1.0, &chroma), (1.0, None));
+        assert_eq!(guard(&pale(0.0)).strongest(1.0, &chroma), (1.0, None));
+        let lightness = Protect { skin_lightness: 8.0, ..open() };
+        let (strength, why) = guard(&|c| c.map(|v| v * 0.7)).strongest(1.0, &lightness);
+        assert!(why.unwrap().contains("lighter or darker") && (0.2..0.8).contains(&strength), "{strength}");
+    }
+
+    #[test]
+    fn warmth_stays_within_what_greys_may_be_tinted() {
+        assert_eq!(warmth(0.0), 0.0);
+        let (some, more) = (warmth(1.5), warmth(3.0));
+        assert!((0.002..0.008).contains(&some) && more > 1.5 * some, "{some} {more}");
+    }
+
     #[test]
     fn limits_break_more_the_stronger_the_grade() {
         let (from, matched) = (picture(), Match::identity());
@@ -184,7 +257,7 @@ mod tests {
     #[test]
     fn the_strongest_grade_within_limits_is_found() {
         let guarded = Guarded::of(&picture(), &Match::identity(), 0.8, tinted, &[]);
-        let protect = |neutral_de: f64| Protect { skin_degrees: 180.0, neutral_de };
+        let protect = |neutral_de: f64| Protect { neutral_de, ..open() };
         assert_eq!(guarded.strongest(0.8, &protect(100.0)), (0.8, None));
         let (strength, why) = guarded.strongest(0.8, &protect(1.5));
         assert!(why.unwrap().contains("greys would be tinted by"));
@@ -198,7 +271,7 @@ mod tests {
         let mut red = Swatch::parse("red=#b2402e").unwrap();
         (red.protected, red.tolerance) = (true, 6.0);
         let guarded = Guarded::of(&picture(), &Match::identity(), 1.0, |_| [0.1, 0.2, 0.9], &[red]);
-        let protect = Protect { skin_degrees: 180.0, neutral_de: 100.0 };
+        let protect = open();
         let (strength, why) = guarded.strongest(1.0, &protect);
         assert!(strength < 0.5 && why.unwrap().contains("tolerance"), "{strength}");
     }

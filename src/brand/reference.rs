@@ -8,9 +8,10 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
+use crate::brand::score;
 use crate::codec::{self, Limits};
 use crate::error::{Error, Result};
-use crate::grade::matching::{Match, Statistics};
+use crate::grade::matching::{MOST_WARMTH, Match, Statistics};
 use crate::grade::{Grading, Look};
 
 /// Reference pictures, counted. Two are equal if the files hold the same bytes in the same order.
@@ -20,6 +21,10 @@ use crate::grade::{Grading, Look};
 pub struct Reference {
     files: Vec<PathBuf>,
     statistics: Arc<Statistics>,
+    /// What scores compare with.
+    scored: Arc<Statistics>,
+    /// How warm or cool a match may make greys (OKLab chroma).
+    warmth: f32,
     identity: String,
 }
 
@@ -29,20 +34,37 @@ impl Reference {
     /// # Errors
     /// [`Error::Usage`] for no files; [`Error::Io`] for one that cannot be read; [`Error::Input`] for what is wrong in one.
     pub fn open(files: &[PathBuf]) -> Result<Self> {
-        let mut all: Option<Statistics> = None;
+        let mut all: Option<[Statistics; 2]> = None;
         let mut hash = Sha256::new();
         for path in files {
             let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
             hash.update(Sha256::digest(&bytes));
-            let one = Statistics::of(&codec::decode(path, &bytes, &Limits::default())?)?;
+            let image = codec::decode(path, &bytes, &Limits::default())?;
+            let one = [Statistics::of(&image)?, score::statistics(&image)?];
             match &mut all {
                 None => all = Some(one),
-                Some(all) => all.merge(&one),
+                Some(all) => all.iter_mut().zip(&one).for_each(|(all, one)| all.merge(one)),
             }
         }
-        let Some(statistics) = all else { return Err(Error::usage("match", "there is no reference picture", "--match REF")) };
+        let Some([statistics, scored]) = all else { return Err(Error::usage("match", "there is no reference picture", "--match REF")) };
         let files = files.iter().map(|f| std::path::absolute(f).map_err(|e| Error::io(f, e))).collect::<Result<_>>()?;
-        Ok(Self { files, statistics: Arc::new(statistics), identity: hex(hash) })
+        Ok(Self { files, statistics: Arc::new(statistics), scored: Arc::new(scored), warmth: MOST_WARMTH, identity: hex(hash) })
+    }
+
+    /// The same, with matches that make greys warmer or cooler by at most this OKLab chroma.
+    #[must_use]
+    pub fn with_warmth(self, warmth: f32) -> Self {
+        Self { warmth: warmth.min(MOST_WARMTH), ..self }
+    }
+
+    /// The transform of pictures with the colours `from` to these.
+    pub fn matched(&self, from: &Statistics) -> Match {
+        Match::within(from, &self.statistics, self.warmth)
+    }
+
+    /// The colours of the references by [`score::statistics`].
+    pub fn scored(&self) -> &Statistics {
+        &self.scored
     }
 
     /// The colours of the references.
@@ -62,7 +84,7 @@ impl Reference {
     /// # Errors
     /// Parameters of an operation that do not fit together.
     pub fn grading(&self, from: &Statistics, name: &Path, looks: &[Look], strength: f32) -> Result<Option<Grading>> {
-        let matched = Match::between(from, &self.statistics).look(name)?;
+        let matched = self.matched(from).look(name)?;
         let all: Vec<Look> = std::iter::once(matched).chain(looks.iter().cloned()).collect();
         Grading::new(&all, strength)
     }

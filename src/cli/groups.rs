@@ -15,7 +15,7 @@ use crate::brand::reference::Reference;
 use crate::codec::{self, Limits};
 use crate::error::{Error, Result};
 use crate::grade::Grading;
-use crate::grade::matching::{Match, Statistics};
+use crate::grade::matching::Statistics;
 use crate::image::Image;
 use crate::pipeline::Matching;
 use crate::upscale::machine;
@@ -37,6 +37,12 @@ pub fn group(source: &Path, image: &Image, by: GroupBy) -> String {
             _ => folder(),
         },
     }
+}
+
+/// Grey pictures are a group of their own beside the coloured ones, or they would get the colours that those need. Not among the
+/// frames of a sequence, which have one transform whatever is in them.
+fn apart(name: String, statistics: &Statistics, by: GroupBy) -> String {
+    if by != GroupBy::Sequence && statistics.is_grey() { format!("{name} (grey)") } else { name }
 }
 
 /// Decodes every source, several at once, and hands what `look` makes of them to `take`, in their order. Sources that cannot be
@@ -132,7 +138,10 @@ impl Groups {
         let mut this = Self::default();
         if let Some(m) = before.matching.filter(|_| before.by != GroupBy::Picture) {
             let mut groups = BTreeMap::new();
-            let see = |path: &Path, image: &Image| Ok((group(path, image, before.by), Statistics::of(image)?));
+            let see = |path: &Path, image: &Image| {
+                let statistics = Statistics::of(image)?;
+                Ok((apart(group(path, image, before.by), &statistics, before.by), statistics))
+            };
             look_at(&sources, limits, &see, &mut |path, seen| {
                 if let Ok((name, statistics)) = seen {
                     add(&mut groups, name, path, statistics);
@@ -158,7 +167,7 @@ impl Groups {
                 Some(g) => statistics.mapped(|c| g.colour(c)),
                 None => statistics,
             };
-            Ok((group(path, image, by), seen))
+            Ok((apart(group(path, image, by), &seen, by), seen))
         };
         look_at(&sources, limits, &see, &mut |path, seen| {
             if let Ok((name, statistics)) = seen {
@@ -180,7 +189,7 @@ impl Groups {
 
     /// Remembers a match as a file to be written, named after its contents.
     fn keep(&mut self, folder: &Path, from: &Statistics, to: &Reference) -> Result<PathBuf> {
-        let text = Match::between(from, to.statistics()).cube()?;
+        let text = to.matched(from).cube()?;
         let name: String = Sha256::digest(&text).iter().take(8).map(|b| format!("{b:02x}")).collect();
         let path = folder.join(name).with_extension("cube");
         self.files.insert(path.clone(), text);

@@ -99,7 +99,7 @@ impl<'a> Eight<'a> {
         // A cube at the very end may be looked up in integers.
         let (mut middle, mut curves, mut cube) = (&steps[from..], None, None);
         if let Some(((Space::Encoded, Mask::ALL, AnyKernel::LutFile(lut)), rest)) = middle.split_last()
-            && let Some(last) = lut.0.cube.as_ref().filter(|c| strength == 1.0 && fits(c))
+            && let Some(last) = lut.0.cube.as_ref().filter(|c| strength == 1.0 && fits(c) && !lut.0.carries)
         {
             (middle, curves, cube) = (rest, lut.0.curves.as_ref(), Some(Cube::new(last)));
         }

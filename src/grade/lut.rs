@@ -20,6 +20,9 @@ pub struct Lut {
     pub curves: Option<[Table; 3]>,
     /// The cube, applied after the curves.
     pub cube: Option<Lut3d>,
+    /// Colours outside of 0..=1 become what the nearest inside becomes, and keep their distance from it; else they become just
+    /// that, as in other programs. Files say so in a comment of this program.
+    pub carries: bool,
 }
 
 impl Lut {
@@ -64,13 +67,15 @@ impl Lut {
 
     /// A LUT that is only a cube.
     pub fn from_cube(title: &str, cube: Lut3d) -> Self {
-        Self { title: title.to_owned(), curves: None, cube: Some(cube) }
+        Self { title: title.to_owned(), curves: None, cube: Some(cube), carries: false }
     }
 
     /// The colour at `c`: curves (linear between samples), then the cube (tetrahedral).
     pub fn eval(&self, c: [f32; 3]) -> [f32; 3] {
+        let beyond = if self.carries { c.map(|v| v - v.clamp(0.0, 1.0)) } else { [0.0; 3] };
         let c = self.curves.as_ref().map_or(c, |[r, g, b]| [r.eval(c[0]), g.eval(c[1]), b.eval(c[2])]);
-        self.cube.as_ref().map_or(c, |l| l.eval(c))
+        let c = self.cube.as_ref().map_or(c, |l| l.eval(c));
+        [0, 1, 2].map(|k| c[k] + beyond[k])
     }
 
     /// The text of a `.cube` file that reads back as this LUT (numbers with seven decimals).

@@ -7,19 +7,27 @@
 //! - **colour**: the linear optimal transport (Monge-Kantorovich; Pitié and Kokaram, "The linear Monge-Kantorovitch linear colour
 //!   mapping for example-based colour transfer", 2007) of the OKLab a/b distribution about grey, regularised.
 //!
-//! Limits hold by construction: greys come out grey; hues turn by at most [`MOST_TURN_DEGREES`] in the colour step, those of
+//! Limits hold by construction: greys come out grey but for the warmth; hues turn by at most [`MOST_TURN_DEGREES`] in the colour step, those of
 //! skin and of what is nearly grey not at all; what is nearly grey, skin and vivid colours gain little chroma; tones move within
 //! `MOVES`; black and white stay; what was inside the gamut stays inside, at its lightness. Where evidence is thin, less is
 //! done: what one picture takes for a cast is undone in part unless its greys have colours on all sides, a strong tint is the
 //! light of a scene and mostly stays. Pictures without enough greys are not balanced, monochrome ones (on either side) get the
 //! tone only, blank ones nothing.
-//! A tint of the references' greys is not taken over: that is a look's business.
+//! - **warmth**: a share of what is left between both in how warm or cool dark and light tones are, at most [`MOST_WARMTH`], along
+//!   the axis of skin's hue, of which skin itself gets little.
+//!
+//! Pictures that are alike already are left alone, and between alike and different there is no step. A light plain backdrop stays
+//! what it is; tones that skin has move less than others; next to black and white all move less.
 
 mod chroma;
+mod mood;
 mod neutral;
 mod statistics;
+mod tone;
 mod transport;
 
+pub use mood::MOST_WARMTH;
+pub(crate) use mood::WARM;
 pub use statistics::{Collector, Statistics};
 
 use crate::error::Result;
@@ -28,24 +36,19 @@ use crate::grade::lut::Lut;
 use crate::grade::op::{CubeFile, LutFile, Op};
 use crate::grade::space::{Space, convert};
 use crate::lane::Lut3d;
+use mood::mood;
 use neutral::Neutral;
+use tone::{TONES, shares, tone};
 use transport::{IDENTITY, Matrix};
 
 /// How far the colour step may turn a hue.
 pub const MOST_TURN_DEGREES: f32 = 3.0;
 /// Grid points per edge of a match's LUT.
 pub const LUT_SIZE: usize = 49;
-/// Points of the tone curve, black and white included.
-const TONES: usize = 33;
-/// Slopes the tone curve may have.
-const SLOPES: std::ops::RangeInclusive<f64> = 0.4..=2.2;
-/// The steepest slope in the [`OUTER`] steps next to black and to white, where few pixels lie and the curve must come back to both.
-const STEEP: f64 = 4.0;
-const OUTER: usize = 5;
-/// How far a tone moves as it should, and how far at most: what is asked for beyond counts less and less. A night is no day.
-const MOVES: [f32; 2] = [0.12, 0.18];
-/// How much the tone curve minds bending, beside missing what it is made for.
-const STIFFNESS: f64 = 1e-4;
+/// Differences of statistics (encoded and OKLab units) up to which nothing is done, and from which all is.
+const ALIKE: [f32; 2] = [0.004, 0.014];
+/// How far every colour keeps the hue that it had before the tone curve.
+const HUE_KEPT: f32 = 0.75;
 /// Channels that were inside the gamut keep this distance from its ends, or the one they had if that was less.
 const EDGE: f32 = 0.008;
 
@@ -57,22 +60,39 @@ pub struct Match {
     tone: [f32; TONES],
     /// Of OKLab a and b.
     colour: Matrix,
+    /// Along [`WARM`], of dark and of light tones.
+    warmth: [f32; 2],
+    /// How much of all that is done, 0..1: nothing between pictures that are alike.
+    share: f32,
 }
 
 impl Match {
     /// The transform that changes nothing.
     pub fn identity() -> Self {
-        Self { neutral: Neutral::default(), tone: std::array::from_fn(|i| i as f32 / (TONES - 1) as f32), colour: IDENTITY }
+        Self {
+            neutral: Neutral::default(),
+            tone: std::array::from_fn(|i| i as f32 / (TONES - 1) as f32),
+            colour: IDENTITY,
+            warmth: [0.0; 2],
+            share: 1.0,
+        }
     }
 
     /// Makes pictures with the statistics `from` look like those of `to`.
     pub fn between(from: &Statistics, to: &Statistics) -> Self {
+        Self::within(from, to, MOST_WARMTH)
+    }
+
+    /// The same, with greys becoming warmer or cooler by at most `warmth` (OKLab chroma).
+    pub fn within(from: &Statistics, to: &Statistics, warmth: f32) -> Self {
         let mut this = Self::identity();
         if from.is_blank() || to.is_blank() {
             return this;
         }
         let mut given: Vec<(f32, [f32; 3])> = from.content().collect();
         let mut wanted: Vec<(f32, [f32; 3])> = to.content().collect();
+        this.share = smooth(apart(&given, &wanted), ALIKE);
+        let there_mood = mood(&lab(&wanted));
         let colourful = !transport::monochrome(&given) && !transport::monochrome(&wanted);
         if colourful {
             this.neutral = Neutral::of(&given, from.pictures());
@@ -80,11 +100,15 @@ impl Match {
             given.iter_mut().for_each(|(_, c)| *c = this.neutral.balance(*c));
             wanted.iter_mut().for_each(|(_, c)| *c = there.balance(*c));
         }
-        this.tone = tone(&given, &wanted);
+        let plain = [from, to].map(|s| s.plain().collect::<Vec<f32>>());
+        this.tone = tone(&given, &wanted, [&plain[0], &plain[1]]);
         if colourful {
-            given.iter_mut().for_each(|(_, c)| *c = this.toned(*c));
-            let carried = transport::between(transport::moments(&given), transport::moments(&wanted));
+            let shaded: Vec<(f32, [f32; 3])> = given.iter().map(|(w, c)| (*w, this.shaded(*c))).collect();
+            let carried = transport::between(transport::moments(&shaded), transport::moments(&lab(&wanted)));
             this.colour = transport::limited(carried, MOST_TURN_DEGREES);
+            let coloured = shaded.into_iter().map(|(w, c)| (w, turned(this.colour, c)));
+            let own = mood(&coloured.collect::<Vec<_>>());
+            this.warmth = mood::towards(own, there_mood, warmth);
         }
         this
     }
@@ -110,38 +134,48 @@ impl Match {
 
     /// `c` (encoded sRGB) after white balance alone.
     pub fn balanced(&self, c: [f32; 3]) -> [f32; 3] {
-        self.neutral.balance(c)
+        let balanced = self.neutral.balance(c);
+        [0, 1, 2].map(|k| c[k] + (balanced[k] - c[k]) * self.share)
     }
 
-    fn toned(&self, c: [f32; 3]) -> [f32; 3] {
-        c.map(|v| self.tone(v))
+    /// OKLab of a balanced colour in its new tones. Its lightness and part of its hue are what a curve per channel gives; its chroma
+    /// is not, because that would hang on the slope of the curve, and come and go along a sky.
+    fn shaded(&self, balanced: [f32; 3]) -> [f32; 3] {
+        let before = srgb_to_oklab(balanced);
+        let [l, a, b] = srgb_to_oklab(balanced.map(|v| self.tone(v)));
+        let chroma = before[1].hypot(before[2]);
+        if chroma < 1e-6 {
+            return [l, a, b];
+        }
+        let hue = between_hues(b.atan2(a), before[2].atan2(before[1]), HUE_KEPT);
+        let chroma = chroma::at(before, l);
+        [l, chroma * hue.cos(), chroma * hue.sin()]
     }
 
     /// The colour that becomes of `c` (encoded sRGB, 0..1) at full strength.
     pub fn eval(&self, c: [f32; 3]) -> [f32; 3] {
+        let full = self.full(c);
+        [0, 1, 2].map(|k| c[k] + (full[k] - c[k]) * self.share)
+    }
+
+    fn full(&self, c: [f32; 3]) -> [f32; 3] {
         let balanced = self.neutral.balance(c);
-        let toned = self.toned(balanced);
-        let [l, a, b] = srgb_to_oklab(toned);
-        let coloured = a.hypot(b) > 1e-6;
-        let flat = a.hypot(b);
-        let [[xx, xy], [yx, yy]] = self.colour;
-        let (mut a, mut b) = (xx * a + xy * b, yx * a + yy * b);
-        if coloured {
-            // Skin, and what is nearly grey, has the hue it had after balancing: a curve per channel turns hues.
-            let before = srgb_to_oklab(balanced);
-            let [_, sa, sb] = before;
-            let skin = skin_likeness(before);
-            let faint = ((0.08 - sa.hypot(sb)) / 0.04).clamp(0.0, 1.0);
-            let (now, then) = (b.atan2(a), sb.atan2(sa));
-            let turn = (then - now + std::f32::consts::PI).rem_euclid(std::f32::consts::TAU) - std::f32::consts::PI;
-            let hue = now + turn * skin.max(faint);
-            let chroma = chroma::limited(a.hypot(b), before, l, flat, skin);
+        let before = srgb_to_oklab(balanced);
+        let own = before[1].hypot(before[2]);
+        let skin = skin_likeness(before);
+        let [l, mut a, mut b] = turned(self.colour, self.shaded(balanced));
+        if own > 1e-6 {
+            // Skin, and what is nearly grey, has the hue it had after balancing.
+            let faint = ((0.08 - own) / 0.04).clamp(0.0, 1.0);
+            let hue = between_hues(b.atan2(a), before[2].atan2(before[1]), skin.max(faint));
+            let chroma = chroma::limited(a.hypot(b), before, l, skin);
             (a, b) = (chroma * hue.cos(), chroma * hue.sin());
         }
+        let lab = mood::warmed([l, a, b], before, self.warmth, skin);
         let grey = oklab_to_srgb([l, 0.0, 0.0])[1];
         let low = c.iter().fold(EDGE.min(grey), |m, v| m.min(*v));
         let high = c.iter().fold((1.0 - EDGE).max(grey), |m, v| m.max(*v));
-        within([l, a, b], low, high)
+        within(lab, low, high)
     }
 
     /// The transform as a LUT over encoded sRGB, blended with doing nothing: `strength` 0 changes nothing, 1 is all of it.
@@ -163,7 +197,7 @@ impl Match {
     /// # Errors
     /// None that occurs.
     pub fn look(&self, file: &std::path::Path) -> Result<Look> {
-        let lut = Lut::from_cube("match", self.lut(LUT_SIZE, 1.0)?);
+        let lut = Lut { carries: true, ..Lut::from_cube("match", self.lut(LUT_SIZE, 1.0)?) };
         let file = CubeFile::made(&file.to_string_lossy(), lut)?;
         Ok(Look::of("match", Op::LutFile(LutFile { file, ..LutFile::default() })))
     }
@@ -173,7 +207,7 @@ impl Match {
     /// # Errors
     /// None that occurs.
     pub fn cube(&self) -> Result<String> {
-        Lut::from_cube("match", self.lut(LUT_SIZE, 1.0)?).to_cube()
+        Lut { carries: true, ..Lut::from_cube("match", self.lut(LUT_SIZE, 1.0)?) }.to_cube()
     }
 }
 
@@ -183,7 +217,7 @@ pub fn srgb_to_oklab(c: [f32; 3]) -> [f32; 3] {
 }
 
 /// The way back; what lies outside sRGB comes out below 0 or above 1.
-fn oklab_to_srgb(c: [f32; 3]) -> [f32; 3] {
+pub(crate) fn oklab_to_srgb(c: [f32; 3]) -> [f32; 3] {
     convert(c, Space::Oklab, Space::Encoded)
 }
 
@@ -219,91 +253,39 @@ fn held(v: f32, free: f32, most: f32) -> f32 {
     if over <= 0.0 || room <= 0.0 { v.clamp(-most, most) } else { (free + room * (over / room).tanh()).copysign(v) }
 }
 
-/// The rising curve from the luma of `given` to that of `wanted`, both with weights that sum to 1.
-fn tone(given: &[(f32, [f32; 3])], wanted: &[(f32, [f32; 3])]) -> [f32; TONES] {
-    /// Equal shares of the pixels, each of which counts with its mean.
+/// From 0 to 1 as `v` goes from `from` to `to`, without a bend at either.
+fn smooth(v: f32, [from, to]: [f32; 2]) -> f32 {
+    let v = ((v - from) / (to - from)).clamp(0.0, 1.0);
+    v * v * (3.0 - 2.0 * v)
+}
+
+/// Colours in OKLab.
+fn lab(points: &[(f32, [f32; 3])]) -> Vec<(f32, [f32; 3])> {
+    points.iter().map(|(w, c)| (*w, srgb_to_oklab(*c))).collect()
+}
+
+/// A matrix applied to a and b of OKLab.
+fn turned([[xx, xy], [yx, yy]]: Matrix, [l, a, b]: [f32; 3]) -> [f32; 3] {
+    [l, xx * a + xy * b, yx * a + yy * b]
+}
+
+/// The hue that lies `share` of the way from one to the other, the shorter way around.
+fn between_hues(from: f32, to: f32, share: f32) -> f32 {
+    let turn = (to - from + std::f32::consts::PI).rem_euclid(std::f32::consts::TAU) - std::f32::consts::PI;
+    from + turn * share
+}
+
+/// How far apart two pictures' colours are: the largest of the mean distance of their tones and the distances of their mean
+/// colours and of their spread of colours.
+fn apart(given: &[(f32, [f32; 3])], wanted: &[(f32, [f32; 3])]) -> f32 {
     const SHARES: usize = 48;
-    let (x, y) = (shares(given, SHARES), shares(wanted, SHARES));
-    let knots: Vec<(f32, f32)> = std::iter::once((0.0, 0.0)).chain(x.into_iter().zip(y)).chain(std::iter::once((1.0, 1.0))).collect();
-    let straight: [f32; TONES] = std::array::from_fn(|i| {
-        let at = i as f32 / (TONES - 1) as f32;
-        let k = knots.partition_point(|(x, _)| *x < at).clamp(1, knots.len() - 1);
-        let ((x0, y0), (x1, y1)) = (knots[k - 1], knots[k]);
-        let to = if x1 - x0 > 1e-5 { y0 + (y1 - y0) * ((at - x0) / (x1 - x0)) } else { (y0 + y1) / 2.0 };
-        at + held(to - at, MOVES[0], MOVES[1])
-    });
-    // Tones count by how many pixels have them; those that nothing has, just enough to be decided.
-    let mut share = [1e-3; TONES];
-    for (w, c) in given {
-        let at = luma(*c).clamp(0.0, 1.0) * (TONES - 1) as f32;
-        let i = (at as usize).min(TONES - 2);
-        share[i] += w * (1.0 - (at - i as f32));
-        share[i + 1] += w * (at - i as f32);
-    }
-    fitted(straight.map(f64::from), share.map(f64::from))
-}
-
-/// The curve from black to white with slopes in [`SLOPES`] that comes nearest to `wanted` and bends little: least squares, by
-/// projected gradients with momentum (Beck and Teboulle, "A fast iterative shrinkage-thresholding algorithm", 2009).
-fn fitted(wanted: [f64; TONES], weights: [f64; TONES]) -> [f32; TONES] {
-    const N: usize = TONES - 1;
-    const ROUNDS: usize = 1000;
-    const ENDS: usize = 2;
-    let curve = |slopes: &[f64; N]| {
-        let mut f = [0f64; TONES];
-        (0..N).for_each(|i| f[i + 1] = f[i] + slopes[i] / N as f64);
-        f
-    };
-    let steepest_at = |i: usize| if (OUTER..N - OUTER).contains(&i) { *SLOPES.end() } else { STEEP };
-    // The nearest slopes in range with a mean of 1: all are moved by the same, found by bisection.
-    let allowed = |slopes: [f64; N]| {
-        let held = |by: f64| std::array::from_fn::<f64, N, _>(|i| (slopes[i] + by).clamp(*SLOPES.start(), steepest_at(i)));
-        let (mut low, mut high) = (-100.0, 100.0);
-        for _ in 0..50 {
-            let by = (low + high) / 2.0;
-            *(if held(by).iter().sum::<f64>() > N as f64 { &mut high } else { &mut low }) = by;
-        }
-        held(low)
-    };
-    // No direction is steeper than the trace of the squares' matrix.
-    let steepest = (1..TONES).map(|i| weights[i] * i as f64).sum::<f64>() / (N * N) as f64 + 4.0 * STIFFNESS;
-    let mut slopes = [1f64; N];
-    let (mut ahead, mut momentum) = (slopes, 1f64);
-    for _ in 0..ROUNDS {
-        let f = curve(&ahead);
-        let mut gradient = [0f64; N];
-        let mut sum = 0.0;
-        for i in (0..N).rev() {
-            sum += weights[i + 1] * (f[i + 1] - wanted[i + 1]) / N as f64;
-            gradient[i] = sum;
-        }
-        // Next to black and white, which stay, the curve bends as sharply as it must to reach the others.
-        for i in ENDS + 1..N - ENDS {
-            let bend = STIFFNESS * (ahead[i] - ahead[i - 1]);
-            gradient[i] += bend;
-            gradient[i - 1] -= bend;
-        }
-        let next = allowed(std::array::from_fn(|i| ahead[i] - gradient[i] / steepest));
-        let more = (1.0 + (1.0 + 4.0 * momentum * momentum).sqrt()) / 2.0;
-        ahead = std::array::from_fn(|i| next[i] + (momentum - 1.0) / more * (next[i] - slopes[i]));
-        (slopes, momentum) = (next, more);
-    }
-    let mut curve = curve(&slopes).map(|v| v as f32);
-    curve[N] = 1.0;
-    curve
-}
-
-/// Mean luma of `n` equal shares of the pixels, dark to light. Each colour counts as spread a little, so that the result
-/// changes smoothly with the pixels.
-fn shares(points: &[(f32, [f32; 3])], n: usize) -> Vec<f32> {
-    let mut luma: Vec<(f64, [f64; 1])> = points.iter().map(|(w, c)| (f64::from(*w), [f64::from(luma(*c).clamp(0.0, 1.0))])).collect();
-    luma.sort_by(|a, b| a.1[0].total_cmp(&b.1[0]));
-    let mut means: Vec<f32> = equal_shares(&luma, n).into_iter().map(|[v]| v as f32).collect();
-    // Rounding must not make them fall.
-    for i in 1..n {
-        means[i] = means[i].max(means[i - 1]);
-    }
-    means
+    let tones = shares(given, SHARES).iter().zip(shares(wanted, SHARES)).map(|(a, b)| (a - b).abs()).sum::<f32>() / SHARES as f32;
+    let (given, wanted) = (lab(given), lab(wanted));
+    let mean = |points: &[(f32, [f32; 3])]| points.iter().fold([0f32; 2], |m, (w, [_, a, b])| [m[0] + w * a, m[1] + w * b]);
+    let (m, n) = (mean(&given), mean(&wanted));
+    let (s, t) = (transport::moments(&given), transport::moments(&wanted));
+    let width = [0, 1].map(|k| (s[k][k].sqrt() - t[k][k].sqrt()).abs());
+    tones.max((m[0] - n[0]).hypot(m[1] - n[1])).max(width[0]).max(width[1])
 }
 
 /// Means over `n` equal shares of points (weight, values) in the order in which they come; a point may belong to several

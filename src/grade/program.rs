@@ -105,7 +105,11 @@ impl Program {
     #[expect(clippy::type_complexity, reason = "a closure has no name to give the pair")]
     pub(super) fn separable(&self) -> Option<(impl Fn([f32; 3]) -> [f32; 3] + '_, Option<&Lut3d>)> {
         let lut = match self.steps.last() {
-            Some((Space::Encoded, mask, AnyKernel::LutFile(lut))) if *mask == Mask::ALL && lut.0.cube.is_some() => Some(&*lut.0),
+            Some((Space::Encoded, mask, AnyKernel::LutFile(lut)))
+                if *mask == Mask::ALL && lut.0.cube.is_some() && (!lut.0.carries || self.steps.len() == 1) =>
+            {
+                Some(&*lut.0)
+            }
             _ => None,
         };
         let steps = &self.steps[..self.steps.len() - usize::from(lut.is_some())];

@@ -14,7 +14,7 @@ use crate::flow::{Chain, Fork};
 /// Grades bands; alpha passes as it is.
 ///
 /// Pictures with a matrix profile (Display P3, Adobe RGB, ProPhoto) are converted to extended-range sRGB, graded, and converted
-/// back; colours that sRGB cannot show are kept as numbers outside of 0..1. Pictures whose profile is made of tables, and grey
+/// back; colours that sRGB cannot show are kept as numbers outside of 0..1 (a LUT that is no match brings them to its edge). Pictures whose profile is made of tables, and grey
 /// ones that the look colours, become sRGB; [`Grade::replaces_profile`] says so.
 pub struct Grade {
     chain: Chain<'static>,

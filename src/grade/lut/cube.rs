@@ -16,10 +16,14 @@ const CURVE_SIZES: std::ops::RangeInclusive<usize> = 2..=65_536;
 const KEYWORDS: &str =
     "TITLE, LUT_1D_SIZE, LUT_3D_SIZE, DOMAIN_MIN, DOMAIN_MAX, LUT_1D_INPUT_RANGE, LUT_3D_INPUT_RANGE, then three numbers a line";
 
+/// The comment that says [`Lut::carries`].
+const CARRIES: &str = "# lastmile: colours beyond 0..1 keep their distance";
+
 /// What the keywords say, with the line each stood on.
 #[derive(Default)]
 struct Head {
     title: String,
+    carries: bool,
     curve_size: Option<(usize, usize)>,
     cube_size: Option<(usize, usize)>,
     domain_min: Option<(usize, [f32; 3])>,
@@ -49,6 +53,7 @@ pub fn parse(name: &str, text: &str) -> Result<Lut> {
     for (i, raw) in lines(text.trim_start_matches('\u{feff}')).enumerate() {
         let (n, line) = (i + 1, raw.trim());
         last_line = n;
+        head.carries |= line == CARRIES;
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
@@ -184,7 +189,7 @@ impl Head {
                 Some(Lut3d::new(s, min, max, cube_rows)?)
             }
         };
-        Ok(Lut { title: self.title, curves, cube })
+        Ok(Lut { title: self.title, curves, cube, carries: self.carries })
     }
 
     /// The input range of a table: its own, else the domain, else 0..1.
@@ -224,6 +229,9 @@ pub fn write(lut: &Lut) -> Result<String> {
     if !lut.title.is_empty() {
         let title: String = lut.title.chars().map(|c| if c == '"' || c.is_control() { ' ' } else { c }).collect();
         line(format_args!("TITLE \"{title}\""));
+    }
+    if lut.carries {
+        line(format_args!("{CARRIES}"));
     }
     let both = lut.curves.is_some() && lut.cube.is_some();
     let mut span = |dimensions: u8, min: [f32; 3], max: [f32; 3]| {

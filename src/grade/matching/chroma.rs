@@ -6,24 +6,28 @@ const FAINT: [f32; 2] = [0.012, 0.045];
 const VIVID: [f32; 2] = [0.09, 0.2];
 /// Gains of greys, colours and vivid colours at most; of skin at most.
 const MOST: [f32; 3] = [1.1, 1.45, 1.15];
-const MOST_OF_SKIN: f32 = 1.28;
-/// Gains at least; of skin at least.
-const LEAST: f32 = 0.6;
-const LEAST_OF_SKIN: f32 = 0.72;
+const MOST_OF_SKIN: f32 = 1.18;
+/// Gains at least: of greys and colours, of vivid colours and of skin. What a flatter tone curve takes counts in it.
+const LEAST: f32 = 0.65;
+const LEAST_OF_VIVID: f32 = 0.85;
+const LEAST_OF_SKIN: f32 = 0.65;
+/// What more or less light may do to chroma besides.
+const LIGHT: [f32; 2] = [0.75, 1.25];
 
-/// What a flatter tone curve may take of the chroma beside that.
-const FLATTER: f32 = 0.6;
+/// The chroma that a colour has in more or less light: it changes with lightness; the 0.1 keeps the dark from being blown up.
+pub fn at(before: [f32; 3], lightness: f32) -> f32 {
+    before[1].hypot(before[2]) * ((lightness + 0.1) / (before[0].max(0.0) + 0.1)).clamp(LIGHT[0], LIGHT[1])
+}
 
 /// The chroma that a colour gets: `wanted`, but not much more or less than it had `before` (OKLab, balanced), seen at its new
 /// lightness.
-pub fn limited(wanted: f32, before: [f32; 3], lightness: f32, toned: f32, skin: f32) -> f32 {
+pub fn limited(wanted: f32, before: [f32; 3], lightness: f32, skin: f32) -> f32 {
     let ramp = |v: f32, [from, to]: [f32; 2]| {
         let v = ((v - from) / (to - from)).clamp(0.0, 1.0);
         v * v * (3.0 - 2.0 * v)
     };
     let chroma = before[1].hypot(before[2]);
-    // More or less light changes chroma with lightness; the 0.1 keeps the dark from being blown up.
-    let same = chroma * ((lightness + 0.1) / (before[0].max(0.0) + 0.1)).clamp(0.6, 1.25);
+    let same = at(before, lightness);
     if same < 1e-6 {
         return wanted.min(same);
     }
@@ -31,9 +35,8 @@ pub fn limited(wanted: f32, before: [f32; 3], lightness: f32, toned: f32, skin: 
     let colourful = ramp(chroma, FAINT);
     let most = mix(mix(MOST[0], MOST[1], colourful), MOST[2], ramp(chroma, VIVID));
     let most = mix(most, most.min(MOST_OF_SKIN), skin);
-    let least = mix(LEAST, LEAST_OF_SKIN, skin);
-    // A flatter tone curve has already taken its share.
-    let same = if wanted < same { toned.clamp(same * FLATTER, same) } else { same };
+    let least = mix(LEAST, LEAST_OF_VIVID, ramp(chroma, VIVID));
+    let least = mix(least, least.max(LEAST_OF_SKIN), skin);
     let gain = (wanted / same).max(1e-3).ln();
     let most = if gain > 0.0 { most.ln() } else { -least.ln() };
     same * super::held(gain, most * 0.6, most).exp()
@@ -45,7 +48,7 @@ mod tests {
 
     /// At an unchanged lightness and hue (60 degrees, as skin has it).
     fn kept(wanted: f32, chroma: f32, skin: f32) -> f32 {
-        limited(wanted, [0.6, chroma * 0.5, chroma * 0.866], 0.6, chroma, skin)
+        limited(wanted, [0.6, chroma * 0.5, chroma * 0.866], 0.6, skin)
     }
 
     #[test]
@@ -53,8 +56,9 @@ mod tests {
         for (chroma, skin, least, most) in [
             (0.008, 0.0, LEAST, MOST[0]),
             (0.06, 1.0, LEAST_OF_SKIN, MOST_OF_SKIN),
+            (0.25, 1.0, LEAST_OF_VIVID, MOST[2]),
             (0.07, 0.0, LEAST, MOST[1]),
-            (0.25, 0.0, LEAST, MOST[2]),
+            (0.25, 0.0, LEAST_OF_VIVID, MOST[2]),
         ] {
             for gain in [0.01, 0.5, 2.0, 10.0] {
                 let got = kept(chroma * gain, chroma, skin) / chroma;

@@ -17,6 +17,12 @@ const MOST_OF_ONE: f64 = 0.1;
 const MOST_OF_BLACK: f64 = 0.2;
 /// The cell of black.
 const BLACK: u16 = 0;
+/// A backdrop that stays what it is: colours of this OKLab lightness (begun and wholly), of at most this chroma (wholly, and not
+/// at all), that this share of the picture lies near (begun and wholly), near being within a distance in encoded RGB.
+const LIGHT: [f32; 2] = [0.74, 0.82];
+const PALE: [f32; 2] = [0.04, 0.06];
+const SHARE: [f64; 2] = [0.1, 0.25];
+const AROUND: f64 = 0.09;
 /// In standard deviations of each channel, so that another contrast, exposure or cast of the same picture gives the same shares.
 const NEAR: f64 = 0.2;
 /// Channels at or above this in all three are paper.
@@ -71,7 +77,7 @@ impl Collector {
 
     /// The statistics of what was counted, as those of one picture.
     pub fn finish(&self) -> Statistics {
-        let cell = |[weight, sums @ ..]: &[f64; 4]| Cell { weight: *weight, mean: sums.map(|s| s / weight) };
+        let cell = |[weight, sums @ ..]: &[f64; 4]| Cell { weight: *weight, mean: sums.map(|s| s / weight), plain: 0.0 };
         let mut cells: BTreeMap<u16, Cell> =
             self.cells.iter().enumerate().filter(|(_, c)| c[0] > 0.0).map(|(i, c)| (i as u16, cell(c))).collect();
         let content: f64 = cells.values().map(|c| c.weight).sum();
@@ -90,7 +96,13 @@ impl Collector {
         if content <= 0.002 * total {
             return Statistics { pictures: 1.0, cells: BTreeMap::new(), all };
         }
+        let shares: Vec<(u16, f64)> = backdrop(&cells, total);
         level(&mut cells);
+        for (at, plain) in shares {
+            if let Some(cell) = cells.get_mut(&at) {
+                cell.plain = plain;
+            }
+        }
         Statistics { pictures: 1.0, cells, all }
     }
 }
@@ -100,15 +112,33 @@ const WHITE: u16 = (EDGE * EDGE * EDGE - 1) as u16;
 
 /// Adds to a cell.
 fn join(cells: &mut BTreeMap<u16, Cell>, at: u16, more: Cell) {
-    let into = cells.entry(at).or_insert(Cell { weight: 0.0, mean: more.mean });
+    let into = cells.entry(at).or_insert(Cell { weight: 0.0, ..more });
     into.weight += more.weight;
     let part = if into.weight > 0.0 { more.weight / into.weight } else { 0.0 };
+    into.plain += (more.plain - into.plain) * part;
     into.mean.iter_mut().zip(more.mean).for_each(|(m, v)| *m += (v - *m) * part);
 }
 
 /// Held to 0..=1; NaN becomes 0.
 fn unit(v: f32) -> f32 {
     if v > 0.0 { v.min(1.0) } else { 0.0 }
+}
+
+/// The cells of a light, nearly neutral, plain area that fills much of a picture, such as a studio's paper, and how far they are
+/// that, 0..1. `total` is the weight of all pixels, white paper included.
+fn backdrop(cells: &BTreeMap<u16, Cell>, total: f64) -> Vec<(u16, f64)> {
+    let ramp = |v: f64, [from, to]: [f64; 2]| ((v - from) / (to - from)).clamp(0.0, 1.0);
+    let able = |c: &Cell| {
+        let [l, a, b] = super::srgb_to_oklab(c.mean.map(|v| v as f32));
+        ramp(f64::from(l), LIGHT.map(f64::from)) * (1.0 - ramp(f64::from(a.hypot(b)), PALE.map(f64::from)))
+    };
+    let light: Vec<(u16, Cell, f64)> = cells.iter().map(|(i, c)| (*i, *c, able(c))).filter(|(.., able)| *able > 0.0).collect();
+    let near = |a: &Cell, b: &Cell| {
+        let d: f64 = a.mean.iter().zip(b.mean).map(|(a, b)| (a - b) * (a - b)).sum();
+        (1.0 - d / (AROUND * AROUND)).max(0.0)
+    };
+    let share = |c: &Cell| light.iter().map(|(_, o, _)| o.weight * near(c, o)).sum::<f64>() / total;
+    light.iter().map(|(i, c, able)| (*i, able * ramp(share(c), SHARE))).filter(|(_, plain)| *plain > 0.0).collect()
 }
 
 /// Holds down what one colour can count for, and makes the weights sum to 1.
@@ -149,6 +179,8 @@ fn level(cells: &mut BTreeMap<u16, Cell>) {
 struct Cell {
     weight: f64,
     mean: [f64; 3],
+    /// How far it is a light backdrop, 0..1.
+    plain: f64,
 }
 
 /// The colours of one or several pictures, each picture counting the same. A few thousand numbers at most.
@@ -202,12 +234,13 @@ impl Statistics {
             };
             a.values_mut().for_each(|c| c.weight *= shares[0]);
             for (i, c) in b {
-                let into = a.entry(*i).or_insert(Cell { weight: 0.0, mean: c.mean });
+                let into = a.entry(*i).or_insert(Cell { weight: 0.0, ..*c });
                 let weight = into.weight + c.weight * shares[1];
                 let part = c.weight * shares[1] / weight;
                 for (m, v) in into.mean.iter_mut().zip(c.mean) {
                     *m += (v - *m) * part;
                 }
+                into.plain += (c.plain - into.plain) * part;
                 into.weight = weight;
             }
         }
@@ -223,7 +256,7 @@ impl Statistics {
                 let mean = change(cell.mean.map(|v| v as f32)).map(unit);
                 let [r, g, b] = mean.map(|v| (v * (EDGE as f32 - 0.001)) as usize);
                 let mean = mean.map(f64::from);
-                join(&mut out, ((r * EDGE + g) * EDGE + b) as u16, Cell { weight: cell.weight, mean });
+                join(&mut out, ((r * EDGE + g) * EDGE + b) as u16, Cell { mean, ..*cell });
             }
             out
         };
@@ -235,6 +268,11 @@ impl Statistics {
         self.pictures as usize
     }
 
+    /// Whether every pixel is a shade of grey.
+    pub fn is_grey(&self) -> bool {
+        self.all.values().all(|c| c.mean.iter().all(|v| (v - c.mean[1]).abs() < 1.0 / 255.0))
+    }
+
     /// Whether there is nothing but paper (or nothing at all).
     pub fn is_blank(&self) -> bool {
         self.cells.is_empty()
@@ -243,6 +281,11 @@ impl Statistics {
     /// Weight and encoded sRGB of what the pictures show: weights sum to 1, paper left out, plain areas held down.
     pub fn content(&self) -> impl Iterator<Item = (f32, [f32; 3])> + '_ {
         self.cells.values().map(|c| (c.weight as f32, c.mean.map(|v| v as f32)))
+    }
+
+    /// How far each colour of [`Statistics::content`] is a light backdrop that shall stay what it is, 0..1, in the same order.
+    pub fn plain(&self) -> impl Iterator<Item = f32> + '_ {
+        self.cells.values().map(|c| c.plain as f32)
     }
 
     /// Weight and encoded sRGB of every pixel; weights sum to 1.

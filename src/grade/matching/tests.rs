@@ -1,3 +1,4 @@
+use super::tone::{SLOPES, fitted};
 use super::*;
 use proptest::prelude::*;
 
@@ -48,6 +49,121 @@ fn equal_statistics_change_nothing() {
     }
     assert!(worst < 1e-4, "{worst}");
     assert!((m.saturation() - 1.0).abs() < 1e-3);
+}
+
+/// Alike pictures are left alone, and from there on more is done little by little.
+#[test]
+fn alike_pictures_stay_what_they_are() {
+    let plain = picture(|c| c);
+    let apart = |by: f32| {
+        let m = Match::between(&picture(|c| [c[0] * (1.0 + by), c[1], c[2] * (1.0 - by)]), &plain);
+        (0..125).map(|i| [i % 5, i / 5 % 5, i / 25].map(|v| v as f32 / 4.0)).map(|c| difference(c, m.eval(c))).fold(0f32, f32::max)
+    };
+    assert_eq!(apart(0.0), 0.0);
+    let mut last = 0.0;
+    for i in 0..=20 {
+        let now = apart(i as f32 / 200.0);
+        assert!(now < last + 0.012, "{i}: {now} after {last}");
+        last = last.max(now);
+    }
+    assert!(last > 0.015, "{last}");
+}
+
+/// A picture of areas: colour and share of each, in soft shades.
+fn areas(all: &[([f32; 3], usize)], shade: std::ops::Range<f32>) -> Statistics {
+    let columns: Vec<[f32; 3]> = all.iter().flat_map(|(c, n)| std::iter::repeat_n(*c, *n)).collect();
+    let mut band = Band::new(0, columns.len(), 64, 3);
+    for (x, c) in columns.iter().enumerate() {
+        for y in 0..64 {
+            let v = shade.start + (shade.end - shade.start) * y as f32 / 63.0 + ((x * 13 + y * 7) % 29) as f32 / 2900.0;
+            (0..3).for_each(|k| band.row_mut(k, y)[x] = (c[k] * v).clamp(0.0, 1.0));
+        }
+    }
+    let mut collector = Collector::default();
+    collector.push(&band);
+    collector.finish()
+}
+
+#[test]
+fn a_studio_backdrop_and_a_vivid_product_stay() {
+    let (paper, red) = ([0.77, 0.772, 0.843], [0.98, 0.12, 0.02]);
+    let product = areas(&[(paper, 260), (red, 140), ([0.3, 0.5, 0.1], 20)], 0.9..1.0);
+    let references = [
+        areas(&[([1.0; 3], 200), ([0.8, 0.6, 0.5], 60), ([0.2, 0.15, 0.12], 80), ([0.9, 0.5, 0.6], 20)], 0.5..1.0),
+        areas(&[([0.2, 0.25, 0.4], 200), ([0.7, 0.4, 0.2], 100)], 0.2..1.0),
+    ];
+    for to in references {
+        let m = Match::between(&product, &to);
+        let paper = paper.map(|v| v * 0.95);
+        assert!((luma(m.eval(paper)) - luma(paper)).abs() < 0.03, "{:?}", m.eval(paper));
+        let chroma = |c: [f32; 3]| srgb_to_oklab(c)[1].hypot(srgb_to_oklab(c)[2]);
+        assert!(chroma(m.eval(red)) > 0.78 * chroma(red), "{:?}", m.eval(red));
+    }
+}
+
+#[test]
+fn soft_highlights_stay_soft() {
+    for m in matches() {
+        for i in 200..255 {
+            let slope = (m.tone((i + 1) as f32 / 255.0) - m.tone(i as f32 / 255.0)) * 255.0;
+            assert!((0.35..2.05).contains(&slope), "{i}: {slope}");
+        }
+        // Green mist that becomes white: less and less colour, no ring.
+        let mut last = f32::MAX;
+        for i in 0..=100 {
+            let k = i as f32 / 100.0;
+            let [_, a, b] = srgb_to_oklab(m.eval([0.55 + 0.4 * k, 0.72 + 0.25 * k, 0.2 + 0.74 * k]));
+            assert!(a.hypot(b) < last + 1e-3, "{i}: {} after {last}", a.hypot(b));
+            last = a.hypot(b);
+        }
+    }
+}
+
+#[test]
+fn skin_keeps_most_of_its_chroma_and_lightness() {
+    let face = [0.85, 0.62, 0.52];
+    let portrait = areas(&[(face, 200), ([0.9, 0.9, 0.92], 80), ([0.3, 0.25, 0.22], 100)], 0.75..1.0);
+    let dull = areas(&[([0.4, 0.42, 0.4], 200), ([0.25, 0.2, 0.22], 200), ([0.3, 0.33, 0.3], 40)], 0.3..1.0);
+    let m = Match::between(&portrait, &dull);
+    let ([l, a, b], [l2, a2, b2]) = (srgb_to_oklab(face), srgb_to_oklab(m.eval(face)));
+    assert!(a2.hypot(b2) > 0.6 * a.hypot(b) && (l2 - l).abs() < 0.1, "{:?}", m.eval(face));
+}
+
+/// A golden hour and a blue lake give different results; greys in the middle take some of it, white, black and skin's hue stay.
+#[test]
+fn references_hand_on_their_mood() {
+    let plain = picture(|c| c);
+    let golden = areas(&[([0.95, 0.6, 0.3], 150), ([0.5, 0.35, 0.25], 150), ([0.2, 0.18, 0.2], 60)], 0.3..1.0);
+    let lake = areas(&[([0.3, 0.55, 0.85], 150), ([0.2, 0.3, 0.45], 150), ([0.6, 0.65, 0.7], 60)], 0.3..1.0);
+    let [warm, cool] = [&golden, &lake].map(|to| Match::between(&plain, to));
+    let yellow = |m: &Match, c: [f32; 3]| srgb_to_oklab(m.eval(c))[2];
+    for c in [[0.5, 0.5, 0.5], [0.4, 0.5, 0.35], [0.45, 0.5, 0.6]] {
+        let apart = yellow(&warm, c) - yellow(&cool, c);
+        assert!((0.012..0.06).contains(&apart), "{c:?}: {apart}");
+    }
+    for m in [&warm, &cool] {
+        let [_, a, b] = srgb_to_oklab(m.eval([0.5; 3]));
+        assert!(a.hypot(b) <= MOST_WARMTH + 1e-3, "{a} {b}");
+        assert!(difference(m.eval([1.0; 3]), [1.0; 3]) < 1e-3 && difference(m.eval([0.0; 3]), [0.0; 3]) < 1e-3);
+        let skin = [0.85, 0.65, 0.53];
+        assert!(hue_turn(m.balanced(skin), m.eval(skin)) < 4.0);
+    }
+    let none = Match::within(&plain, &golden, 0.0);
+    let [_, a, b] = srgb_to_oklab(none.eval([0.5; 3]));
+    assert!(a.hypot(b) < 0.004, "{a} {b}");
+}
+
+/// What sRGB cannot show keeps its distance from what it can.
+#[test]
+fn colours_outside_of_srgb_stay_outside() {
+    let m = Match::between(&picture(cast), &picture(|c| c));
+    let grading = crate::grade::Grading::new(&[m.look(std::path::Path::new("m.cube")).unwrap()], 1.0).unwrap().unwrap();
+    let inside = grading.colour([0.0, 1.0, 0.0]);
+    let outside = grading.colour([-0.51, 1.02, -0.31]);
+    for (k, by) in [-0.51, 0.02, -0.31].into_iter().enumerate() {
+        assert!((outside[k] - inside[k] - by).abs() < 1e-3, "{inside:?} {outside:?}");
+    }
+    assert!(crate::grade::lut::Lut::parse("m", m.cube().unwrap().as_bytes()).unwrap().carries);
 }
 
 #[test]

@@ -9,13 +9,13 @@ pub const IDENTITY: Matrix = [[1.0, 0.0], [0.0, 1.0]];
 /// Second moment added on both sides, a chroma of 0.025: what little colour there is does not count.
 const RIDGE: f32 = 0.025 * 0.025;
 /// How much saturation may fall or grow.
-const SCALES: std::ops::RangeInclusive<f32> = 0.75..=1.4;
+const SCALES: std::ops::RangeInclusive<f32> = 0.66..=1.4;
 
-/// Second moments of a and b about grey; weights sum to 1.
+/// Second moments of a and b about grey, of OKLab colours; weights sum to 1.
 pub fn moments(points: &[(f32, [f32; 3])]) -> Matrix {
     let mut m = [[0f64; 2]; 2];
     for (w, c) in points {
-        let [_, a, b] = srgb_to_oklab(*c).map(f64::from);
+        let [_, a, b] = c.map(f64::from);
         let w = f64::from(*w);
         m[0][0] += w * a * a;
         m[0][1] += w * a * b;

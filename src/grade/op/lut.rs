@@ -117,22 +117,33 @@ pub struct Lookup(pub(in crate::grade) Arc<Lut>);
 impl Kernel for Lookup {
     #[inline(always)]
     fn eval<L: Lane>(&self, c: Rgb<L>) -> Rgb<L> {
+        let given = c;
         let c = match &self.0.curves {
             Some([r, g, b]) => [c[0].table(r), c[1].table(g), c[2].table(b)],
             None => c,
         };
-        match &self.0.cube {
+        let c = match &self.0.cube {
             Some(cube) => L::lut3d(c, cube),
             None => c,
+        };
+        if !self.0.carries {
+            return c;
         }
+        [0, 1, 2].map(|k| c[k] + (given[k] - given[k].clamp(0.0, 1.0)))
     }
 
     fn planes(&self, p: &mut Planes<'_>) {
+        let beyond = |v: f32| v - v.clamp(0.0, 1.0);
+        let out = |plane: &[f32]| plane.iter().any(|v| beyond(*v) != 0.0);
+        let given = (self.0.carries && (out(p.r) || out(p.g) || out(p.b))).then(|| [p.r.to_vec(), p.g.to_vec(), p.b.to_vec()]);
         if let Some(curves) = &self.0.curves {
             [&mut *p.r, &mut *p.g, &mut *p.b].into_iter().zip(curves).for_each(|(plane, curve)| along(curve, plane));
         }
         if let Some(cube) = &self.0.cube {
             through(cube, p.r, p.g, p.b);
+        }
+        for (plane, given) in [&mut *p.r, &mut *p.g, &mut *p.b].into_iter().zip(given.iter().flatten()) {
+            plane.iter_mut().zip(given).for_each(|(v, g)| *v += beyond(*g));
         }
     }
 }
