@@ -197,10 +197,10 @@ fn tables_and_cubes_are_the_same_on_both() {
     };
     let curve = |k: f32| Table::from_fn(-0.2, 1.5, 100, |x| x.abs().powf(k)).unwrap();
     let luts = [
-        Lut { title: String::new(), curves: None, cube: Some(rough(2, 0.0, 1.0)) },
-        Lut { title: String::new(), curves: None, cube: Some(rough(17, -0.5, 2.0)) },
-        Lut { title: String::new(), curves: Some([curve(0.7), curve(1.1), curve(2.0)]), cube: None },
-        Lut { title: String::new(), curves: Some([curve(0.7), curve(0.7), curve(0.7)]), cube: Some(rough(33, 0.0, 1.0)) },
+        Lut { title: String::new(), carries: false, curves: None, cube: Some(rough(2, 0.0, 1.0)) },
+        Lut { title: String::new(), carries: false, curves: None, cube: Some(rough(17, -0.5, 2.0)) },
+        Lut { title: String::new(), carries: false, curves: Some([curve(0.7), curve(1.1), curve(2.0)]), cube: None },
+        Lut { title: String::new(), carries: true, curves: Some([curve(0.7), curve(0.7), curve(0.7)]), cube: Some(rough(33, 0.0, 1.0)) },
     ];
     for (i, lut) in luts.iter().enumerate() {
         let file = format!("{i}.cube");
