@@ -13,7 +13,7 @@ const OUTER: usize = 5;
 /// How far a tone moves as it should, and how far at most: what is asked for beyond counts less and less. A night is no day.
 const MOVES: [f32; 2] = [0.12, 0.18];
 /// The same of tones that skin has, in shares of that.
-const MOVES_OF_SKIN: f32 = 0.75;
+const MOVES_OF_SKIN: f32 = 0.65;
 /// Within this distance of black and of white, tones move ever less.
 const ENDS: [f32; 2] = [0.06, 0.15];
 /// How much the tone curve minds bending, beside missing what it is made for.
