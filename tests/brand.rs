@@ -448,22 +448,6 @@ fn a_match_brings_pictures_to_their_references() {
     fails(lastmile(d).args(["grade", "in", "-o", "x", "--match", "ref/no.png"]), 2, &[]);
 }
 
-/// A grey picture among coloured ones stays grey, by the match of a folder and by a kit.
-#[test]
-fn grey_pictures_stay_grey_in_their_group() {
-    let dir = world("");
-    let d = dir.path();
-    let grey = |c: [f32; 3]| [(luma(c) * 255.0).round() / 255.0; 3];
-    write(&d.join("in/g0/grey.png"), &picture(2, grey), Format::Png, 0);
-    runs(lastmile(d).args(["grade", "in/g0", "-o", "matched", "--match", "ref/0.png", "--group-by", "folder", "-q"]));
-    runs(lastmile(d).args(["brand", "in/g0", "-o", "branded", "--kit", "acme.brand.toml", "-q"]));
-    for file in ["matched/grey.png", "branded/grey.png"] {
-        let band = read(&d.join(file));
-        let most = (0..band.width * band.rows).map(|p| pixel(&band, p)).map(|c| (c[0] - c[1]).abs().max((c[2] - c[1]).abs()));
-        assert!(most.fold(0f32, f32::max) < 1.5 / 255.0, "{file}");
-    }
-}
-
 /// A picture that is a kit's only reference is what the kit asks for, before it is applied and after.
 #[test]
 fn a_reference_is_near_itself() {

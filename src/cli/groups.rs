@@ -39,12 +39,6 @@ pub fn group(source: &Path, image: &Image, by: GroupBy) -> String {
     }
 }
 
-/// Grey pictures are a group of their own beside the coloured ones, or they would get the colours that those need. Not among the
-/// frames of a sequence, which have one transform whatever is in them.
-fn apart(name: String, statistics: &Statistics, by: GroupBy) -> String {
-    if by != GroupBy::Sequence && statistics.is_grey() { format!("{name} (grey)") } else { name }
-}
-
 /// Decodes every source, several at once, and hands what `look` makes of them to `take`, in their order. Sources that cannot be
 /// read are errors.
 pub fn look_at<T: Send>(
@@ -138,10 +132,7 @@ impl Groups {
         let mut this = Self::default();
         if let Some(m) = before.matching.filter(|_| before.by != GroupBy::Picture) {
             let mut groups = BTreeMap::new();
-            let see = |path: &Path, image: &Image| {
-                let statistics = Statistics::of(image)?;
-                Ok((apart(group(path, image, before.by), &statistics, before.by), statistics))
-            };
+            let see = |path: &Path, image: &Image| Ok((group(path, image, before.by), Statistics::of(image)?));
             look_at(&sources, limits, &see, &mut |path, seen| {
                 if let Ok((name, statistics)) = seen {
                     add(&mut groups, name, path, statistics);
@@ -167,7 +158,7 @@ impl Groups {
                 Some(g) => statistics.mapped(|c| g.colour(c)),
                 None => statistics,
             };
-            Ok((apart(group(path, image, by), &seen, by), seen))
+            Ok((group(path, image, by), seen))
         };
         look_at(&sources, limits, &see, &mut |path, seen| {
             if let Ok((name, statistics)) = seen {

