@@ -289,30 +289,33 @@ fn export(name: &str, cube: Option<usize>, strength: f32, output: PathBuf, overw
     Ok(Exit::Done)
 }
 
-/// The largest difference between a look and its cube, and the 99.9th percentile, in 8-bit codes: over a hundred thousand colours that no
-/// grid holds, and the ramps of greys and of the cube's edges, where kinks of a look often lie.
+/// The largest difference between a look and its cube, and the 99.9th percentile, in 8-bit codes: over a hundred thousand colours
+/// that no grid holds, and the ramps of greys and of the cube's edges, where kinks of a look often lie.
 fn difference(program: &Program, cube: &Lut3d) -> (f32, f32) {
-    let off = |c: [f32; 3]| {
-        let (a, b) = (program.colour(c), cube.eval(c));
-        (0..3).map(|k| (a[k].clamp(0.0, 1.0) - b[k].clamp(0.0, 1.0)).abs() * 255.0).fold(0.0, f32::max)
-    };
+    const SPREAD: usize = 100_000;
     // Multiples of powers of the root of x^4 = x + 1, which fill a cube evenly (Roberts 2018).
     const STEPS: [f64; 3] = [0.819_172_513_396_164_4, 0.671_043_606_703_789_2, 0.549_700_477_901_970_2];
-    let mut all: Vec<f32> = (1..=100_000).map(|i| off(STEPS.map(|s| (f64::from(i) * s).fract() as f32))).collect();
-    all.sort_by(f32::total_cmp);
-    let usual = all[all.len() * 999 / 1000];
-    let ramps = (0..1024 * 13).map(|i| {
-        let (t, kind) = ((i / 13) as f32 / 1023.0, i % 13);
-        match kind {
-            12 => off([t; 3]),
-            // Twelve edges: along each axis, with the other two at their ends.
-            _ => {
-                let (axis, ends) = (kind % 3, kind / 3);
-                let mut c = [0.0; 3];
-                (c[axis], c[(axis + 1) % 3], c[(axis + 2) % 3]) = (t, (ends & 1) as f32, (ends >> 1) as f32);
-                off(c)
-            }
+    let spread = (1..=SPREAD).map(|i| STEPS.map(|s| (i as f64 * s).fract() as f32));
+    let ramps = (0..1024 * 13).map(|i| match (i / 13, i % 13) {
+        (step, 12) => [step as f32 / 1023.0; 3],
+        // Twelve edges: along each axis, with the other two at their ends.
+        (step, edge) => {
+            let mut c = [step as f32 / 1023.0; 3];
+            (c[(edge + 1) % 3], c[(edge + 2) % 3]) = ((edge / 3 & 1) as f32, (edge / 3 >> 1) as f32);
+            c
         }
     });
-    (ramps.fold(all[all.len() - 1], f32::max), usual)
+    let colours: Vec<[f32; 3]> = spread.chain(ramps).collect();
+    let [mut r, mut g, mut b] = [0, 1, 2].map(|k| colours.iter().map(|c| c[k]).collect::<Vec<_>>());
+    program.run(&mut r, &mut g, &mut b);
+    let mut all: Vec<f32> = (colours.iter().zip(r.iter().zip(&g).zip(&b)))
+        .map(|(c, ((r, g), b))| {
+            let (a, b) = ([*r, *g, *b], cube.eval(*c));
+            (0..3).map(|k| (a[k].clamp(0.0, 1.0) - b[k].clamp(0.0, 1.0)).abs() * 255.0).fold(0.0, f32::max)
+        })
+        .collect();
+    let most = all.iter().fold(0.0, |m, v| v.max(m));
+    let spread = &mut all[..SPREAD];
+    spread.sort_by(f32::total_cmp);
+    (most, spread[SPREAD * 999 / 1000])
 }
