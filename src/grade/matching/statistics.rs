@@ -21,7 +21,7 @@ const BLACK: u16 = 0;
 /// at all), that this share of the picture lies near (begun and wholly), near being within a distance in encoded RGB.
 const LIGHT: [f32; 2] = [0.74, 0.82];
 const PALE: [f32; 2] = [0.04, 0.06];
-const SHARE: [f64; 2] = [0.12, 0.24];
+const SHARE: [f64; 2] = [0.12, 0.28];
 const AROUND: f64 = 0.09;
 /// In standard deviations of each channel, so that another contrast, exposure or cast of the same picture gives the same shares.
 const NEAR: f64 = 0.2;

@@ -15,7 +15,7 @@ const MOVES: [f32; 2] = [0.12, 0.18];
 /// The same of tones that skin has, in shares of that.
 const MOVES_OF_SKIN: f32 = 0.65;
 /// Within this distance of black and of white, tones move ever less.
-const ENDS: [f32; 2] = [0.06, 0.15];
+const ENDS: [f32; 2] = [0.06, 0.17];
 /// How much the tone curve minds bending, beside missing what it is made for.
 const STIFFNESS: f64 = 1e-4;
 
