@@ -301,7 +301,7 @@ fn difference(program: &Program, cube: &Lut3d) -> (f32, f32) {
         // Twelve edges: along each axis, with the other two at their ends.
         (step, edge) => {
             let mut c = [step as f32 / 1023.0; 3];
-            (c[(edge + 1) % 3], c[(edge + 2) % 3]) = ((edge / 3 & 1) as f32, (edge / 3 >> 1) as f32);
+            (c[(edge + 1) % 3], c[(edge + 2) % 3]) = (((edge / 3) & 1) as f32, ((edge / 3) >> 1) as f32);
             c
         }
     });

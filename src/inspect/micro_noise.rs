@@ -247,7 +247,7 @@ fn excess(picture: &Picture, y: &Plane, in_source: Option<&Plane>) -> Option<Exc
     }
     let pick = |p: &Plane| -> Vec<f32> { p.data.iter().zip(&ok).filter(|(_, ok)| **ok).map(|(v, _)| *v).collect() };
     let floor = quantile(&mut pick(&luma), 0.25);
-    Some(Excess { judged: pick(&map), map, noise: loudest, ok: ok, floor })
+    Some(Excess { judged: pick(&map), map, noise: loudest, ok, floor })
 }
 
 /// `ln((m + 0.3) / (floor + 0.3)) * min(1, m)` with a floor per eighth of the brightness range; 0 where not `ok`.
