@@ -6,7 +6,7 @@
 //! logarithm of the noise over the picture's own quiet floor at that brightness, times its size up to one level; the 97 %
 //! quantile over the flat area. Even grain everywhere is a property, not a defect, and scores low.
 //!
-//! With a faithful enlargement, noise also counts against what the source lets expect ([`even_noise`]). That way noise over all of a
+//! With a faithful enlargement, noise also counts against what the source lets expect (`even_noise`). That way noise over all of a
 //! sky or a face is found, and noise strong enough to hide that a place is flat; and noise over the picture's own floor counts less where the
 //! source accounts for it.
 
