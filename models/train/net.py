@@ -106,6 +106,22 @@ def grow(old_cfg, old, blocks):
 
 
 @torch.no_grad()
+def widen(old, features):
+    """A wider network that computes the same function: what reads the new channels starts at zero, what fills them does not."""
+    net = Net(old.scale, features, old.cfg['blocks'], old.cfg['adds'])
+    n = old.cfg['features']
+    net.head.weight[:n], net.head.bias[:n] = old.head.weight, old.head.bias
+    for a, b in zip([*net.body, net.mid], [*old.body, old.mid]):
+        a.weight[:n] = 0
+        a.weight[:n, :n], a.bias[:n] = b.weight, b.bias
+    net.tail.weight.zero_()
+    net.tail.weight[:, :n] = old.tail.weight
+    net.tail.bias.copy_(old.tail.bias)
+    net.base.load_state_dict(old.base.state_dict())
+    return net
+
+
+@torch.no_grad()
 def rescale(old, net):
     """Start a network of another scale: the body is kept, tail and base begin anew (averaged sub-pixels)."""
     s0 = round((old.tail.weight.shape[0] // 3) ** 0.5)

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 
 import data
-from net import Net, grow, refit_tail, rescale
+from net import Net, grow, refit_tail, rescale, widen
 from optim import Soap
 
 
@@ -29,7 +29,7 @@ def args_():
     a.add_argument('--scale', type=int, default=4)
     a.add_argument('--features', type=int, default=32)
     a.add_argument('--blocks', type=int, default=14)
-    a.add_argument('--init', help='.onnx or .pt to start from: shallower ones are grown, other scales converted')
+    a.add_argument('--init', help='.onnx or .pt to start from: shallower and narrower ones are grown, other scales converted')
     a.add_argument('--steps', type=int)
     a.add_argument('--minutes', type=float)
     a.add_argument('--until', help='UTC time of day, HH:MM')
@@ -84,9 +84,11 @@ def make(a):
         return Net(a.scale, a.features, a.blocks)
     cfg, sd = load(a.init)
     old = grow(cfg, sd, max(a.blocks, cfg['blocks']))
+    if a.features > cfg['features']:
+        old = widen(old, a.features)
     if cfg['scale'] == a.scale:
         return old
-    return rescale(old, Net(a.scale, cfg['features'], old.cfg['blocks'], old.cfg['adds']))
+    return rescale(old, Net(a.scale, old.cfg['features'], old.cfg['blocks'], old.cfg['adds']))
 
 
 LUMA = torch.tensor([65.481, 128.553, 24.966]).view(3, 1, 1) / 255
