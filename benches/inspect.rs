@@ -70,10 +70,15 @@ fn main() {
         scene
     };
     let mut all: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-    if std::env::var("ONLY").is_ok() {
+    // One thing again and again, for a profiler.
+    if let Ok(only) = std::env::var("ONLY") {
         for _ in 0..rounds {
-            let scene = compared();
-            drop(inspect(&scene, &About { situation: Situation::Source, ..About::default() }));
+            let scene = if only == "alone" { Scene::alone(result.clone()) } else { compared() };
+            let wanted = |name: &str| if only == "alone" { ALONE.contains(&name) } else { only == name };
+            if only == "full" {
+                drop(inspect(&scene, &About { situation: Situation::Source, ..About::default() }));
+            }
+            DETECTORS.iter().filter(|d| wanted(d.name)).for_each(|d| drop((d.measure)(&scene)));
         }
         return;
     }
