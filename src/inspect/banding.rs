@@ -9,7 +9,7 @@ use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::plane::Plane;
-use super::{Measured, Outcome, Scene, Spot, mask, windows};
+use super::{Measured, Outcome, Scene, Spot, mask, pool, windows};
 
 /// Pixels of a plateau on each side.
 const PLATEAU: usize = 6;
@@ -69,7 +69,7 @@ fn contours(p: &super::Picture, drawn: Option<&super::Picture>) -> (Plane, Optio
             let last = if (strip + 1) * STRIP >= rows { h } else { (strip + 1) * STRIP * CELL };
             // Two rows around, as a contour is counted with its neighbours.
             let (from, to) = (first.saturating_sub(2), (last + 2).min(h));
-            let (mut hits, mut place) = (vec![0u8; w], vec![0u8; w * (to - from)]);
+            let (mut hits, mut place) = (pool::take(w), pool::zeros(w * (to - from)));
             let (mut steps, mut lines) = (Vec::new(), [Vec::new(), Vec::new()]);
             for c in 0..channels {
                 steps.clear();
@@ -79,6 +79,7 @@ fn contours(p: &super::Picture, drawn: Option<&super::Picture>) -> (Plane, Optio
                     add_lines(&found(&steps, Some(drawn.channel(c))), (first..last, h), (from, &mut place), &mut lines[1]);
                 }
             }
+            pool::give(place);
             lines.map(|mut lines| {
                 // Of a pixel's channels the worst, which comes first.
                 lines.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)));

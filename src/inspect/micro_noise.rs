@@ -136,7 +136,7 @@ fn measured(picture: &Picture, y: &Plane, in_source: Option<&Plane>) -> [Plane; 
             rough.join(&Mask::of(&there, |s| s >= structure));
         }
         let (x, n) = (tile.inside().0, tile.x.len());
-        let mut operator = Soft::with(vec![1.0, -2.0, 1.0]);
+        let mut operators = [(); 3].map(|()| Soft::with(vec![1.0, -2.0, 1.0]));
         let (mut response, mut other, mut flat) = (vec![0.0f32; n], vec![0.0f32; n], vec![0.0f32; n]);
         let mut coarse = vec![0.0f32; small.width];
         let mut of_small = Soft::with(vec![1.0, -2.0, 1.0]);
@@ -145,9 +145,10 @@ fn measured(picture: &Picture, y: &Plane, in_source: Option<&Plane>) -> [Plane; 
             let row = down.start + r;
             let here = &y.row(row)[tile.x.clone()];
             select(here, &rough.row(r)[x.clone()], &mut flat);
-            operator.part(y, row, tile.x.clone(), &mut response);
+            let [of_luma, of_colour @ ..] = &mut operators;
+            of_luma.part(y, row, tile.x.clone(), &mut response);
             add_noise(&response, &flat, [share, bright, noisy], here);
-            for (p, sums) in colours.iter().zip([red, blue]) {
+            for ((p, operator), sums) in colours.iter().zip(of_colour).zip([red, blue]) {
                 operator.part(p, row, tile.x.clone(), &mut other);
                 add_colour_noise([&other, &response], &flat, sums);
             }
