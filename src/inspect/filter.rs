@@ -53,42 +53,6 @@ fn down_as<const FUSED: bool>(rows: &[&[f32]], taps: &[f32], out: &mut [f32]) {
     }
 }
 
-/// Rows that [`down_block`] makes at once.
-pub const BLOCK: usize = 4;
-/// Values of each of them that are summed in registers at once.
-const NARROW: usize = 48;
-
-/// [`down`] of so many rows that follow each other: `out[k][x] = sum of taps[i] * rows[k + i][x]`.
-pub fn down_block(rows: &[&[f32]], taps: &[f32], out: &mut [&mut [f32]; BLOCK]) {
-    if fuses() { down_block_as::<true>(rows, taps, out) } else { down_block_as::<false>(rows, taps, out) }
-}
-
-#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
-fn down_block_as<const FUSED: bool>(rows: &[&[f32]], taps: &[f32], out: &mut [&mut [f32]; BLOCK]) {
-    let whole = out[0].len() / NARROW * NARROW;
-    for at in (0..whole).step_by(NARROW) {
-        let mut sums = [[0.0f32; NARROW]; BLOCK];
-        for (r, row) in rows.iter().enumerate() {
-            let Some(row) = row[at..].first_chunk::<NARROW>() else { continue };
-            // Taps before the first and after the last are none.
-            let weights: [f32; BLOCK] = std::array::from_fn(|k| r.checked_sub(k).and_then(|i| taps.get(i)).copied().unwrap_or(0.0));
-            for (sum, t) in sums.iter_mut().zip(weights) {
-                for i in 0..NARROW {
-                    sum[i] = fused::<FUSED>(t, row[i], sum[i]);
-                }
-            }
-        }
-        for (o, sum) in out.iter_mut().zip(sums) {
-            o[at..at + NARROW].copy_from_slice(&sum);
-        }
-    }
-    for (k, o) in out.iter_mut().enumerate() {
-        for (x, o) in o.iter_mut().enumerate().skip(whole) {
-            *o = taps.iter().zip(&rows[k..]).map(|(t, row)| t * row[x]).sum();
-        }
-    }
-}
-
 /// `out[x] = sum of taps[i] * padded[x + i]` for an odd number of symmetric taps.
 pub fn across(padded: &[f32], taps: &[f32], out: &mut [f32]) {
     if fuses() { across_as::<true>(padded, taps, out) } else { across_as::<false>(padded, taps, out) }

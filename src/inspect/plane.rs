@@ -292,18 +292,10 @@ impl Plane {
 }
 
 /// Makes single rows of a smoothed plane, so that what only passes by needs no plane of its own.
-///
-/// Rows that are asked for from the top down are convolved along columns [`filter::BLOCK`] at a time, so that each row of the plane is
-/// read once for all of them: the plane must not change in between.
 #[derive(Debug)]
 pub struct Soft {
     taps: Vec<f32>,
-    /// Rows of a block, after the convolution along columns, with room for what lies outside.
-    padded: [Vec<f32>; filter::BLOCK],
-    /// Of which plane and columns, the first row, and the rows that are there.
-    of: (usize, Range<usize>),
-    first: usize,
-    made: usize,
+    padded: Vec<f32>,
 }
 
 impl Soft {
@@ -314,7 +306,7 @@ impl Soft {
 
     /// By an odd number of symmetric taps.
     pub fn with(taps: Vec<f32>) -> Self {
-        Self { taps, padded: Default::default(), of: (0, 0..0), first: 0, made: 0 }
+        Self { taps, padded: Vec::new() }
     }
 
     /// Row `y` of the plane's convolution along rows and columns, edge values repeated.
@@ -324,48 +316,26 @@ impl Soft {
 
     /// The columns `x` of [`Soft::row`].
     pub fn part(&mut self, p: &Plane, y: usize, x: Range<usize>, out: &mut [f32]) {
-        let of = (p.data.as_ptr() as usize, x);
-        let (same, end) = (self.of == of, self.first + self.made);
-        if !same || !(self.first..end).contains(&y) {
-            // Rows in turn come as a block; a single one alone.
-            let many = if same && y == end && y + filter::BLOCK <= p.height { filter::BLOCK } else { 1 };
-            (self.of, self.first, self.made) = (of, y, many);
-            self.columns(p);
-        }
-        filter::across(&self.padded[y - self.first], &self.taps, out);
-    }
-
-    /// Convolves the rows of the block along columns, and repeats what lies at the plane's edges.
-    fn columns(&mut self, p: &Plane) {
-        let (x, radius) = (self.of.1.clone(), self.taps.len() / 2);
+        let radius = self.taps.len() / 2;
+        self.padded.resize(x.len() + 2 * radius, 0.0);
         // What the plane has of the columns that are needed.
         let (left, right) = (x.start.saturating_sub(radius), (x.end + radius).min(p.width));
         let (before, has) = (left + radius - x.start, right - left);
-        let from = |i: usize| &p.row((self.first + i).saturating_sub(radius).min(p.height - 1))[left..right];
-        let needed = self.taps.len() + self.made - 1;
-        let (mut few, many): ([&[f32]; 64], Vec<&[f32]>);
-        let rows: &[&[f32]] = if needed <= 64 {
-            few = [&[]; 64];
-            few.iter_mut().take(needed).enumerate().for_each(|(i, r)| *r = from(i));
-            &few[..needed]
+        let from = |i: usize| &p.row((y + i).saturating_sub(radius).min(p.height - 1))[left..right];
+        let middle = &mut self.padded[before..before + has];
+        let mut few: [&[f32]; 64] = [&[]; 64];
+        if self.taps.len() <= few.len() {
+            for (i, r) in few.iter_mut().take(self.taps.len()).enumerate() {
+                *r = from(i);
+            }
+            filter::down(&few[..self.taps.len()], &self.taps, middle);
         } else {
-            many = (0..needed).map(from).collect();
-            &many
-        };
-        let mut out = self.padded.each_mut().map(|p| {
-            p.resize(x.len() + 2 * radius, 0.0);
-            &mut p[before..before + has]
-        });
-        if self.made == filter::BLOCK {
-            filter::down_block(rows, &self.taps, &mut out);
-        } else {
-            filter::down(rows, &self.taps, out[0]);
+            filter::down(&(0..self.taps.len()).map(from).collect::<Vec<_>>(), &self.taps, middle);
         }
-        for padded in &mut self.padded[..self.made] {
-            let (first, last) = (padded[before], padded[before + has - 1]);
-            padded[..before].fill(first);
-            padded[before + has..].fill(last);
-        }
+        let (first, last) = (self.padded[before], self.padded[before + has - 1]);
+        self.padded[..before].fill(first);
+        self.padded[before + has..].fill(last);
+        filter::across(&self.padded, &self.taps, out);
     }
 }
 
@@ -453,13 +423,6 @@ mod tests {
                 soft.part(&p, y, x.clone(), &mut part);
                 assert!(part.iter().zip(&whole[x]).all(|(a, b)| (a - b).abs() < 1e-6));
             }
-        }
-        // In turn, in blocks, or one by one.
-        let (mut one, mut two) = (vec![0.0; 150], vec![0.0; 150]);
-        for y in 0..9 {
-            soft.row(&p, y, &mut one);
-            Soft::new(2.0).row(&p, y, &mut two);
-            assert!(one.iter().zip(&two).all(|(a, b)| (a - b).abs() < 1e-6), "{y}");
         }
     }
 
