@@ -1,7 +1,8 @@
 //! Speed of inspection: CPU time a megapixel of result, on one thread, with a source and a faithful enlargement and alone.
 //!
-//! `cargo bench --bench inspect [-- WIDTH HEIGHT ROUNDS]`. One thread; CPU time where the system tells it (Linux), else wall time.
-//! The median of the rounds is told.
+//! `cargo bench --bench inspect [-- WIDTH HEIGHT ROUNDS THREADS]`. One thread if not told otherwise; CPU time where the system tells it
+//! (Linux), else wall time; of the whole set both. The median of the rounds is told. `ONLY=full`, `ONLY=alone` or `ONLY=halo` runs that
+//! alone again and again, for a profiler.
 
 // Clippy knows tests by their attribute, not the functions that they share.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
@@ -58,8 +59,8 @@ fn cpu_seconds() -> Option<f64> {
 
 fn main() {
     let numbers: Vec<usize> = std::env::args().skip(1).filter_map(|a| a.parse().ok()).collect();
-    let [width, height, rounds] = [0, 1, 2].map(|i| numbers.get(i).copied().unwrap_or([2048, 1536, 3][i]));
-    rayon::ThreadPoolBuilder::new().num_threads(1).build_global().unwrap();
+    let [width, height, rounds, threads] = [0, 1, 2, 3].map(|i| numbers.get(i).copied().unwrap_or([2048, 1536, 3, 1][i]));
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().unwrap();
     let (w, h) = (width / SCALE * SCALE, height / SCALE * SCALE);
     let (result, faithful) = (drawing(w, h, 1.0, 0.12), drawing(w, h, 1.0, 0.04));
     let source = drawing(w / SCALE, h / SCALE, SCALE as f32, 0.0);
@@ -70,10 +71,15 @@ fn main() {
         scene
     };
     let mut all: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-    if std::env::var("ONLY").is_ok() {
+    // One thing again and again, for a profiler.
+    if let Ok(only) = std::env::var("ONLY") {
         for _ in 0..rounds {
-            let scene = compared();
-            drop(inspect(&scene, &About { situation: Situation::Source, ..About::default() }));
+            let scene = if only == "alone" { Scene::alone(result.clone()) } else { compared() };
+            let wanted = |name: &str| if only == "alone" { ALONE.contains(&name) } else { only == name };
+            if only == "full" {
+                drop(inspect(&scene, &About { situation: Situation::Source, ..About::default() }));
+            }
+            DETECTORS.iter().filter(|d| wanted(d.name)).for_each(|d| drop((d.measure)(&scene)));
         }
         return;
     }
@@ -83,6 +89,9 @@ fn main() {
             run();
             let took = cpu_seconds().zip(cpu).map_or(wall.elapsed().as_secs_f64(), |(to, from)| to - from);
             all.entry(name.into()).or_default().push(took);
+            if name.starts_with('3') {
+                all.entry(format!("{name}, wall")).or_default().push(wall.elapsed().as_secs_f64());
+            }
         };
         let scene = compared();
         note("1 shared: luma", &mut || {
@@ -119,7 +128,7 @@ fn main() {
             DETECTORS.iter().filter(|d| ALONE.contains(&d.name)).for_each(|d| drop((d.measure)(&scene)));
         });
     }
-    println!("{w} x {h} px, {rounds} rounds, one thread");
+    println!("{w} x {h} px, {rounds} rounds, threads: {threads}");
     for (name, mut took) in all {
         took.sort_by(f64::total_cmp);
         let took = took[took.len() / 2];

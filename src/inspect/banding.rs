@@ -9,7 +9,7 @@ use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::plane::Plane;
-use super::{Measured, Outcome, Scene, Spot, mask, windows};
+use super::{Measured, Outcome, Scene, Spot, mask, pool, windows};
 
 /// Pixels of a plateau on each side.
 const PLATEAU: usize = 6;
@@ -31,11 +31,12 @@ pub fn measure(scene: &Scene) -> Outcome {
     if w < WINDOW || h < WINDOW {
         return Outcome::NotApplicable("smaller than 64 px");
     }
-    let in_source = scene.source.as_ref().filter(|s| s.width >= WINDOW && s.height >= WINDOW).map(|s| density(&contours(s, None)));
-    let mut map = density(&contours(&scene.result, None));
-    if let (Some(faithful), true) = (&scene.faithful, map.peak().0 > 0.0) {
+    let in_source = scene.source.as_ref().filter(|s| s.width >= WINDOW && s.height >= WINDOW).map(|s| density(&contours(s, None).0));
+    let (all, own) = contours(&scene.result, scene.faithful.as_ref());
+    let mut map = density(&all);
+    if let Some(own) = own {
         // A step that the source draws is an edge of something flat; where the source has bands itself, it is one all the same.
-        let own = density(&contours(&scene.result, Some(faithful)));
+        let own = density(&own);
         let (w, h) = (map.width, map.height);
         for (i, v) in map.data.iter_mut().enumerate() {
             let there = in_source.as_ref().map_or(0.0, |s| s.row(i / w * s.height / h)[i % w * s.width / w]);
@@ -55,82 +56,130 @@ const STRIP: usize = 4;
 /// Side of a cell.
 const CELL: usize = WINDOW / 2;
 
-/// The mean of contour pixels (their step over four levels, at most 1, or [`HEAVY`]) by cells, of the worst channel at every pixel; without
-/// the steps that `drawn` has as edges.
-fn contours(p: &super::Picture, drawn: Option<&super::Picture>) -> Plane {
+/// The mean of contour pixels (their step over four levels, at most 1) by cells, of the worst channel at every pixel; and the same
+/// without the steps that `drawn` has as edges, the others counting up to [`HEAVY`].
+fn contours(p: &super::Picture, drawn: Option<&super::Picture>) -> (Plane, Option<Plane>) {
     let (w, h) = (p.width, p.height);
     let (cols, rows) = ((w / CELL).max(1), (h / CELL).max(1));
     let channels = if p.is_grey() { 1 } else { 3 };
-    let mut out = Plane::new(cols, rows);
-    out.data.par_chunks_mut(cols * STRIP).enumerate().for_each(|(strip, out)| {
-        let first = strip * STRIP * CELL;
-        let last = if (strip + 1) * STRIP >= rows { h } else { (strip + 1) * STRIP * CELL };
-        let mut lines: Vec<(usize, f32)> = Vec::new();
-        // Two rows around, as a contour is counted with its neighbours.
-        let (from, to) = (first.saturating_sub(2), (last + 2).min(h));
-        let (mut hits, mut place) = (vec![0u8; w], vec![0u8; w * (to - from)]);
-        let mut found: Vec<(usize, usize, f32)> = Vec::new();
-        for c in 0..channels {
-            let (plane, drawn) = (p.channel(c), drawn.map(|d| d.channel(c)));
-            found.clear();
-            for y in from..to {
-                steps_of_row(plane, drawn, y, &mut hits, &mut found);
-            }
-            for (x, y, _) in &found {
-                place[(y - from) * w + x] = 1;
-            }
-            for &(x, y, v) in found.iter().filter(|f| (first..last).contains(&f.1)) {
-                // A contour is a line: single steps of a dither do not count.
-                let near = (0..5)
-                    .map(|i| (y + i).saturating_sub(2).min(h - 1) - from)
-                    .map(|r| (0..5).map(|k| u32::from(place[r * w + (x + k).saturating_sub(2).min(w - 1)])).sum::<u32>());
-                if near.sum::<u32>() > 3 {
-                    lines.push(((y - first) * w + x, v));
+    let strips: Vec<[Vec<f32>; 2]> = (0..rows.div_ceil(STRIP))
+        .into_par_iter()
+        .map(|strip| {
+            let first = strip * STRIP * CELL;
+            let last = if (strip + 1) * STRIP >= rows { h } else { (strip + 1) * STRIP * CELL };
+            // Two rows around, as a contour is counted with its neighbours.
+            let (from, to) = (first.saturating_sub(2), (last + 2).min(h));
+            let (mut hits, mut place) = (pool::take(w), pool::zeros(w * (to - from)));
+            let (mut steps, mut lines) = (Vec::new(), [Vec::new(), Vec::new()]);
+            for c in 0..channels {
+                steps.clear();
+                (from..to).for_each(|y| steps_of_row(p.channel(c), y, &mut hits, &mut steps));
+                add_lines(&found(&steps, None), (first..last, h), (from, &mut place), &mut lines[0]);
+                if let Some(drawn) = drawn {
+                    add_lines(&found(&steps, Some(drawn.channel(c))), (first..last, h), (from, &mut place), &mut lines[1]);
                 }
             }
-            for (x, y, _) in &found {
-                place[(y - from) * w + x] = 0;
-            }
+            pool::give(place);
+            lines.map(|mut lines| {
+                // Of a pixel's channels the worst, which comes first.
+                lines.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)));
+                lines.dedup_by_key(|l| l.0);
+                let mut out = vec![0.0f32; cols * STRIP.min(rows - strip * STRIP)];
+                for (i, v) in lines {
+                    let (cx, cy) = ((i % w / CELL).min(cols - 1), (i / w / CELL).min(out.len() / cols - 1));
+                    out[cy * cols + cx] += v;
+                }
+                for (i, o) in out.iter_mut().enumerate() {
+                    let wide = if i % cols + 1 == cols { w - (cols - 1) * CELL } else { CELL };
+                    let high = if strip * STRIP + i / cols + 1 == rows { h - (rows - 1) * CELL } else { CELL };
+                    *o /= (wide * high) as f32;
+                }
+                out
+            })
+        })
+        .collect();
+    let map = |k: usize| Plane { width: cols, height: rows, data: strips.iter().flat_map(|s| s[k].iter().copied()).collect() };
+    (map(0), drawn.map(|_| map(1)))
+}
+
+/// Appends those of the rows `of` that lie on a line: single steps of a dither do not count. `place` is for the rows from its first
+/// on, and nowhere set.
+fn add_lines(
+    found: &[(usize, usize, f32)],
+    (of, h): (std::ops::Range<usize>, usize),
+    (from, place): (usize, &mut [u8]),
+    lines: &mut Vec<(usize, f32)>,
+) {
+    let Some(w) = place.len().checked_div((of.end + 2).min(h) - from) else { return };
+    for (x, y, _) in found {
+        place[(y - from) * w + x] = 1;
+    }
+    for &(x, y, v) in found.iter().filter(|f| of.contains(&f.1)) {
+        let near = (0..5)
+            .map(|i| (y + i).saturating_sub(2).min(h - 1) - from)
+            .map(|r| (0..5).map(|k| u32::from(place[r * w + (x + k).saturating_sub(2).min(w - 1)])).sum::<u32>());
+        if near.sum::<u32>() > 3 {
+            lines.push(((y - of.start) * w + x, v));
         }
-        // Of a pixel's channels the worst, which comes first.
-        lines.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)));
-        lines.dedup_by_key(|l| l.0);
-        for (i, v) in lines {
-            let (cx, cy) = ((i % w / CELL).min(cols - 1), (i / w / CELL).min(out.len() / cols - 1));
-            out[cy * cols + cx] += v;
+    }
+    for (x, y, _) in found {
+        place[(y - from) * w + x] = 0;
+    }
+}
+
+/// A step between plateaus: to the pixel at (x, y) from the one on its left, or from the one above.
+struct Step {
+    x: usize,
+    y: usize,
+    size: f32,
+    down: bool,
+}
+
+/// Places of steps and their size over four levels, at most 1, or [`HEAVY`] of those that are not `drawn`; of a place that is a step along
+/// its row as well as down its column, the larger.
+fn found(steps: &[Step], drawn: Option<&Plane>) -> Vec<(usize, usize, f32)> {
+    let most = if drawn.is_some() { HEAVY } else { 1.0 };
+    let mut out: Vec<(usize, usize, f32)> = Vec::with_capacity(steps.len());
+    // Those along the row at hand.
+    let mut along = 0..0;
+    for s in steps {
+        if out.get(along.start).is_none_or(|f| f.1 != s.y) {
+            along = out.len()..out.len();
         }
-        for (i, o) in out.iter_mut().enumerate() {
-            let wide = if i % cols + 1 == cols { w - (cols - 1) * CELL } else { CELL };
-            let high = if strip * STRIP + i / cols + 1 == rows { h - (rows - 1) * CELL } else { CELL };
-            *o /= (wide * high) as f32;
+        // Most of the step within four pixels, in the same place of the faithful enlargement.
+        let rise =
+            drawn.map(|d| if s.down { d.row(s.y + 1)[s.x] - d.row(s.y - 2)[s.x] } else { d.row(s.y)[s.x + 1] - d.row(s.y)[s.x - 2] });
+        if rise.is_some_and(|rise| rise * s.size > DRAWN * s.size * s.size) {
+            continue;
         }
-    });
+        let v = (s.size.abs() * 255.0 / 4.0).min(most);
+        if !s.down {
+            out.push((s.x, s.y, v));
+            along.end = out.len();
+            continue;
+        }
+        match out[along.clone()].binary_search_by_key(&s.x, |f| f.0) {
+            Ok(i) => out[along.start + i].2 = out[along.start + i].2.max(v),
+            Err(_) => out.push((s.x, s.y, v)),
+        }
+    }
     out
 }
 
-/// Appends the steps between plateaus of row `y`: place and size over four levels, at most 1, or [`HEAVY`].
-fn steps_of_row(plane: &Plane, drawn: Option<&Plane>, y: usize, hits: &mut [u8], found: &mut Vec<(usize, usize, f32)>) {
+/// Appends the steps between plateaus of row `y`: those along it, then those down its columns.
+fn steps_of_row(plane: &Plane, y: usize, hits: &mut [u8], steps: &mut Vec<Step>) {
     let (w, h) = (plane.width, plane.height);
     let row = plane.row(y);
     let flat = |v: f32, level: f32| (v - level).abs() * 255.0 <= FLAT;
-    let before = found.len();
-    let most = if drawn.is_some() { HEAVY } else { 1.0 };
-    let weight = |step: f32| (step.abs() * 255.0 / 4.0).min(most);
-    // Most of the step within four pixels, in the same place of the faithful enlargement.
-    let edge = |rise: f32, step: f32| rise * step > DRAWN * step * step;
     // Along the row: plateaus left and right of the step between x - 1 and x.
     if w >= 2 * PLATEAU {
         let n = w - 2 * PLATEAU + 1;
         let at = PLATEAU;
-        candidates([&row[at - 2..], &row[at - 1..], &row[at..], &row[at + 1..]], &mut hits[..n]);
+        candidates([3, 2, 1].map(|i| &row[at - i..]), [0, 1, 2].map(|i| &row[at + i..]), &mut hits[..n]);
         for x in mask::hits(&hits[..n]).map(|i| i + at) {
             let (left, right) = (&row[x - PLATEAU..x], &row[x..x + PLATEAU]);
-            let step = row[x] - row[x - 1];
-            if drawn.is_some_and(|d| edge(d.row(y)[x + 1] - d.row(y)[x - 2], step)) {
-                continue;
-            }
             if left.iter().all(|v| flat(*v, row[x - 1])) && right.iter().all(|v| flat(*v, row[x])) {
-                found.push((x, y, weight(step)));
+                steps.push(Step { x, y, size: row[x] - row[x - 1], down: false });
             }
         }
     }
@@ -138,36 +187,27 @@ fn steps_of_row(plane: &Plane, drawn: Option<&Plane>, y: usize, hits: &mut [u8],
     if y < PLATEAU || y + PLATEAU > h {
         return;
     }
-    let along = found.len();
-    candidates([plane.row(y - 2), plane.row(y - 1), row, plane.row(y + 1)], &mut hits[..w]);
+    candidates([3, 2, 1].map(|i| plane.row(y - i)), [0, 1, 2].map(|i| plane.row(y + i)), &mut hits[..w]);
     let above = plane.row(y - 1);
     for x in mask::hits(&hits[..w]) {
         let level = |rows: std::ops::Range<usize>, level: f32| rows.into_iter().all(|r| flat(plane.row(r)[x], level));
-        let step = row[x] - above[x];
-        if drawn.is_some_and(|d| edge(d.row(y + 1)[x] - d.row(y - 2)[x], step)) {
-            continue;
-        }
         if level(y - PLATEAU..y, above[x]) && level(y..y + PLATEAU, row[x]) {
-            let v = weight(step);
-            // One that is a step along the row as well.
-            match found[before..along].binary_search_by_key(&x, |f| f.0) {
-                Ok(i) => found[before + i].2 = found[before + i].2.max(v),
-                Err(_) => found.push((x, y, v)),
-            }
+            steps.push(Step { x, y, size: row[x] - above[x], down: true });
         }
     }
 }
 
-/// Where the step from the second to the third of four values that follow each other may be a contour: its size fits, and the
+/// Where the step from the last of three values to the first of the three that follow them may be a contour: its size fits, and the
 /// values beside it are flat.
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
-fn candidates([a, b, c, d]: [&[f32]; 4], hits: &mut [u8]) {
+fn candidates(before: [&[f32]; 3], after: [&[f32]; 3], hits: &mut [u8]) {
     let n = hits.len();
-    let (a, b, c, d) = (&a[..n], &b[..n], &c[..n], &d[..n]);
+    let ([a, b, c], [d, e, f]) = (before.map(|r| &r[..n]), after.map(|r| &r[..n]));
     for i in 0..n {
-        let jump = (c[i] - b[i]).abs() * 255.0;
-        let beside = [(a[i] - b[i]).abs() * 255.0, (d[i] - c[i]).abs() * 255.0];
-        hits[i] = u8::from((jump >= STEP.0) & (jump <= STEP.1) & (beside[0] <= FLAT) & (beside[1] <= FLAT));
+        let jump = (d[i] - c[i]).abs() * 255.0;
+        let left = ((b[i] - c[i]).abs() * 255.0 <= FLAT) & ((a[i] - c[i]).abs() * 255.0 <= FLAT);
+        let right = ((e[i] - d[i]).abs() * 255.0 <= FLAT) & ((f[i] - d[i]).abs() * 255.0 <= FLAT);
+        hits[i] = u8::from((jump >= STEP.0) & (jump <= STEP.1) & left & right);
     }
 }
 

@@ -43,10 +43,17 @@ pub fn measure(scene: &Scene) -> Outcome {
     }
     let (mut map, period) = blockiness(y, scene.faithful_luma(), scene.scale);
     if map.peak().0 > LOOK {
-        let folded = scene.folded();
-        let ((cols, rows), width) = (folded.size(), map.width);
+        let (cols, rows, width) = (y.width / HALF, y.height / HALF, map.width);
+        let window = |i: usize| ((i % width).min(cols.saturating_sub(4)), (i / width).min(rows.saturating_sub(4)));
+        // Blocks of the windows in question: most pictures have few.
+        let mut needed = vec![false; cols * rows];
+        for (i, _) in map.data.iter().enumerate().filter(|(_, v)| **v > LOOK) {
+            let (x, y) = window(i);
+            (y..(y + 4).min(rows)).for_each(|y| needed[y * cols + x..y * cols + (x + 4).min(cols)].fill(true));
+        }
+        let folded = scene.folded_where(|x, y| needed[y * cols + x]);
         for (i, v) in map.data.iter_mut().enumerate().filter(|(_, v)| **v > LOOK) {
-            let (x, y) = ((i % width).min(cols.saturating_sub(4)), (i / width).min(rows.saturating_sub(4)));
+            let (x, y) = window(i);
             let exact = folded.shares(x, y, (4, 4), [8, 16]).into_iter().fold(0.0f32, f32::max);
             *v *= (1.5 - 5.0 * exact).clamp(0.0, 1.0);
         }
@@ -74,7 +81,8 @@ fn enlarged_blocks(scene: &Scene) -> Option<Plane> {
     }
     let counted = sums::<HALF_OF_SOURCE>(r, Some(source), 1.0);
     let windows = (r.width / HALF_OF_SOURCE, r.height / HALF_OF_SOURCE);
-    Some(ratio(&counted, &counted, windows, 8, FLAT[1]).map(|v| OF_SOURCE * v))
+    let phases = Phases::new(&counted, windows, 8);
+    Some(phases.ratio(&counted, phases.best(FLAT[1]), FLAT[1]).map(|v| OF_SOURCE * v))
 }
 
 /// Per window, how much stronger steps are at the block boundaries than elsewhere (0 = no stronger), for the period that
@@ -93,10 +101,15 @@ fn blockiness(y: &Plane, drawn: Option<&Plane>, scale: f32) -> (Plane, usize) {
     let mut best: Option<(Plane, usize)> = None;
     let windows = (y.width / HALF, y.height / HALF);
     for &period in &periods {
-        let mut map = ratio(&counted, all, windows, period, FLAT[0]);
+        let of_all = Phases::new(all, windows, period);
+        let best_phases = of_all.best(FLAT[0]);
+        let mut map = match drawn {
+            None => of_all.ratio(all, best_phases, FLAT[0]),
+            Some(_) => Phases::new(&counted, windows, period).ratio(&counted, best_phases, FLAT[0]),
+        };
         if drawn.is_some() {
             // Where the source is busy (facades), nothing of a step is left: what all steps say counts a little.
-            let any = ratio(all, all, windows, period, FLAT[0]);
+            let any = of_all.ratio(all, best_phases, FLAT[0]);
             map.data.iter_mut().zip(&any.data).for_each(|(v, any)| *v = v.max((BUSY * any).min(MOST_BUSY)));
         }
         let least = best.as_ref().map_or(0.0, |b| b.0.peak().0.max(0.0));
@@ -192,59 +205,84 @@ fn add_steps([a, b, c, d]: [&[f32]; 4], (drawn, bent): (Option<[&[f32]; 4]>, f32
     }
 }
 
-/// The excess of each phase: how far it is above the upper quartile of the others, over that quartile and `flat`, so that clean
-/// flats count for nothing.
-fn excesses(sums: &[f32], flat: f32, out: &mut [f32]) {
+/// What stands at the upper quartile of all phases but a high one.
+fn quartile(sums: &[f32]) -> f32 {
     let mut sorted = [0.0f32; HALF];
     let sorted = &mut sorted[..sums.len()];
     sorted.copy_from_slice(sums);
-    sorted.sort_unstable_by(f32::total_cmp);
-    let at = ((sums.len() - 2) as f32 * 0.75).round() as usize;
-    for (o, v) in out.iter_mut().zip(sums) {
-        // Without the phase itself the values above it move down by one.
-        let upper = if *v <= sorted[at] { sorted[at + 1] } else { sorted[at] };
-        let upper = upper.max(0.0);
-        *o = (v - upper).max(0.0) / (upper + flat);
-    }
+    let at = upper(sums.len());
+    *sorted.select_nth_unstable_by(at, f32::total_cmp).1
 }
 
-/// Windows half a window apart: the weaker axis' excess of steps at the best phase of `all` the picture's steps over the other
-/// phases; `flat` levels a line are nobody's.
-fn ratio<const H: usize>(raw: &[Sums<H>], all: &[Sums<H>], (cols, rows): (usize, usize), period: usize, flat: f32) -> Plane {
-    let flat = flat / 255.0;
-    // Sums of steps per half window and phase; phases count from the picture's corner.
-    let fold = |raw: &[Sums<H>], axis: usize| -> Vec<[f32; H]> {
-        let one = |(i, s): (usize, &Sums<H>)| {
-            let from = if axis == 0 { i % cols } else { i / cols } * H;
-            let mut out = [0.0f32; H];
-            let mut phase = from % period;
-            for v in &s[axis] {
-                out[phase] += v;
-                phase = if phase + 1 == period { 0 } else { phase + 1 };
-            }
-            out
+/// Where the upper quartile stands among `n` sorted values less the highest.
+fn upper(n: usize) -> usize {
+    ((n - 2) as f32 * 0.75).round() as usize
+}
+
+/// How far a phase is above the upper quartile of the others, over that quartile and `flat`, so that clean flats count for nothing. A
+/// phase that is not above the quartile of all is not above that of the others.
+fn above(v: f32, quartile: f32, flat: f32) -> f32 {
+    let upper = quartile.max(0.0);
+    (v - upper).max(0.0) / (upper + flat)
+}
+
+/// Sums of steps by half window and phase of a period, along both axes; phases count from the picture's corner.
+struct Phases<const H: usize> {
+    axes: [Vec<[f32; H]>; 2],
+    /// Half windows across and down.
+    size: (usize, usize),
+    period: usize,
+}
+
+impl<const H: usize> Phases<H> {
+    fn new(raw: &[Sums<H>], size: (usize, usize), period: usize) -> Self {
+        let fold = |axis: usize| -> Vec<[f32; H]> {
+            let one = |(i, s): (usize, &Sums<H>)| {
+                let from = if axis == 0 { i % size.0 } else { i / size.0 } * H;
+                let mut out = [0.0f32; H];
+                if from.is_multiple_of(period) && H.is_multiple_of(period) {
+                    for part in s[axis].chunks_exact(period) {
+                        out.iter_mut().zip(part).for_each(|(o, v)| *o += v);
+                    }
+                    return out;
+                }
+                let mut phase = from % period;
+                for v in &s[axis] {
+                    out[phase] += v;
+                    phase = if phase + 1 == period { 0 } else { phase + 1 };
+                }
+                out
+            };
+            raw.par_iter().with_min_len(1024).enumerate().map(one).collect()
         };
-        raw.iter().enumerate().map(one).collect()
-    };
-    let axes = [fold(raw, 0), fold(raw, 1)];
-    let best = [fold(all, 0), fold(all, 1)].each_ref().map(|windows| {
-        let mut totals = [0.0f32; H];
-        let mut each = [0.0f32; H];
-        for s in windows {
-            excesses(&s[..period], flat * (H * H / period) as f32, &mut each[..period]);
-            totals.iter_mut().zip(&each[..period]).for_each(|(t, e)| *t += e.min(4.0));
-        }
-        (0..period).max_by(|&a, &b| totals[a].total_cmp(&totals[b])).unwrap_or(0)
-    });
-    let (cols_out, rows_out) = (cols - 1, rows - 1);
-    let mut out = Plane::new(cols_out, rows_out);
-    for (i, o) in out.data.iter_mut().enumerate() {
-        let (cx, cy) = (i % cols_out, i / cols_out);
-        let mut both = [0.0f32; 2];
-        for (axis, both) in both.iter_mut().enumerate() {
-            let (mut sums, mut each) = ([0.0f32; H], [0.0f32; H]);
+        Self { axes: [fold(0), fold(1)], size, period }
+    }
+
+    /// The phase of either axis that stands out most over all half windows; `flat` levels a line are nobody's.
+    fn best(&self, flat: f32) -> [usize; 2] {
+        let (period, flat) = (self.period, flat / 255.0 * (H * H / self.period) as f32);
+        self.axes.each_ref().map(|windows| {
+            let mut totals = [0.0f32; H];
+            for s in windows {
+                let quartile = quartile(&s[..period]);
+                totals.iter_mut().zip(&s[..period]).for_each(|(t, v)| *t += above(*v, quartile, flat).min(4.0));
+            }
+            (0..period).max_by(|&a, &b| totals[a].total_cmp(&totals[b])).unwrap_or(0)
+        })
+    }
+
+    /// Windows half a window apart: the weaker axis' excess of the steps `raw` (from which this was made) at the phases `best` over
+    /// the other phases; `flat` levels a line are nobody's.
+    fn ratio(&self, raw: &[Sums<H>], best: [usize; 2], flat: f32) -> Plane {
+        let ((cols, rows), period) = (self.size, self.period);
+        let flat = flat / 255.0 * (4 * H * H / period) as f32;
+        let (cols_out, rows_out) = (cols - 1, rows - 1);
+        let mut out = Plane::new(cols_out, rows_out);
+        let one = |cx: usize, cy: usize, axis: usize| {
+            let mut sums = [0.0f32; H];
             for (dx, dy) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
-                sums.iter_mut().zip(&axes[axis][(cy + dy) * cols + cx + dx]).for_each(|(s, v)| *s += v);
+                let of = &self.axes[axis][(cy + dy) * cols + cx + dx];
+                sums[..period].iter_mut().zip(of).for_each(|(s, v)| *s += v);
             }
             // A drawn edge is one line at the phase; block edges are most of them.
             let phase = best[axis];
@@ -265,12 +303,22 @@ fn ratio<const H: usize>(raw: &[Sums<H>], all: &[Sums<H>], (cols, rows): (usize,
             lines[..count].sort_unstable_by(f32::total_cmp);
             let usual = lines[(count - 1) / 2];
             sums[phase] = sums[phase].min(1.5 * usual * count as f32);
-            excesses(&sums[..period], flat * (4 * H * H / period) as f32, &mut each[..period]);
-            *both = each[best[axis]];
-        }
-        *o = (both[0].min(both[1]) * both[0].max(both[1])).sqrt();
+            // Most windows end here: as many phases as at the quartile are not below this one.
+            let v = sums[phase];
+            if v <= 0.0 || sums[..period].iter().filter(|s| **s < v).count() <= upper(period) {
+                return 0.0;
+            }
+            above(v, quartile(&sums[..period]), flat)
+        };
+        out.data.par_chunks_mut(cols_out.max(1)).enumerate().for_each(|(cy, out)| {
+            for (cx, o) in out.iter_mut().enumerate() {
+                let first = one(cx, cy, 0);
+                // Nothing along one axis is nothing.
+                *o = if first > 0.0 { (first * one(cx, cy, 1)).sqrt() } else { 0.0 };
+            }
+        });
+        out
     }
-    out
 }
 
 #[cfg(test)]

@@ -41,17 +41,38 @@ pub fn measure(scene: &Scene) -> Outcome {
 
 /// The difference of every two colours under a Gaussian, as far as it is more than the slope of the colour there allows for.
 fn difference(source: &super::Picture, reduced: &super::Picture, sigma: f32) -> Plane {
-    let soft = |p: &super::Picture| -> Vec<Plane> { (0..3).map(|c| p.channel(c).blur(sigma)).collect() };
-    let (a, b) = (soft(source), soft(reduced));
-    let mut out = Plane::new(source.width, source.height);
+    let (a, b) = (colours(source, sigma), colours(reduced, sigma));
+    let mut out = Plane::unset(source.width, source.height);
     out.fill(|| (), |(), y, row| differences([0, 1, 2].map(|c| a[c].row(y)), [0, 1, 2].map(|c| b[c].row(y)), row));
     out.zip(&slope(&a), |d, s| (d - TOLERANCE_PX * s).max(0.0))
 }
 
+/// CIELAB of the colours under a Gaussian.
+fn colours(p: &super::Picture, sigma: f32) -> [Plane; 3] {
+    let soft = [0, 1, 2].map(|c| p.channel(c).blur(sigma));
+    let (w, h) = (p.width, p.height);
+    let mut all = Plane::unset(3 * w, h);
+    all.fill(|| (), |(), y, row| labs([0, 1, 2].map(|c| soft[c].row(y)), row));
+    [0, 1, 2].map(|c| all.part(c * w..(c + 1) * w, 0..h))
+}
+
+/// CIELAB of a row of colours: its L, then its a, then its b.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn labs(rgb: [&[f32]; 3], out: &mut [f32]) {
+    let n = out.len() / 3;
+    let [red, green, blue] = rgb.map(|r| &r[..n]);
+    let (lightness, rest) = out.split_at_mut(n);
+    let (a, b) = rest.split_at_mut(n);
+    let b = &mut b[..n];
+    for i in 0..n {
+        [lightness[i], a[i], b[i]] = lab([red[i], green[i], blue[i]]);
+    }
+}
+
 /// The larger difference of every pixel to its neighbours, of the eight around the largest; dE00 a pixel.
-fn slope(p: &[Plane]) -> Plane {
+fn slope(p: &[Plane; 3]) -> Plane {
     let (w, h) = (p[0].width, p[0].height);
-    let mut out = Plane::new(w, h);
+    let mut out = Plane::unset(w, h);
     out.fill(
         || vec![0.0f32; w],
         |line, y, row| {
@@ -64,13 +85,13 @@ fn slope(p: &[Plane]) -> Plane {
     out.dilate(1)
 }
 
-/// The difference of every two colours of two rows.
+/// The difference of every two colours of two rows, CIELAB.
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
 fn differences(one: [&[f32]; 3], two: [&[f32]; 3], out: &mut [f32]) {
     let n = out.len();
     let (one, two) = (one.map(|r| &r[..n]), two.map(|r| &r[..n]));
     for i in 0..n {
-        out[i] = delta_e(lab([one[0][i], one[1][i], one[2][i]]), lab([two[0][i], two[1][i], two[2][i]]));
+        out[i] = delta_e([one[0][i], one[1][i], one[2][i]], [two[0][i], two[1][i], two[2][i]]);
     }
 }
 

@@ -7,9 +7,13 @@
 //! pictures reach about as far in every band. What the quietest quarter of the flat places has counts: noise is everywhere, detail that the source
 //! lost is not. What repeats (dots of a print, cloth) is drawn and no noise.
 
+use multiversion::multiversion;
+use rayon::prelude::*;
+
 use super::mask::Mask;
-use super::plane::{Plane, quantile};
-use super::{Scene, micro_noise, tiles};
+use super::plane::{Plane, Soft, quantile, quantile_where};
+use super::reduce::{self, Axis};
+use super::{Scene, filter, micro_noise, tiles};
 use crate::resample::Filter;
 
 /// Levels that nobody sees, and the weight, of each band.
@@ -49,14 +53,12 @@ pub struct Even {
 
 /// None without a faithful enlargement, or if too little is flat. `structure`: the largest deviation in the source by its pixels.
 pub fn measure(scene: &Scene, structure: Option<&Plane>) -> Option<Even> {
-    let (source, faithful) = (scene.source.as_ref()?, scene.faithful.as_ref()?);
-    let (y, yf, ys) = (scene.luma(), scene.faithful_luma()?, scene.source_luma()?);
-    let size = (y.width, y.height);
-    if size.0 < 64 || size.1 < 64 {
+    let (source, ys) = (scene.source.as_ref()?, scene.source_luma()?);
+    let pair = Pair { result: &scene.result, y: scene.luma(), faithful: scene.faithful.as_ref()?, yf: scene.faithful_luma()? };
+    if pair.y.width < 64 || pair.y.height < 64 {
         return None;
     }
-    let flat = flat(faithful, yf, structure);
-    let share = flat.cells(2);
+    let [share, energies @ ..] = pair.energies(structure);
     let weight = share.blur(WINDOW);
     let ok: Vec<bool> = weight.data.iter().map(|w| *w > 0.5).collect();
     let count = ok.iter().filter(|ok| **ok).count();
@@ -64,104 +66,257 @@ pub fn measure(scene: &Scene, structure: Option<&Plane>) -> Option<Even> {
         return None;
     }
     let there = share.resize(source.width, source.height, Filter::Bilinear).ok()?;
-    let (mut map, mut noise) = (Plane::new(share.width, share.height), Plane::new(share.width, share.height));
-    let (mut best, mut patch, mut usual) = (0.0f32, 0.0f32, 0.0);
-    let pick = |p: &Plane| -> Vec<f32> { p.data.iter().zip(&ok).filter(|(_, ok)| **ok).map(|(v, _)| *v).collect() };
-    for channel in 0..if scene.result.is_grey() { 1 } else { 3 } {
+    let channels = if scene.result.is_grey() { 1 } else { 3 };
+    let judged = energies.par_chunks(BANDS.len()).take(channels).enumerate().map(|(channel, energies)| -> Option<Judged> {
         // Luma, R-Y, B-Y.
         let of = |p: &super::Picture, y: &Plane| (channel > 0).then(|| p.channel(2 * (channel - 1)).zip(y, |v, y| v - y));
         let grain = grain(of(source, ys).as_ref().unwrap_or(ys), &there).resize(share.width, share.height, Filter::Bilinear).ok()?;
-        let grain_usual = quantile(&mut pick(&grain), QUIET);
-        let difference = |tile: &tiles::Tile| match channel {
-            0 => tile.zip(y, yf, |c, f| c - f),
-            _ => {
-                let (c, f) = (scene.result.channel(2 * (channel - 1)), faithful.channel(2 * (channel - 1)));
-                let colour = tile.zip(c, y, |v, y| v - y);
-                colour.zip(&tile.zip(f, yf, |v, y| v - y), |c, f| c - f)
-            }
-        };
-        let bands = bands(size, difference).map(|energy| {
-            let energy = energy.zip(&flat, |e, f| e * f).cells(2).blur(WINDOW);
-            energy.zip(&weight, |e, w| 255.0 * (e.max(0.0) / w.max(0.5)).sqrt())
-        });
+        let usual = quantile_where(&grain.data, &ok, QUIET);
+        let (mut map, mut noise) = (Plane::new(share.width, share.height), Plane::new(share.width, share.height));
         let mut loudest = 0.0f32;
-        let mut here = Plane::new(share.width, share.height);
-        for (levels, (unseen, weight)) in bands.iter().zip(BANDS) {
-            let over = |level: f32, grain: f32| weight * ((level + unseen) / (grain + unseen)).ln();
-            loudest = loudest.max(over(quantile(&mut pick(levels), QUIET), grain_usual));
-            for (i, level) in levels.data.iter().enumerate().filter(|(i, _)| ok[*i]) {
-                let v = over(*level, grain.data[i]);
-                here.data[i] = here.data[i].max(v);
-                noise.data[i] = noise.data[i].max(*level);
-            }
+        for (energy, (unseen, by)) in energies.iter().zip(BANDS) {
+            let levels = energy.blur(WINDOW).zip(&weight, |e, w| 255.0 * (e.max(0.0) / w.max(0.5)).sqrt());
+            loudest = loudest.max(by * ((quantile_where(&levels.data, &ok, QUIET) + unseen) / (usual + unseen)).ln());
+            raise([&levels.data, &grain.data], &ok, (unseen, by), [&mut map.data, &mut noise.data]);
         }
-        let mut local = widespread(&here, &ok);
+        let mut local = widespread(&map, &ok);
         if loudest.max(local) > REMARKABLE {
-            let drawn = repeats(size, &here, difference);
+            let drawn = repeats((pair.y.width, pair.y.height), &map, |tile| pair.difference(channel, tile));
             let count = ((DRAWN - drawn) / (DRAWN - CHANCE)).clamp(0.0, 1.0);
-            here.data.iter_mut().for_each(|v| *v *= count);
+            map.data.iter_mut().for_each(|v| *v *= count);
             (loudest, local) = (loudest * count, local * count);
         }
-        for (m, h) in map.data.iter_mut().zip(&here.data) {
-            *m = m.max(*h);
-        }
-        patch = patch.max(local);
-        if loudest > best {
-            (best, usual) = (loudest, grain_usual);
+        Some(Judged { map, noise, loudest, local, usual })
+    });
+    let judged: Vec<Option<Judged>> = judged.collect();
+    let mut all = Even {
+        score: 0.0,
+        patch: 0.0,
+        map: Plane::new(share.width, share.height),
+        noise: Plane::new(share.width, share.height),
+        usual: 0.0,
+    };
+    for j in judged {
+        let j = j?;
+        filter::raise(&mut all.map.data, &j.map.data);
+        filter::raise(&mut all.noise.data, &j.noise.data);
+        all.patch = all.patch.max(j.local);
+        if j.loudest > all.score {
+            (all.score, all.usual) = (j.loudest, j.usual);
         }
     }
-    Some(Even { score: best, patch, map, noise, usual })
+    Some(all)
+}
+
+/// What one channel has.
+struct Judged {
+    map: Plane,
+    noise: Plane,
+    loudest: f32,
+    local: f32,
+    usual: f32,
+}
+
+/// Raises the first map to a band's levels over the grain, in logarithms, and the second to the levels, where it is `ok`.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn raise([levels, grain]: [&[f32]; 2], ok: &[bool], (unseen, by): (f32, f32), [map, noise]: [&mut [f32]; 2]) {
+    let n = ok.len();
+    let (levels, grain, map, noise) = (&levels[..n], &grain[..n], &mut map[..n], &mut noise[..n]);
+    for i in 0..n {
+        let v = by * filter::ln((levels[i] + unseen) / (grain[i] + unseen));
+        let (v, level) = if ok[i] { (v, levels[i]) } else { (0.0, 0.0) };
+        map[i] = if v > map[i] { v } else { map[i] };
+        noise[i] = if level > noise[i] { level } else { noise[i] };
+    }
+}
+
+/// A result and the faithful enlargement, with their luma.
+struct Pair<'a> {
+    result: &'a super::Picture,
+    y: &'a Plane,
+    faithful: &'a super::Picture,
+    yf: &'a Plane,
+}
+
+/// Pixels around a cell that its energies take in: Gaussians at half and at quarter size, and the next cell.
+const MARGIN: usize = 24;
+
+impl Pair<'_> {
+    /// A row of the difference: of luma, of R-Y, of B-Y.
+    fn row(&self, channel: usize, y: usize, x: std::ops::Range<usize>, out: &mut [f32]) {
+        let (of, from) = (&self.y.row(y)[x.clone()], &self.yf.row(y)[x.clone()]);
+        match channel {
+            0 => filter::each_pair(of, from, out, &|c, f| c - f),
+            _ => {
+                let [c, f] = [self.result, self.faithful].map(|p| &p.channel(2 * (channel - 1)).row(y)[x.clone()]);
+                colour_difference([c, of, f, from], out);
+            }
+        }
+    }
+
+    /// A piece of the difference.
+    fn difference(&self, channel: usize, tile: &tiles::Tile) -> Plane {
+        let (across, down) = tile.outer();
+        let mut out = Plane::unset(across.len(), down.len());
+        for (y, row) in down.zip(out.data.chunks_exact_mut(across.len().max(1))) {
+            self.row(channel, y, across.clone(), row);
+        }
+        out
+    }
+
+    /// By cells of [`micro_noise::CELL`]: the share that is flat, and the energy there of every band of luma, R-Y and B-Y; the latter
+    /// empty for a grey picture.
+    fn energies(&self, structure: Option<&Plane>) -> [Plane; 10] {
+        let size = (self.y.width, self.y.height);
+        let (half, quarter) = ((size.0 / 2, size.1 / 2), (size.0 / 4, size.1 / 4));
+        let contrast = micro_noise::contrast(self.yf);
+        let limit = micro_noise::STRUCTURE * contrast.max(0.6);
+        // A scaler widens when it reduces; between two values it is the same as here, piece by piece.
+        let reduced = structure.filter(|s| s.width > half.0 || s.height > half.1).map(|s| s.resize(half.0, half.1, Filter::Bilinear));
+        let axes = structure.map(|s| (Axis::linear(s.width, half.0), Axis::linear(s.height, half.1)));
+        let doubling = (Axis::linear(quarter.0, half.0), Axis::linear(quarter.1, half.1));
+        tiles::cells(size, micro_noise::CELL, MARGIN, |tile| {
+            let (across, down) = tile.outer();
+            let (wide, high) = (across.len() / 2, down.len() / 2);
+            let there = |r: &std::ops::Range<usize>, n: usize| r.start / 2..r.start / 2 + n;
+            let structure = match (&reduced, structure, &axes) {
+                (Some(Ok(whole)), ..) => Some(whole.part(there(&across, wide), there(&down, high))),
+                (None, Some(s), Some((x, y))) => Some(reduce::window(s, (x, y), there(&across, wide), there(&down, high))),
+                _ => None,
+            };
+            let flat = self.flat(tile, contrast, structure.map(|s| Mask::of(&s, |v| v >= limit)));
+            let (x, y) = tile.inside();
+            let (x, y) = (x.start / 2..(x.end / 2).min(wide), y.start / 2..(y.end / 2).min(high));
+            let mut out: [Plane; 10] = std::array::from_fn(|_| Plane::new((x.len() / 2).max(1), (y.len() / 2).max(1)));
+            out[0] = flat.cells_in(x.clone(), y.clone(), 2);
+            for channel in 0..if self.result.is_grey() { 1 } else { 3 } {
+                let [mean, square] = self.halved(channel, tile);
+                let coarse = mean.cells(2);
+                let third = coarse.blur(0.56).zip(&coarse.blur(1.474), |a, b| (a - b) * (a - b));
+                // From quarter to half size, at the picture's own places.
+                let from = (across.start / 4, down.start / 4);
+                let inner = |r: &std::ops::Range<usize>, o: usize| r.start + o / 2..r.end + o / 2;
+                let third = reduce::window_of(&third, from, (&doubling.0, &doubling.1), inner(&x, across.start), inner(&y, down.start));
+                bands(&mean, &square, &third, &flat, (x.clone(), y.clone()), &mut out[1 + 3 * channel..4 + 3 * channel]);
+            }
+            out
+        })
+    }
+
+    /// Means of the difference and of its square at half size.
+    fn halved(&self, channel: usize, tile: &tiles::Tile) -> [Plane; 2] {
+        let (across, down) = tile.outer();
+        let (w, h) = ((across.len() / 2).max(1), (down.len() / 2).max(1));
+        let (mut mean, mut square) = (Plane::new(w, h), Plane::new(w, h));
+        let mut row = vec![0.0f32; across.len()];
+        for y in 0..h {
+            // An odd last row joins the one before it, and so does an odd last column.
+            let rows = down.start + 2 * y..if y + 1 == h { down.end } else { down.start + 2 * y + 2 };
+            let by = 0.5 / rows.len() as f32;
+            for r in rows {
+                self.row(channel, r, across.clone(), &mut row);
+                filter::add_runs(&row, 2, mean.row_mut(y));
+                filter::add_products(&row, &row, square.row_mut(y));
+            }
+            for p in [&mut mean, &mut square] {
+                let row = p.row_mut(y);
+                row.iter_mut().for_each(|v| *v *= by);
+                row[w - 1] *= 2.0 / (across.len() - 2 * (w - 1)) as f32;
+            }
+        }
+        [mean, square]
+    }
+
+    /// 1 where the faithful enlargement and the source are flat, at half size. `rough`: where the source is not.
+    fn flat(&self, tile: &tiles::Tile, contrast: f32, in_source: Option<Mask>) -> Plane {
+        let (across, down) = tile.outer();
+        let half = |p: &Plane| p.cells_in(across.clone(), down.clone(), 2);
+        let mut y = half(self.yf);
+        let steep = micro_noise::STEEP * contrast;
+        let mut rough = Mask::none(y.width, y.height);
+        // A pixel at half size is two: slopes are twice as large; the slope of half a colour difference counts like that of luma.
+        rough.join_steep(&y, 0.5 * micro_noise::SOFT, 4.0 * steep * steep);
+        if !self.faithful.is_grey() {
+            for c in [0, 2] {
+                rough.join_steep(&half(self.faithful.channel(c)).zip(&y, |v, y| v - y), 0.5 * micro_noise::SOFT, 16.0 * steep * steep);
+            }
+        }
+        let mut rough = rough.dilate(micro_noise::SPREAD / 2);
+        if let Some(there) = in_source {
+            rough.join(&there);
+        }
+        for (v, r) in y.data.iter_mut().zip(&rough.data) {
+            *v = if (*r == 0) & (*v > 0.03) & (*v < 0.97) { 1.0 } else { 0.0 };
+        }
+        y
+    }
+}
+
+/// `(c - y) - (f - yf)`.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn colour_difference([c, y, f, yf]: [&[f32]; 4], out: &mut [f32]) {
+    let n = out.len();
+    let (c, y, f, yf) = (&c[..n], &y[..n], &f[..n], &yf[..n]);
+    for i in 0..n {
+        out[i] = (c[i] - y[i]) - (f[i] - yf[i]);
+    }
+}
+
+/// Means over two by two of the energies of the three bands where it is flat, of a rectangle of half the size. Bands are between
+/// Gaussians of 1, 2.5 and 6 px, less the variance that a mean over two (four) pixels has.
+fn bands(
+    mean: &Plane,
+    square: &Plane,
+    third: &Plane,
+    flat: &Plane,
+    (x, y): (std::ops::Range<usize>, std::ops::Range<usize>),
+    out: &mut [Plane],
+) {
+    let (w, h) = (out[0].width, out[0].height);
+    let (mut fine, mut middle) = (Soft::new(0.433), Soft::new(1.225));
+    let (mut rows, mut sums) = ([vec![0.0f32; x.len()], vec![0.0f32; x.len()]], [(); 3].map(|()| vec![0.0f32; x.len()]));
+    for cy in 0..h {
+        sums.iter_mut().for_each(|s| s.fill(0.0));
+        let of = 2 * cy..if cy + 1 == h { y.len() } else { 2 * cy + 2 };
+        for r in of.clone() {
+            fine.part(mean, y.start + r, x.clone(), &mut rows[0]);
+            middle.part(mean, y.start + r, x.clone(), &mut rows[1]);
+            let there = |p: &'_ Plane| -> std::ops::Range<usize> { (y.start + r) * p.width + x.start..(y.start + r) * p.width + x.end };
+            let (square, flat) = (&square.data[there(square)], &flat.data[there(flat)]);
+            add_energies([square, &rows[0], &rows[1], third.row(r), flat], &mut sums);
+        }
+        for (p, s) in out.iter_mut().zip(&sums) {
+            let row = p.row_mut(cy);
+            filter::add_runs(s, 2, row);
+            row.iter_mut().for_each(|v| *v /= (2 * of.len()) as f32);
+            row[w - 1] *= 2.0 / (x.len() - 2 * (w - 1)) as f32;
+        }
+    }
+}
+
+/// Adds what [`bands`] takes the means of, from the mean square, both Gaussians, the third band, and what is flat.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn add_energies(rows: [&[f32]; 5], sums: &mut [Vec<f32>; 3]) {
+    let n = rows[0].len();
+    let [square, fine, middle, third, flat] = rows.map(|r| &r[..n]);
+    let [a, b, c] = sums.each_mut().map(|s| &mut s[..n]);
+    for i in 0..n {
+        a[i] += (square[i] - fine[i] * fine[i]) * flat[i];
+        b[i] += (fine[i] - middle[i]) * (fine[i] - middle[i]) * flat[i];
+        c[i] += third[i] * flat[i];
+    }
 }
 
 /// What the worst cells reach all around them: an edge is narrow, noise is not.
 fn widespread(map: &Plane, ok: &[bool]) -> f32 {
-    let of = |f: &dyn Fn(usize) -> f32| Plane { width: map.width, height: map.height, data: (0..ok.len()).map(f).collect() };
-    let least = of(&|i| if ok[i] { -map.data[i] } else { f32::MIN }).dilate(AROUND);
-    let flat = of(&|i| f32::from(u8::from(ok[i]))).mean(AROUND);
+    let (mut least, mut flat) = (Plane::unset(map.width, map.height), Plane::unset(map.width, map.height));
+    for (((l, f), v), ok) in least.data.iter_mut().zip(&mut flat.data).zip(&map.data).zip(ok) {
+        (*l, *f) = if *ok { (-v, 1.0) } else { (f32::MIN, 0.0) };
+    }
+    let (least, flat) = (least.dilate(AROUND), flat.mean(AROUND));
     let mut all: Vec<f32> = least.data.iter().zip(&flat.data).filter(|(_, f)| **f > LEAST_AROUND).map(|(v, _)| -v).collect();
     let share = (PATCH / all.len().max(1) as f32).min(0.03);
     quantile(&mut all, 1.0 - share).max(0.0)
-}
-
-/// 1 where the faithful enlargement and the source are flat, at half size.
-fn flat(faithful: &super::Picture, luma: &Plane, structure: Option<&Plane>) -> Plane {
-    let y = luma.cells(2);
-    let contrast = micro_noise::contrast(luma);
-    let steep = micro_noise::STEEP * contrast;
-    let mut rough = Mask::none(y.width, y.height);
-    // A pixel at half size is two: slopes are twice as large; the slope of half a colour difference counts like that of luma.
-    rough.join_steep(&y, 0.5 * micro_noise::SOFT, 4.0 * steep * steep);
-    if !faithful.is_grey() {
-        for c in [0, 2] {
-            rough.join_steep(&faithful.channel(c).cells(2).zip(&y, |v, y| v - y), 0.5 * micro_noise::SOFT, 16.0 * steep * steep);
-        }
-    }
-    let mut rough = rough.dilate(micro_noise::SPREAD / 2);
-    if let Some(there) = structure.and_then(|s| s.resize(y.width, y.height, Filter::Bilinear).ok()) {
-        let limit = micro_noise::STRUCTURE * contrast.max(0.6);
-        rough.join(&Mask::of(&there, |s| s >= limit));
-    }
-    let mut flat = y;
-    for (v, r) in flat.data.iter_mut().zip(&rough.data) {
-        *v = if *r == 0 && *v > 0.03 && *v < 0.97 { 1.0 } else { 0.0 };
-    }
-    flat
-}
-
-/// Mean squares of a plane in the three bands, at half size.
-fn bands(size: (usize, usize), difference: impl Fn(&tiles::Tile) -> Plane + Sync) -> [Plane; 3] {
-    let [mean, square] = tiles::cells(size, 2, 0, |tile| {
-        let d = difference(tile);
-        [tile.cells(&d, 2), tile.cells(&d.map(|v| v * v), 2)]
-    });
-    // Gaussians of 1, 2.5 and 6 px, less the variance that a mean over two (four) pixels has.
-    let fine = mean.blur(0.433);
-    let first = square.zip(&fine, |q, f| q - f * f);
-    let second = fine.zip(&mean.blur(1.225), |a, b| (a - b) * (a - b));
-    let coarse = mean.cells(2);
-    let third = coarse.blur(0.56).zip(&coarse.blur(1.474), |a, b| (a - b) * (a - b));
-    let third = third.resize(mean.width, mean.height, Filter::Bilinear).unwrap_or_else(|_| Plane::new(mean.width, mean.height));
-    [first, second, third]
 }
 
 /// The source's own grain where it is flat, levels of 255.
@@ -197,8 +352,7 @@ fn repeats(size: (usize, usize), map: &Plane, difference: impl Fn(&tiles::Tile) 
             let mut products = 0.0;
             for y in 0..n - dy {
                 let (a, b) = (d.row(y as usize), d.row((y + dy) as usize));
-                let there = &b[(from + dx) as usize..(to + dx) as usize];
-                products += a[from as usize..to as usize].iter().zip(there).map(|(a, b)| a * b).sum::<f32>();
+                products += filter::dot(&a[from as usize..to as usize], &b[(from + dx) as usize..(to + dx) as usize]);
             }
             *sum += products / ((n - dy) * (to - from)) as f32;
         }

@@ -5,9 +5,27 @@ use multiversion::multiversion;
 /// Values summed in registers at once.
 const LANES: usize = 64;
 
+/// Whether a product and a sum are one instruction here.
+pub fn fuses() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("fma");
+    #[cfg(not(target_arch = "x86_64"))]
+    return cfg!(target_arch = "aarch64");
+}
+
+/// `a * b + c`, in one instruction if there is one: without it the exact result costs a call.
+#[inline(always)]
+pub fn fused<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
+    if FUSED { a.mul_add(b, c) } else { a * b + c }
+}
+
 /// `out[x] = sum of taps[i] * rows[i][x]` for an odd number of symmetric taps; rows may be longer than `out`.
-#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
 pub fn down(rows: &[&[f32]], taps: &[f32], out: &mut [f32]) {
+    if fuses() { down_as::<true>(rows, taps, out) } else { down_as::<false>(rows, taps, out) }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn down_as<const FUSED: bool>(rows: &[&[f32]], taps: &[f32], out: &mut [f32]) {
     let middle = taps.len() / 2;
     let (whole, rest) = out.as_chunks_mut::<LANES>();
     let n = whole.len() * LANES;
@@ -21,7 +39,7 @@ pub fn down(rows: &[&[f32]], taps: &[f32], out: &mut [f32]) {
             let (above, below) = (&rows[i][at..at + LANES], &rows[taps.len() - 1 - i][at..at + LANES]);
             let t = taps[i];
             for ((s, a), b) in sum.iter_mut().zip(above).zip(below) {
-                *s += t * (a + b);
+                *s = fused::<FUSED>(t, a + b, *s);
             }
         }
         *out = sum;
@@ -29,15 +47,19 @@ pub fn down(rows: &[&[f32]], taps: &[f32], out: &mut [f32]) {
     for (x, o) in rest.iter_mut().enumerate() {
         let mut sum = taps[middle] * rows[middle][n + x];
         for i in 0..middle {
-            sum += taps[i] * (rows[i][n + x] + rows[taps.len() - 1 - i][n + x]);
+            sum = fused::<FUSED>(taps[i], rows[i][n + x] + rows[taps.len() - 1 - i][n + x], sum);
         }
         *o = sum;
     }
 }
 
 /// `out[x] = sum of taps[i] * padded[x + i]` for an odd number of symmetric taps.
-#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
 pub fn across(padded: &[f32], taps: &[f32], out: &mut [f32]) {
+    if fuses() { across_as::<true>(padded, taps, out) } else { across_as::<false>(padded, taps, out) }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn across_as<const FUSED: bool>(padded: &[f32], taps: &[f32], out: &mut [f32]) {
     let (middle, last) = (taps.len() / 2, taps.len() - 1);
     let (whole, rest) = out.as_chunks_mut::<LANES>();
     let n = whole.len() * LANES;
@@ -51,7 +73,7 @@ pub fn across(padded: &[f32], taps: &[f32], out: &mut [f32]) {
             let (left, right) = (&here[i..i + LANES], &here[last - i..last - i + LANES]);
             let t = taps[i];
             for ((s, a), b) in sum.iter_mut().zip(left).zip(right) {
-                *s += t * (a + b);
+                *s = fused::<FUSED>(t, a + b, *s);
             }
         }
         *out = sum;
@@ -60,7 +82,7 @@ pub fn across(padded: &[f32], taps: &[f32], out: &mut [f32]) {
         let here = &padded[n + x..n + x + taps.len()];
         let mut sum = taps[middle] * here[middle];
         for i in 0..middle {
-            sum += taps[i] * (here[i] + here[last - i]);
+            sum = fused::<FUSED>(taps[i], here[i] + here[last - i], sum);
         }
         *o = sum;
     }
@@ -197,22 +219,62 @@ pub fn add_runs(row: &[f32], side: usize, sums: &mut [f32]) {
 #[inline(always)]
 fn add_fixed<const SIDE: usize>(row: &[f32], sums: &mut [f32]) {
     for (sum, run) in sums.iter_mut().zip(row.as_chunks::<SIDE>().0) {
-        // A tree of halves, so that lanes add side by side.
-        let mut part = *run;
-        let mut half = SIDE / 2;
-        while half > 0 {
-            for i in 0..half {
-                part[i] += part[i + half];
-            }
-            half /= 2;
-        }
-        *sum += part[0];
+        *sum += total(*run);
     }
+}
+
+/// The sum of a power of two of values, by a tree of halves, so that lanes add side by side.
+#[inline(always)]
+pub fn total<const SIDE: usize>(mut values: [f32; SIDE]) -> f32 {
+    let mut half = SIDE / 2;
+    while half > 0 {
+        for i in 0..half {
+            values[i] += values[i + half];
+        }
+        half /= 2;
+    }
+    values[0]
+}
+
+/// Natural logarithm of a normal number above 0, good to a few units in the last place: the exponent, and
+/// `ln m = 2 atanh((m - 1) / (m + 1))` of what is left, by its series. No table and no branch, so that many are made at once.
+#[inline(always)]
+pub fn ln(v: f32) -> f32 {
+    const ROOT_HALF: u32 = 0x3f35_04f3;
+    let bits = v.to_bits().wrapping_sub(ROOT_HALF);
+    let exponent = (bits as i32) >> 23;
+    let m = f32::from_bits((bits & 0x007f_ffff).wrapping_add(ROOT_HALF));
+    let s = (m - 1.0) / (m + 1.0);
+    let q = s * s;
+    let series = 1.0 + q * (1.0 / 3.0 + q * (1.0 / 5.0 + q * (1.0 / 7.0 + q * (1.0 / 9.0))));
+    exponent as f32 * std::f32::consts::LN_2 + 2.0 * s * series
+}
+
+/// The sum of products, in lanes.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let ((whole_a, rest_a), (whole_b, rest_b)) = (a.as_chunks::<32>(), b.as_chunks::<32>());
+    let mut sum = [0.0f32; 32];
+    for (a, b) in whole_a.iter().zip(whole_b) {
+        for i in 0..32 {
+            sum[i] += a[i] * b[i];
+        }
+    }
+    total(sum) + rest_a.iter().zip(rest_b).map(|(a, b)| a * b).sum::<f32>()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn logarithms_and_products_agree_with_the_exact_ones() {
+        for i in 1..4000 {
+            let v = (i as f32 * 0.37).powi(3) * 1e-6;
+            assert!((ln(v) - v.ln()).abs() < 2e-6 * (1.0 + v.ln().abs()), "{v}");
+        }
+        assert_eq!((ln(1.0), dot(&[2.0; 71], &[3.0; 71])), (0.0, 426.0));
+    }
 
     #[test]
     fn runs_and_taps_agree_with_the_plain_sums() {

@@ -77,9 +77,25 @@ impl Sums {
 impl Folded {
     /// Folds what `f` gives for every piece of a picture of a size, with at least `margin` pixels around it; what does not fill a
     /// block at the right and at the bottom is left out.
-    pub fn new((width, height): (usize, usize), margin: usize, f: impl Fn(&Tile) -> Plane + Sync) -> Self {
+    pub fn new(size: (usize, usize), margin: usize, f: impl Fn(&Tile) -> Plane + Sync) -> Self {
+        Self::of(size, tiles::tiles(size, margin), f)
+    }
+
+    /// The same where `needed` (of a block across and down) asks for it at least; what was not asked for may have no sums.
+    pub fn where_needed(
+        size: (usize, usize),
+        margin: usize,
+        needed: impl Fn(usize, usize) -> bool,
+        f: impl Fn(&Tile) -> Plane + Sync,
+    ) -> Self {
+        let mut pieces = tiles::tiles_of(size, margin, (4, 4));
+        let blocks = |r: &std::ops::Range<usize>| r.start / BLOCK..r.end / BLOCK;
+        pieces.retain(|t| blocks(&t.y).any(|y| blocks(&t.x).any(|x| needed(x, y))));
+        Self::of(size, pieces, f)
+    }
+
+    fn of((width, height): (usize, usize), pieces: Vec<Tile>, f: impl Fn(&Tile) -> Plane + Sync) -> Self {
         let (cols, rows) = (width / BLOCK, height / BLOCK);
-        let pieces = tiles::tiles((width, height), margin);
         let made: Vec<Vec<Sums>> = pieces
             .par_iter()
             .map(|tile| {

@@ -2,11 +2,11 @@
 
 use multiversion::multiversion;
 
-use super::filter;
 use super::plane::{Plane, Soft};
+use super::{filter, pool};
 
 /// `height` rows of `width` bytes, 1 for yes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Mask {
     pub width: usize,
     pub height: usize,
@@ -34,10 +34,24 @@ fn join(out: &mut [u8], with: &[u8]) {
     }
 }
 
+impl Drop for Mask {
+    fn drop(&mut self) {
+        pool::give(std::mem::take(&mut self.data));
+    }
+}
+
+impl Clone for Mask {
+    fn clone(&self) -> Self {
+        let mut data = pool::take(self.data.len());
+        data.copy_from_slice(&self.data);
+        Self { width: self.width, height: self.height, data }
+    }
+}
+
 impl Mask {
     /// Where `f` holds.
     pub fn of(p: &Plane, f: impl Fn(f32) -> bool) -> Self {
-        let mut data = vec![0; p.data.len()];
+        let mut data = pool::take(p.data.len());
         decide(&p.data, &mut data, &f);
         Self { width: p.width, height: p.height, data }
     }
@@ -67,7 +81,7 @@ impl Mask {
 
     /// Every pixel as two by two, the last ones repeated to fill `width` and `height`.
     pub fn doubled(&self, width: usize, height: usize) -> Self {
-        let mut data = vec![0u8; width * height];
+        let mut data = pool::take(width * height);
         for (y, out) in data.chunks_exact_mut(width.max(1)).enumerate() {
             let row = self.row((y / 2).min(self.height - 1));
             for (o, v) in out.as_chunks_mut::<2>().0.iter_mut().zip(row) {
@@ -81,7 +95,7 @@ impl Mask {
 
     /// Nowhere.
     pub fn none(width: usize, height: usize) -> Self {
-        Self { width, height, data: vec![0; width * height] }
+        Self { width, height, data: pool::zeros(width * height) }
     }
 
     /// Yes where another mask of this size is, too.
@@ -102,17 +116,18 @@ impl Mask {
         }
         let (wide, n) = (w + 2 * radius, 2 * radius + 1);
         // Rows above and below are no; windows grow by doubling.
-        let mut rows = vec![0u8; wide * (h + 2 * radius)];
+        let mut rows = pool::zeros::<u8>(wide * (h + 2 * radius));
         for y in 0..h {
             let row = &mut rows[(y + radius) * wide..(y + radius + 1) * wide];
             row[radius..radius + w].copy_from_slice(self.row(y));
             grow(row, n, 1);
         }
         grow(&mut rows, n, wide);
-        let mut data = Vec::with_capacity(w * h);
-        for y in 0..h {
-            data.extend_from_slice(&rows[y * wide..y * wide + w]);
+        let mut data = pool::take(w * h);
+        for (y, row) in data.chunks_exact_mut(w).enumerate() {
+            row.copy_from_slice(&rows[y * wide..y * wide + w]);
         }
+        pool::give(rows);
         Self { width: w, height: h, data }
     }
 }

@@ -13,10 +13,10 @@
 use multiversion::multiversion;
 
 use super::mask::Mask;
-use super::plane::{Plane, Soft, quantile, reach};
+use super::plane::{Plane, Soft, quantile, quantile_where, reach};
 use super::reduce::{self, Axis};
 use super::scene::Picture;
-use super::{Measured, Outcome, Scene, Spot, even_noise, filter, tiles};
+use super::{Measured, Outcome, Scene, Spot, even_noise, tiles};
 
 /// Side of a cell, output pixels.
 pub const CELL: usize = 4;
@@ -118,43 +118,46 @@ fn measured(picture: &Picture, y: &Plane, in_source: Option<&Plane>) -> [Plane; 
     let axes = in_source.map(|s| (Axis::linear(s.width, y.width), Axis::linear(s.height, y.height)));
     // Slopes are taken at half size: under so wide a Gaussian they hardly change from pixel to pixel.
     let (soft, spread) = (0.5 * SOFT, SPREAD / 2);
+    let colours = if picture.is_grey() { vec![] } else { [0, 2].map(|c| picture.channel(c)).to_vec() };
     tiles::cells(size, CELL, 2 * (reach(soft) + 1 + spread), |tile| {
-        let colours = if picture.is_grey() { vec![] } else { [0, 2].map(|c| tile.zip(picture.channel(c), y, |v, y| v - y)).to_vec() };
-        let y = tile.cut(y);
+        let (across, down) = tile.outer();
+        // Differences of means are means of differences, and so it is with the operator: no difference is made at full size.
+        let half = |p: &Plane| p.cells_in(across.clone(), down.clone(), 2);
+        let small = half(y);
         // The slope of half a colour difference counts like that of luma.
-        let half = y.cells(2);
-        let mut rough = Mask::none(half.width, half.height);
-        rough.join_steep(&half, soft, 4.0 * steep);
-        for difference in &colours {
-            rough.join_steep(&difference.cells(2), soft, 16.0 * steep);
+        let mut rough = Mask::none(small.width, small.height);
+        rough.join_steep(&small, soft, 4.0 * steep);
+        for p in &colours {
+            rough.join_steep(&half(p).zip(&small, |v, y| v - y), soft, 16.0 * steep);
         }
-        let mut rough = rough.dilate(spread).doubled(y.width, y.height);
+        let mut rough = rough.dilate(spread).doubled(across.len(), down.len());
         if let (Some(source), Some((x, rows))) = (in_source, &axes) {
-            let (across, down) = tile.outer();
-            let there = reduce::window(source, (x, rows), across, down);
+            let there = reduce::window(source, (x, rows), across.clone(), down.clone());
             rough.join(&Mask::of(&there, |s| s >= structure));
         }
-        let (x, _) = tile.inside();
-        let (mut operator, mut response) = (Soft::with(vec![1.0, -2.0, 1.0]), vec![0.0f32; y.width]);
-        let mut flat = vec![0.0f32; x.len()];
-        let coarse = {
-            let mut operator = Soft::with(vec![1.0, -2.0, 1.0]);
-            let mut response = Plane::new(half.width, half.height);
-            (0..half.height).for_each(|r| operator.row(&half, r, response.row_mut(r)));
-            response
-        };
-        tile.sums(CELL, |r, [share, bright, noise @ .., soft]: &mut [Vec<f32>; 6]| {
-            let here = &y.row(r)[x.clone()];
+        let (x, n) = (tile.inside().0, tile.x.len());
+        let mut operators = [(); 3].map(|()| Soft::with(vec![1.0, -2.0, 1.0]));
+        let (mut response, mut other, mut flat) = (vec![0.0f32; n], vec![0.0f32; n], vec![0.0f32; n]);
+        let mut coarse = vec![0.0f32; small.width];
+        let mut of_small = Soft::with(vec![1.0, -2.0, 1.0]);
+        let mut made = usize::MAX;
+        tile.sums(CELL, |r, [share, bright, noisy, red, blue, soft]: &mut [Vec<f32>; 6]| {
+            let row = down.start + r;
+            let here = &y.row(row)[tile.x.clone()];
             select(here, &rough.row(r)[x.clone()], &mut flat);
-            filter::add(&flat, share);
-            filter::add(here, bright);
-            for (p, sums) in std::iter::once(&y).chain(&colours).zip(noise) {
-                operator.row(p, r, &mut response);
-                add_noise(&response[x.clone()], &flat, sums);
+            let [of_luma, of_colour @ ..] = &mut operators;
+            of_luma.part(y, row, tile.x.clone(), &mut response);
+            add_noise(&response, &flat, [share, bright, noisy], here);
+            for ((p, operator), sums) in colours.iter().zip(of_colour).zip([red, blue]) {
+                operator.part(p, row, tile.x.clone(), &mut other);
+                add_colour_noise([&other, &response], &flat, sums);
             }
-            let row = coarse.row((r / 2).min(coarse.height - 1));
-            response.iter_mut().enumerate().for_each(|(i, v)| *v = row[(i / 2).min(row.len() - 1)]);
-            add_noise(&response[x.clone()], &flat, soft);
+            let at = (r / 2).min(small.height - 1);
+            if made != at {
+                of_small.row(&small, at, &mut coarse);
+                made = at;
+            }
+            add_soft_noise(&coarse[x.start / 2..], &flat, soft);
         })
     })
 }
@@ -167,12 +170,48 @@ fn select(y: &[f32], rough: &[u8], flat: &mut [f32]) {
     }
 }
 
-/// Adds the size of the response of Immerkaer's operator, cut at 0.15, where it is flat.
+/// The size of the response of Immerkaer's operator, cut at 0.15.
+#[inline(always)]
+fn cut(response: f32) -> f32 {
+    let size = response.abs();
+    if size < 0.15 { size } else { 0.15 }
+}
+
+/// Adds what is flat, the brightness, and the size of the operator's response where it is flat.
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
-fn add_noise(response: &[f32], flat: &[f32], sums: &mut [f32]) {
-    for ((s, r), f) in sums.iter_mut().zip(response).zip(flat) {
-        let size = r.abs();
-        *s += f * if size < 0.15 { size } else { 0.15 };
+fn add_noise(response: &[f32], flat: &[f32], sums: [&mut [f32]; 3], y: &[f32]) {
+    let n = y.len();
+    let (response, flat) = (&response[..n], &flat[..n]);
+    let [share, bright, noisy] = sums.map(|s| &mut s[..n]);
+    for i in 0..n {
+        share[i] += flat[i];
+        bright[i] += y[i];
+        noisy[i] += flat[i] * cut(response[i]);
+    }
+}
+
+/// The same of the difference of two responses.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn add_colour_noise([response, of_luma]: [&[f32]; 2], flat: &[f32], sums: &mut [f32]) {
+    let n = sums.len();
+    let (response, of_luma, flat) = (&response[..n], &of_luma[..n], &flat[..n]);
+    for i in 0..n {
+        sums[i] += flat[i] * cut(response[i] - of_luma[i]);
+    }
+}
+
+/// The same of responses at half size, the last of which also stands for an odd last pixel.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn add_soft_noise(response: &[f32], flat: &[f32], sums: &mut [f32]) {
+    let (flat, last) = flat.as_chunks::<2>();
+    let (sums, odd) = sums.as_chunks_mut::<2>();
+    let n = sums.len();
+    for (i, (s, f)) in sums.iter_mut().zip(flat).enumerate() {
+        let size = cut(response[i]);
+        *s = [s[0] + f[0] * size, s[1] + f[1] * size];
+    }
+    if let ([s], [f]) = (odd, last) {
+        *s += f * cut(response[n.min(response.len() - 1)]);
     }
 }
 
@@ -246,7 +285,7 @@ fn excess(picture: &Picture, y: &Plane, in_source: Option<&Plane>) -> Option<Exc
         raise(&chroma);
     }
     let pick = |p: &Plane| -> Vec<f32> { p.data.iter().zip(&ok).filter(|(_, ok)| **ok).map(|(v, _)| *v).collect() };
-    let floor = quantile(&mut pick(&luma), 0.25);
+    let floor = quantile_where(&luma.data, &ok, 0.25);
     Some(Excess { judged: pick(&map), map, noise: loudest, ok, floor })
 }
 

@@ -27,6 +27,7 @@ mod pinned;
 pub mod pixel_blob;
 pub mod plane;
 pub mod plastic;
+mod pool;
 pub mod print;
 mod reduce;
 pub mod regions;
@@ -140,6 +141,7 @@ pub struct Inspection {
 
 /// Runs every detector on a scene.
 pub fn measure(scene: &Scene) -> Vec<(&'static Detector, Outcome)> {
+    scene.prepare();
     DETECTORS.par_iter().map(|d| (d, (d.measure)(scene))).collect()
 }
 
@@ -155,7 +157,9 @@ pub fn inspect_with(scene: &Scene, about: &About, tables: &Calibration) -> Inspe
     let (mut detectors, mut thresholds) = (BTreeMap::new(), BTreeMap::new());
     let (mut not_applicable, mut notes) = (Vec::new(), about.notes.clone());
     let (mut heat, mut found) = (Vec::new(), Vec::new());
+    scene.prepare();
     let (outcomes, text_like) = rayon::join(|| measure(scene), || text_like(scene));
+    pool::clear();
     // A larger picture has more places to look odd by chance. Places near each other are alike, so their number counts with
     // its square root (an assumption; the tables' pictures are all of one size).
     let larger = ((part.size.0 * part.size.1) as f64 / calibration::PIXELS as f64).sqrt().max(1.0);

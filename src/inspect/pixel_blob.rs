@@ -98,11 +98,13 @@ struct Run {
     border: f32,
 }
 
-/// Where the second value is a border's height away from the first.
+/// Where the second value is a border's height away from the first, and the two after it are equal to it: a run may begin there.
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
-fn borders(a: &[f32], b: &[f32], hits: &mut [u8]) {
-    for ((h, a), b) in hits.iter_mut().zip(a).zip(b) {
-        *h = u8::from((b - a).abs() >= BORDER);
+fn borders([a, b, c, d]: [&[f32]; 4], hits: &mut [u8]) {
+    let n = hits.len();
+    let (a, b, c, d) = (&a[..n], &b[..n], &c[..n], &d[..n]);
+    for i in 0..n {
+        hits[i] = u8::from(((b[i] - a[i]).abs() >= BORDER) & ((c[i] - b[i]).abs() <= EQUAL) & ((d[i] - c[i]).abs() <= EQUAL));
     }
 }
 
@@ -123,14 +125,16 @@ fn runs(y: &Plane, columns: bool) -> Vec<Run> {
         |hits, r| -> Vec<Run> {
             let row = y.row(r);
             if columns {
-                if r == 0 {
+                if r == 0 || r + SHORT > h {
                     return vec![];
                 }
-                borders(y.row(r - 1), row, hits);
+                borders([y.row(r - 1), row, y.row(r + 1), y.row(r + 2)], hits);
                 mask::hits(hits).filter_map(|x| run(x, r)).collect()
             } else {
-                borders(row, &row[1..], &mut hits[..w - 1]);
-                mask::hits(&hits[..w - 1]).filter_map(|i| run(r, i + 1)).collect()
+                // Nearer to the end no run is long enough.
+                let n = w - 3;
+                borders([row, &row[1..], &row[2..], &row[3..]], &mut hits[..n]);
+                mask::hits(&hits[..n]).filter_map(|i| run(r, i + 1)).collect()
             }
         },
     );
@@ -155,8 +159,7 @@ fn mosaic(y: &Plane) -> Plane {
                 } else {
                     filter::each_pair(y.row(r - 1), row, &mut down, &|a, b| (b - a).abs());
                 }
-                let pieces = across.as_chunks::<CELL>().0.iter().zip(down.as_chunks::<CELL>().0);
-                count(&mut cells, pieces, r - cy * CELL);
+                count(&mut cells, &across, &down, r - cy * CELL);
             }
             cells
         })
@@ -187,18 +190,27 @@ struct Jumps {
 }
 
 /// Adds row `r` of a row of cells: differences to the left, and to the row above.
-#[inline]
-fn count<'a>(cells: &mut [[Jumps; 2]], pieces: impl Iterator<Item = (&'a [f32; CELL], &'a [f32; CELL])>, r: usize) {
-    for ([left, up], (across, down)) in cells.iter_mut().zip(pieces) {
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn count(cells: &mut [[Jumps; 2]], across: &[f32], down: &[f32], r: usize) {
+    for (([left, up], across), down) in cells.iter_mut().zip(across.as_chunks::<CELL>().0).zip(down.as_chunks::<CELL>().0) {
+        // In lanes: eight values, then their sum.
+        let (mut a, mut d) = ([0.0f32; CELL], [0.0f32; CELL]);
+        let (mut equal_a, mut equal_d, mut jumps) = (0u8, 0u8, 0u8);
         for i in 0..CELL {
-            let (a, d) = (across[i], down[i]);
-            left.by_line[i] += u8::from(a > JUMP);
-            left.height += if a > JUMP { a } else { 0.0 };
-            left.equal += u8::from(a <= EQUAL);
-            up.by_line[r] += u8::from(d > JUMP);
-            up.height += if d > JUMP { d } else { 0.0 };
-            up.equal += u8::from(d <= EQUAL);
+            a[i] = if across[i] > JUMP { across[i] } else { 0.0 };
+            d[i] = if down[i] > JUMP { down[i] } else { 0.0 };
         }
+        for i in 0..CELL {
+            left.by_line[i] += u8::from(across[i] > JUMP);
+            equal_a += u8::from(across[i] <= EQUAL);
+            jumps += u8::from(down[i] > JUMP);
+            equal_d += u8::from(down[i] <= EQUAL);
+        }
+        left.height += filter::total(a);
+        left.equal += equal_a;
+        up.by_line[r] += jumps;
+        up.height += filter::total(d);
+        up.equal += equal_d;
     }
 }
 

@@ -4,23 +4,45 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::filter;
+use super::{filter, pool};
 use crate::band::Band;
 use crate::error::Result;
 use crate::resample::{Filter, Scaler};
 
 /// `height` rows of `width` values, row by row.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, PartialEq, Default)]
 pub struct Plane {
     pub width: usize,
     pub height: usize,
     pub data: Vec<f32>,
 }
 
+impl Drop for Plane {
+    fn drop(&mut self) {
+        pool::give(std::mem::take(&mut self.data));
+    }
+}
+
+impl Clone for Plane {
+    fn clone(&self) -> Self {
+        self.part(0..self.width, 0..self.height)
+    }
+}
+
 impl Plane {
     /// A plane of zeros.
     pub fn new(width: usize, height: usize) -> Self {
-        Self { width, height, data: vec![0.0; width * height] }
+        Self { width, height, data: pool::zeros(width * height) }
+    }
+
+    /// A plane of any values, all of which will be written.
+    pub fn unset(width: usize, height: usize) -> Self {
+        Self { width, height, data: pool::take(width * height) }
+    }
+
+    /// The values alone.
+    pub fn into_data(mut self) -> Vec<f32> {
+        std::mem::take(&mut self.data)
     }
 
     /// Row `y`.
@@ -69,7 +91,7 @@ impl Plane {
 
     /// `f` of every value.
     pub fn map(&self, f: impl Fn(f32) -> f32 + Sync) -> Self {
-        let mut out = Self::new(self.width, self.height);
+        let mut out = Self::unset(self.width, self.height);
         out.fill(|| (), |(), y, row| filter::each(self.row(y), row, &f));
         out
     }
@@ -77,7 +99,7 @@ impl Plane {
     /// `f` of every pair of values of two planes of one size.
     pub fn zip(&self, other: &Self, f: impl Fn(f32, f32) -> f32 + Sync) -> Self {
         debug_assert_eq!((self.width, self.height), (other.width, other.height));
-        let mut out = Self::new(self.width, self.height);
+        let mut out = Self::unset(self.width, self.height);
         out.fill(|| (), |(), y, row| filter::each_pair(self.row(y), other.row(y), row, &f));
         out
     }
@@ -85,16 +107,18 @@ impl Plane {
     /// `f` of every three values of planes of one size.
     pub fn zip3(&self, b: &Self, c: &Self, f: impl Fn(f32, f32, f32) -> f32 + Sync) -> Self {
         debug_assert_eq!((self.width, self.height, b.data.len()), (b.width, c.height, c.data.len()));
-        let mut out = Self::new(self.width, self.height);
+        let mut out = Self::unset(self.width, self.height);
         out.fill(|| (), |(), y, row| filter::each_triple(self.row(y), b.row(y), c.row(y), row, &f));
         out
     }
 
     /// A rectangle of the plane.
     pub fn part(&self, x: Range<usize>, y: Range<usize>) -> Self {
-        let mut data = Vec::with_capacity(x.len() * y.len());
-        y.clone().for_each(|y| data.extend_from_slice(&self.row(y)[x.clone()]));
-        Self { width: x.len(), height: y.len(), data }
+        let mut out = Self::unset(x.len(), y.len());
+        for (y, row) in y.zip(out.data.chunks_exact_mut(x.len().max(1))) {
+            row.copy_from_slice(&self.row(y)[x.clone()]);
+        }
+        out
     }
 
     /// Gaussian of `sigma_px`, cut at three sigma, edge values repeated.
@@ -117,7 +141,7 @@ impl Plane {
 
     /// Convolution of rows and columns with an odd number of symmetric taps, edge values repeated.
     pub fn separable(&self, taps: &[f32]) -> Self {
-        let mut out = Self::new(self.width, self.height);
+        let mut out = Self::unset(self.width, self.height);
         out.fill(|| Soft::with(taps.to_vec()), |soft, y, row| soft.row(self, y, row));
         out
     }
@@ -171,7 +195,7 @@ impl Plane {
     /// Largest value in a square of `2 radius + 1`, edge values repeated.
     pub fn dilate(&self, radius: usize) -> Self {
         let (w, h) = (self.width, self.height);
-        let mut out = Self::new(w, h);
+        let mut out = Self::unset(w, h);
         out.fill(
             || vec![f32::NEG_INFINITY; w + 2 * radius],
             |padded, y, out| {
@@ -192,7 +216,7 @@ impl Plane {
     /// Central differences along x and y, half the step over the two neighbours; edge values repeated.
     pub fn gradients(&self) -> (Self, Self) {
         let (w, h) = (self.width, self.height);
-        let (mut gx, mut gy) = (Self::new(w, h), Self::new(w, h));
+        let (mut gx, mut gy) = (Self::unset(w, h), Self::unset(w, h));
         gx.fill(
             || (),
             |(), y, out| {
@@ -217,7 +241,7 @@ impl Plane {
     /// Square of the gradient's length, per pixel.
     pub fn steepness(&self) -> Self {
         let (w, h) = (self.width, self.height);
-        let mut out = Self::new(w, h);
+        let mut out = Self::unset(w, h);
         out.fill(|| (), |(), y, row| filter::steepness([self.row(y.saturating_sub(1)), self.row(y), self.row((y + 1).min(h - 1))], row));
         out
     }
@@ -287,10 +311,18 @@ impl Soft {
 
     /// Row `y` of the plane's convolution along rows and columns, edge values repeated.
     pub fn row(&mut self, p: &Plane, y: usize, out: &mut [f32]) {
-        let (w, radius) = (p.width, self.taps.len() / 2);
-        self.padded.resize(w + 2 * radius, 0.0);
-        let from = |i: usize| p.row((y + i).saturating_sub(radius).min(p.height - 1));
-        let middle = &mut self.padded[radius..radius + w];
+        self.part(p, y, 0..p.width, out);
+    }
+
+    /// The columns `x` of [`Soft::row`].
+    pub fn part(&mut self, p: &Plane, y: usize, x: Range<usize>, out: &mut [f32]) {
+        let radius = self.taps.len() / 2;
+        self.padded.resize(x.len() + 2 * radius, 0.0);
+        // What the plane has of the columns that are needed.
+        let (left, right) = (x.start.saturating_sub(radius), (x.end + radius).min(p.width));
+        let (before, has) = (left + radius - x.start, right - left);
+        let from = |i: usize| &p.row((y + i).saturating_sub(radius).min(p.height - 1))[left..right];
+        let middle = &mut self.padded[before..before + has];
         let mut few: [&[f32]; 64] = [&[]; 64];
         if self.taps.len() <= few.len() {
             for (i, r) in few.iter_mut().take(self.taps.len()).enumerate() {
@@ -300,9 +332,9 @@ impl Soft {
         } else {
             filter::down(&(0..self.taps.len()).map(from).collect::<Vec<_>>(), &self.taps, middle);
         }
-        let (first, last) = (self.padded[radius], self.padded[radius + w - 1]);
-        self.padded[..radius].fill(first);
-        self.padded[radius + w..].fill(last);
+        let (first, last) = (self.padded[before], self.padded[before + has - 1]);
+        self.padded[..before].fill(first);
+        self.padded[before + has..].fill(last);
         filter::across(&self.padded, &self.taps, out);
     }
 }
@@ -336,6 +368,30 @@ pub fn quantile(values: &mut [f32], q: f32) -> f32 {
     *values.select_nth_unstable_by(at, f32::total_cmp).1
 }
 
+/// The same of the values that are `ok`, of many: those are counted by their leading digits, and only what shares the digits of the
+/// one that is wanted is put in order.
+pub fn quantile_where(values: &[f32], ok: &[bool], q: f32) -> f32 {
+    const DIGITS: u32 = 13;
+    // Rises with the number.
+    let key = |v: f32| {
+        let bits = v.to_bits();
+        (if bits >> 31 == 0 { bits | 1 << 31 } else { !bits }) >> (32 - DIGITS)
+    };
+    let picked = || values.iter().zip(ok).filter(|(_, ok)| **ok).map(|(v, _)| *v);
+    let mut counts = vec![0u32; 1 << DIGITS];
+    picked().for_each(|v| counts[key(v) as usize] += 1);
+    let all: u32 = counts.iter().sum();
+    let mut at = (all.saturating_sub(1) as f32 * q.clamp(0.0, 1.0)).round() as usize;
+    for (digits, count) in (0u32..).zip(counts) {
+        if at < count as usize {
+            let mut near: Vec<f32> = picked().filter(|v| key(*v) == digits).collect();
+            return *near.select_nth_unstable_by(at, f32::total_cmp).1;
+        }
+        at -= count as usize;
+    }
+    0.0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -356,6 +412,21 @@ mod tests {
     }
 
     #[test]
+    fn a_part_of_a_soft_row_is_that_of_the_whole() {
+        let p = Plane { width: 150, height: 9, data: (0..150 * 9).map(|i| ((i * 7919) % 1013) as f32 / 1013.0).collect() };
+        let mut soft = Soft::new(2.0);
+        for y in [0, 4, 8] {
+            let mut whole = vec![0.0; 150];
+            soft.row(&p, y, &mut whole);
+            for x in [0..150, 0..40, 3..90, 20..145, 100..150, 149..150] {
+                let mut part = vec![0.0; x.len()];
+                soft.part(&p, y, x.clone(), &mut part);
+                assert!(part.iter().zip(&whole[x]).all(|(a, b)| (a - b).abs() < 1e-6));
+            }
+        }
+    }
+
+    #[test]
     fn rows_and_columns_change_places() {
         let p = Plane { width: 70, height: 41, data: (0..70 * 41).map(|v| v as f32).collect() };
         let t = p.transposed();
@@ -367,6 +438,13 @@ mod tests {
     fn quantiles_and_samples() {
         assert_eq!(quantile(&mut [5.0, 1.0, 3.0, 2.0, 4.0], 0.5), 3.0);
         assert_eq!(quantile(&mut [], 0.5), 0.0);
+        let many: Vec<f32> = (0..3000).map(|i| ((i * 7919) % 1013) as f32 / 100.0 - 3.0).collect();
+        let ok: Vec<bool> = (0..3000).map(|i| i % 3 != 1).collect();
+        for q in [0.0, 0.03, 0.25, 0.5, 0.97, 1.0] {
+            let mut picked: Vec<f32> = many.iter().zip(&ok).filter(|(_, ok)| **ok).map(|(v, _)| *v).collect();
+            assert_eq!(quantile_where(&many, &ok, q), quantile(&mut picked, q));
+        }
+        assert_eq!(quantile_where(&many, &[false; 3000], 0.5), 0.0);
         let p = Plane { width: 2, height: 2, data: vec![0.0, 1.0, 2.0, 3.0] };
         assert_eq!(p.sample(0.5, 0.5), 1.5);
         assert_eq!(p.sample(9.0, -3.0), 1.0);

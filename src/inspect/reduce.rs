@@ -112,7 +112,7 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 
 /// A rectangle of what a plane becomes when its axes change as given: columns first, then rows. For reducing.
 fn reduced(p: &Plane, (x, y): (&Axis, &Axis), rows: Range<usize>) -> Plane {
-    let mut out = Plane::new(x.0.len(), rows.len());
+    let mut out = Plane::unset(x.0.len(), rows.len());
     let mut between = vec![0.0f32; p.width];
     for ((first, weights), out) in y.0[rows].iter().zip(out.data.chunks_exact_mut(x.0.len())) {
         let from: Vec<&[f32]> = (*first..first + weights.len()).map(|y| p.row(y)).collect();
@@ -123,24 +123,36 @@ fn reduced(p: &Plane, (x, y): (&Axis, &Axis), rows: Range<usize>) -> Plane {
 }
 
 /// A rectangle of what a plane becomes when its axes change as given: rows first, then columns. For enlarging.
-pub fn window(p: &Plane, (x, y): (&Axis, &Axis), across: Range<usize>, down: Range<usize>) -> Plane {
-    let mut out = Plane::new(across.len(), down.len());
-    let part = Axis(x.0[across.clone()].to_vec());
+pub fn window(p: &Plane, axes: (&Axis, &Axis), across: Range<usize>, down: Range<usize>) -> Plane {
+    window_of(p, (0, 0), axes, across, down)
+}
+
+/// The same of a plane of which `p` is the part from `from` on, as far as it is needed.
+pub fn window_of(p: &Plane, from: (usize, usize), (x, y): (&Axis, &Axis), across: Range<usize>, down: Range<usize>) -> Plane {
+    let mut out = Plane::unset(across.len(), down.len());
+    let part = Axis(x.0[across.clone()].iter().map(|(first, weights)| (first - from.0, weights.clone())).collect());
     // The last rows of the plane at the new width.
     let mut wide: Vec<(usize, Vec<f32>)> = Vec::new();
+    let mut spare: Vec<Vec<f32>> = Vec::new();
     for ((first, weights), out) in y.0[down].iter().zip(out.data.chunks_exact_mut(across.len().max(1))) {
         let needed = *first..first + weights.len();
-        wide.retain(|(at, _)| needed.contains(at));
+        wide.extract_if(.., |(at, _)| !needed.contains(at)).for_each(|(_, row)| spare.push(row));
         for at in needed.clone() {
             if wide.iter().all(|(w, _)| *w != at) {
-                let mut row = vec![0.0; across.len()];
-                part.apply(p.row(at), &mut row);
+                let mut row = spare.pop().unwrap_or_else(|| vec![0.0; across.len()]);
+                part.apply(p.row(at - from.1), &mut row);
                 wide.push((at, row));
             }
         }
         wide.sort_by_key(|w| w.0);
-        let from: Vec<&[f32]> = wide.iter().map(|(_, row)| row.as_slice()).collect();
-        filter::weigh(&from, weights, out);
+        let mut few: [&[f32]; 8] = [&[]; 8];
+        if wide.len() <= few.len() {
+            few.iter_mut().zip(&wide).for_each(|(f, (_, row))| *f = row);
+            filter::weigh(&few[..wide.len()], weights, out);
+        } else {
+            let from: Vec<&[f32]> = wide.iter().map(|(_, row)| row.as_slice()).collect();
+            filter::weigh(&from, weights, out);
+        }
     }
     out
 }

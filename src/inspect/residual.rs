@@ -64,8 +64,8 @@ fn basis(d: &Plane) -> [Vec<f32>; TERMS] {
     let laplacian = xx.zip(&yy, |a, b| a + b);
     let (a, b, _) = second(&laplacian);
     let bilaplacian = a.zip(&b, |a, b| a + b);
-    let ones = vec![1.0; d.data.len()];
-    [d.data.clone(), dx.data, dy.data, xx.data, yy.data, xy.data, bilaplacian.data, ones]
+    let ones = Plane { width: d.width, height: d.height, data: vec![1.0; d.data.len()] };
+    [d.clone(), dx, dy, xx, yy, xy, bilaplacian, ones].map(Plane::into_data)
 }
 
 /// Target minus the fit.

@@ -1,5 +1,6 @@
 //! What detectors look at: the result, its source and a faithful enlargement, and the statistics they share, computed once.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::OnceLock;
 
@@ -54,7 +55,7 @@ impl Picture {
     /// Appends rows; an even channel count has alpha last.
     pub fn push(&mut self, band: &Band) {
         let colours = if band.channels >= 3 { 3 } else { 1 };
-        self.planes.resize(colours, Plane { width: self.width, ..Plane::default() });
+        self.planes.resize_with(colours, || Plane { width: self.width, height: 0, data: Vec::new() });
         for c in 0..colours {
             let plane = &mut self.planes[c];
             plane.height += band.rows;
@@ -193,6 +194,22 @@ impl Scene {
         Ok(Self { scale: (w as f32 / source.width as f32).max(1.0), result, source: Some(source), ..Self::default() })
     }
 
+    /// Computes what most detectors share. Detectors run side by side: one that waits for what another computes would keep a thread
+    /// idle, and a thread that is helping out in between must never come to wait for what it began itself.
+    pub fn prepare(&self) {
+        self.luma();
+        self.source_luma();
+        self.faithful_luma();
+        self.residual();
+        self.carried();
+        self.texture();
+        self.difference();
+        self.faithful_folded();
+        if self.faithful.is_none() {
+            self.folded();
+        }
+    }
+
     /// Luma of the result.
     pub fn luma(&self) -> &Plane {
         self.luma.get_or_init(|| self.result.luma())
@@ -245,6 +262,17 @@ impl Scene {
         self.folded.get_or_init(|| fold(self.luma()))
     }
 
+    /// [`Scene::folded`], of which only blocks are wanted for which `needed` holds.
+    pub fn folded_where(&self, needed: impl Fn(usize, usize) -> bool) -> Cow<'_, Folded> {
+        match self.folded.get() {
+            Some(whole) => Cow::Borrowed(whole),
+            None => {
+                let y = self.luma();
+                Cow::Owned(Folded::where_needed((y.width, y.height), MARGIN, needed, |tile| normalised(&tile.cut(y))))
+            }
+        }
+    }
+
     /// The faithful enlargement on a common contrast, folded: what is drawn with a period.
     pub fn faithful_folded(&self) -> Option<&Folded> {
         let faithful = self.faithful_luma()?;
@@ -271,7 +299,7 @@ pub const MARGIN: usize = 9;
 /// Fine structure on a common scale: `clip((Y - G2 Y) / (sqrt(variance under G3) + 0.01), -2, 2)`.
 pub fn normalised(y: &Plane) -> Plane {
     let square = y.map(|v| v * v);
-    let mut out = Plane::new(y.width, y.height);
+    let mut out = Plane::unset(y.width, y.height);
     let rows = || [(2.0, y), (3.0, y), (3.0, &square)].map(|(sigma, p)| (p, Soft::new(sigma), vec![0.0f32; y.width]));
     out.fill(rows, |rows, r, out| {
         for (p, soft, row) in rows.iter_mut() {

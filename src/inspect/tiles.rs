@@ -36,7 +36,7 @@ impl Tile {
 
     /// `f` of the pieces of two planes of one size.
     pub fn zip(&self, a: &Plane, b: &Plane, f: impl Fn(f32, f32) -> f32) -> Plane {
-        let mut out = Plane::new(self.outer_x.len(), self.outer_y.len());
+        let mut out = Plane::unset(self.outer_x.len(), self.outer_y.len());
         for (y, row) in self.outer_y.clone().zip(out.data.chunks_exact_mut(self.outer_x.len().max(1))) {
             filter::each_pair(&a.row(y)[self.outer_x.clone()], &b.row(y)[self.outer_x.clone()], row, &f);
         }
@@ -83,7 +83,12 @@ impl Tile {
 }
 
 /// A picture's pieces, with at least `margin` pixels around (a multiple of 4 is taken).
-pub fn tiles((width, height): (usize, usize), margin: usize) -> Vec<Tile> {
+pub fn tiles(size: (usize, usize), margin: usize) -> Vec<Tile> {
+    tiles_of(size, margin, MOST)
+}
+
+/// Pieces of at most so many units of 32 pixels across and down.
+pub fn tiles_of((width, height): (usize, usize), margin: usize, most: (usize, usize)) -> Vec<Tile> {
     let margin = margin.next_multiple_of(4);
     let axis = |length: usize, most: usize| -> Vec<(Range<usize>, Range<usize>)> {
         let units = (length / UNIT).max(1);
@@ -96,7 +101,7 @@ pub fn tiles((width, height): (usize, usize), margin: usize) -> Vec<Tile> {
             })
             .collect()
     };
-    let (across, down) = (axis(width, MOST.0), axis(height, MOST.1));
+    let (across, down) = (axis(width, most.0), axis(height, most.1));
     let tile = |(y, outer_y): &(Range<usize>, Range<usize>), (x, outer_x): &(Range<usize>, Range<usize>)| Tile {
         x: x.clone(),
         y: y.clone(),

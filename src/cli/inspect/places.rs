@@ -114,7 +114,7 @@ impl Places {
             let large = map.resize(width, height, Filter::Bilinear)?;
             let encoding = Encoding::default();
             let mut encoder = codec::encoder(&path, &encoding, width, height, Channels::Grey, &Metadata::default())?;
-            encoder.write(&crate::Band { y: 0, width, rows: height, channels: 1, data: large.data })?;
+            encoder.write(&crate::Band { y: 0, width, rows: height, channels: 1, data: large.into_data() })?;
             encoder.finish()?;
         }
         Ok(())
