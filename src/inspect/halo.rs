@@ -254,7 +254,8 @@ mod tests {
                 Outcome::NotApplicable(why) => panic!("{why}"),
             }
         };
-        let (sharp, clean, contrast) = (run(&sharp), run(&truth), run(&truth.map(|v| 0.5 + 1.05 * (v - 0.5))));
-        assert!(sharp > 5.0 && clean < 0.5 && contrast < 2.0, "{sharp} {clean} {contrast}");
+        // Honest results drift in tone by a percent or two.
+        let (sharp, clean, contrast) = (run(&sharp), run(&truth), run(&truth.map(|v| 0.5 + 1.02 * (v - 0.5))));
+        assert!(sharp > 5.0 && clean < 0.5 && contrast < 1.0, "{sharp} {clean} {contrast}");
     }
 }
