@@ -14,6 +14,9 @@ use super::{hard, rendered};
 /// Red, green, blue; display-encoded 0..1.
 pub type Colour = [Plane; 3];
 
+/// Side of the square cut from every photograph.
+pub const SIDE: usize = 384;
+
 /// Enlargement of all cases.
 pub const SCALE: usize = 4;
 
@@ -48,6 +51,9 @@ pub const KINDS: [(&str, &[&str]); 14] = [
     ("gan", &["droplet", "rainbow", "grid"]),
     ("blur", &["patch"]),
 ];
+
+/// What covers the whole picture, so that no part of it shows what is usual: kind `whole`, these variants.
+pub const WHOLE: [&str; 6] = ["usm", "ringing", "sinc", "plastic", "noise", "speckle"];
 
 pub fn luma(c: &Colour) -> Plane {
     let mut y = c[0].zip(&c[1], |r, g| 0.2126 * r + 0.7152 * g);
@@ -243,7 +249,102 @@ pub fn of_base(
             }
         }
     }
+    let mut r = Random::new(name, 41);
+    for variant in WHOLE {
+        for strength in strengths.clone() {
+            let strength = if planted == Planted::One { r.below(1, 4) } else { strength };
+            let source = source(&mut r, photo);
+            // A result has true detail, or none but what a kernel makes of the source (where a low-pass finds nothing to cut).
+            let plain: Colour = match r.one_in(2) || variant == "ringing" {
+                true => photo.clone(),
+                false => enlarged(&source, |p| p.resize(w, h, Filter::CatmullRom).unwrap()),
+            };
+            let spoiled = spoiled(&mut r, &plain, &source, variant, strength);
+            let result = picture(&drifted(&mut r, &spoiled));
+            out.push(Case { kind: "whole", variant, strength, result, source, mask: None });
+        }
+    }
     out
+}
+
+fn enlarged(source: &Picture, by: impl Fn(&Plane) -> Plane) -> Colour {
+    std::array::from_fn(|c| by(source.channel(c)))
+}
+
+/// A picture with one defect all over.
+fn spoiled(r: &mut Random, c: &Colour, source: &Picture, variant: &str, strength: usize) -> Colour {
+    let (w, h, s) = (c[0].width, c[0].height, strength - 1);
+    match variant {
+        "usm" => {
+            let (amount, radius) = ([0.8, 1.8, 4.0][s], r.within(1.2, 3.0));
+            each(c, |p| p.zip(&p.blur(radius), |v, m| v + amount * (v - m)))
+        }
+        "ringing" => each(c, |p| p.separable(&low_pass([0.36, 0.29, 0.22][s], 12))),
+        // An enlargement by a sinc that is cut off late and abruptly, raised near its limit.
+        "sinc" => {
+            let taps = low_pass(0.5 / SCALE as f32, [10, 16, 30][s]);
+            let on = |x: f32, y: f32| (x as usize).is_multiple_of(SCALE) && (y as usize).is_multiple_of(SCALE);
+            let weights = filled(w, h, |x, y| f32::from(u8::from(on(x, y)))).separable(&taps);
+            let moved = -0.5 * (SCALE - 1) as f32;
+            enlarged(source, |p| {
+                let sharp = p.zip(&p.blur(0.8), |v, m| v + [0.2, 0.5, 1.0][s] * (v - m));
+                let at = |x: f32, y: f32| sharp.data[y as usize / SCALE * sharp.width + x as usize / SCALE];
+                let spread = filled(w, h, |x, y| if on(x, y) { at(x, y) } else { 0.0 });
+                let sum = spread.separable(&taps).zip(&weights, |v, k| v / k.max(0.1 / (SCALE * SCALE) as f32));
+                warped(&sum, |_, _| (moved, moved))
+            })
+        }
+        "plastic" => smoothed(c, [8e-4, 2e-3, 6e-3][s], strength),
+        "noise" => {
+            let sigma = [3.0, 5.0, 8.0][s] / 255.0;
+            let width = r.within(0.5, 1.5);
+            match r.below(0, 3) {
+                0 => {
+                    let n = r.noise(w, h);
+                    each(c, |p| p.zip(&n, |v, n| v + sigma * n))
+                }
+                1 => {
+                    let n = r.soft_noise(w, h, width);
+                    each(c, |p| p.zip(&n, |v, n| v + sigma * n))
+                }
+                _ => {
+                    let n: Colour = std::array::from_fn(|_| r.noise(w, h).blur(0.5 * width));
+                    let n = each(&n, |p| unit_deviation(p.clone()));
+                    let grey = luma(&n);
+                    std::array::from_fn(|i| c[i].zip(&n[i].zip(&grey, |a, b| a - b), |v, n| v + sigma * n))
+                }
+            }
+        }
+        _ => {
+            let height = [12.0, 24.0, 40.0][s] / 255.0;
+            let n = filled(w, h, |_, _| if r.one_in(25) { if r.one_in(2) { height } else { -height } } else { 0.0 });
+            each(c, |p| p.zip(&n, |v, n| v + n))
+        }
+    }
+}
+
+/// A windowed sinc that ends at `cut` cycles a pixel.
+fn low_pass(cut: f32, reach: isize) -> Vec<f32> {
+    let taps: Vec<f32> = (-reach..=reach)
+        .map(|i| {
+            let (x, window) = (i as f32, (i as f32 / (2 * reach + 2) as f32 * std::f32::consts::TAU).cos() * 0.46 + 0.54);
+            let sinc = if i == 0 { 2.0 * cut } else { (std::f32::consts::TAU * cut * x).sin() / (std::f32::consts::PI * x) };
+            sinc * window
+        })
+        .collect();
+    let sum: f32 = taps.iter().sum();
+    taps.iter().map(|t| t / sum).collect()
+}
+
+/// He, Sun and Tang's guided filter with the picture as its own guide, so many times.
+fn smoothed(c: &Colour, epsilon: f32, times: usize) -> Colour {
+    let smooth = |p: &Plane| {
+        let mean = p.mean(4);
+        let gain = p.map(|v| v * v).mean(4).zip(&mean, |q, m| (q - m * m).max(0.0)).map(|v| v / (v + epsilon));
+        let rest = mean.zip(&gain, |m, g| m * (1.0 - g)).mean(4);
+        gain.mean(4).zip(p, |g, v| g * v).zip(&rest, |a, b| a + b)
+    };
+    (0..times).fold(c.clone(), |made, _| each(&made, smooth))
 }
 
 /// A picture as a file of 8 bits has it.
@@ -364,16 +465,7 @@ fn inject(r: &mut Random, c: &Colour, kind: &str, variant: &str, strength: usize
                 let (amount, radius) = ([0.8, 1.8, 4.0][s], r.within(1.2, 3.0));
                 each(c, |p| p.zip(&p.blur(radius), |v, m| v + amount * (v - m)))
             } else {
-                let cut = [0.36, 0.29, 0.22][s];
-                let taps: Vec<f32> = (-12..=12)
-                    .map(|i| {
-                        let (x, window) = (i as f32, (i as f32 / 26.0 * std::f32::consts::TAU).cos() * 0.46 + 0.54);
-                        let sinc = if i == 0 { 2.0 * cut } else { (std::f32::consts::TAU * cut * x).sin() / (std::f32::consts::PI * x) };
-                        sinc * window
-                    })
-                    .collect();
-                let sum: f32 = taps.iter().sum();
-                let taps: Vec<f32> = taps.iter().map(|t| t / sum).collect();
+                let taps = low_pass([0.36, 0.29, 0.22][s], 12);
                 each(c, |p| p.separable(&taps))
             };
             (mixed(c, &made, &m.blur(2.0)), Some(m))
@@ -393,18 +485,7 @@ fn inject(r: &mut Random, c: &Colour, kind: &str, variant: &str, strength: usize
         }
         ("plastic", _) => {
             let m = blob(w, h, r.within(0.06, 0.12), Some(&detail(&y)), r);
-            let epsilon = [8e-4, 2e-3, 6e-3][s];
-            // He, Sun and Tang's guided filter with the picture as its own guide.
-            let smooth = |p: &Plane| {
-                let mean = p.mean(4);
-                let gain = p.map(|v| v * v).mean(4).zip(&mean, |q, m| (q - m * m).max(0.0)).map(|v| v / (v + epsilon));
-                let rest = mean.zip(&gain, |m, g| m * (1.0 - g)).mean(4);
-                gain.mean(4).zip(p, |g, v| g * v).zip(&rest, |a, b| a + b)
-            };
-            let mut made = c.clone();
-            for _ in 0..strength {
-                made = each(&made, smooth);
-            }
+            let made = smoothed(c, [8e-4, 2e-3, 6e-3][s], strength);
             (mixed(c, &made, &m.blur(3.0)), Some(m))
         }
         ("checkerboard", _) => {

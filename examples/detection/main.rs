@@ -8,7 +8,8 @@
 //! cargo run --release --example detection -- trial ROWS.jsonl SEED...          12 defects among 88 clean ones, in review order
 //! ```
 //! `measure` appends one line a case and goes on where it was cut short. Every base picture belongs to one part. A folder named
-//! `rendered:N` stands for N clean scenes that the tool renders itself.
+//! `rendered:N` stands for N clean scenes that the tool renders itself. With `KEEP=DIR` the cases stay there (2.4 MB each), and the
+//! next measurement reads them. `BASES=N` takes the first N photographs.
 
 // An example may stop where a library must not.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
@@ -16,6 +17,7 @@
 mod cases;
 mod hard;
 mod host;
+mod kept;
 mod random;
 mod rendered;
 mod results;
@@ -24,15 +26,13 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use cases::{Case, Colour, Planted, each};
+use cases::{Case, Colour, Planted, SIDE, each};
+use kept::Compared;
 use lastmile::inspect::plane::Plane;
 use lastmile::inspect::{Outcome, Scene, measure};
-use lastmile::resample::Filter;
-use random::Random;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// Side of the square cut from every photograph.
-const SIDE: usize = 384;
 /// Kinds that show without a source, measured alone, too.
 const ALONE: [&str; 7] = ["micro_noise", "checkerboard", "blocking", "banding", "pixel_blob", "clipping", "blur"];
 
@@ -74,92 +74,78 @@ fn read(path: &Path) -> Vec<Row> {
     text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect()
 }
 
-/// Files of the folders, in order of name.
-fn files(folders: &[&str]) -> Vec<PathBuf> {
-    let mut out: Vec<PathBuf> =
-        folders.iter().flat_map(|f| std::fs::read_dir(f).unwrap_or_else(|e| panic!("{f}: {e}"))).map(|e| e.unwrap().path()).collect();
-    out.retain(|p| p.extension().is_some_and(|e| e == "png" || e == "jpg"));
-    out.sort();
-    out
-}
-
-/// A square of a photograph, reduced first so that it is sharp at its pixels; none if it is too small.
-fn base(path: &Path) -> Option<Colour> {
-    let photo = host::open(path)?;
-    let short = photo[0].width.min(photo[0].height);
-    let jpeg = path.extension().is_some_and(|e| e == "jpg");
-    let by = if jpeg { (short as f32 / SIDE as f32).clamp(1.25, 2.0) } else { 1.0 };
-    let (w, h) = ((photo[0].width as f32 / by) as usize, (photo[0].height as f32 / by) as usize);
-    if w < SIDE || h < SIDE {
-        return None;
-    }
-    let photo = if by > 1.0 { each(&photo, |p| p.resize(w, h, Filter::Box).unwrap()) } else { photo };
-    let mut r = Random::new(&path.file_name().unwrap().to_string_lossy(), 7);
-    let (x0, y0) = (r.below(0, w - SIDE + 1), r.below(0, h - SIDE + 1));
-    Some(each(&photo, |p| cases::filled(SIDE, SIDE, |x, y| p.data[(y0 + y as usize) * w + x0 + x as usize])))
-}
-
 fn run(rows: &Path, part: &str, folders: &[&str]) {
     let done: std::collections::HashSet<String> = read(rows).into_iter().map(|r| r.base).collect();
     let mut out = std::fs::OpenOptions::new().create(true).append(true).open(rows).unwrap();
-    let mut faithful = host::Faithful::new();
+    let faithful = host::Faithful::new();
     eprintln!("compared with {}", faithful.name());
+    let kept = kept::Kept::new(&faithful.name());
     // Of a folder given to two parts, tables take the even pictures and tuning the odd ones; the report takes all.
     let mine = |i: usize| part == "report" || i.is_multiple_of(2) == (part == "tables");
     let rendered: usize = folders.iter().filter_map(|f| f.strip_prefix("rendered:")?.parse::<usize>().ok()).sum();
     let folders: Vec<&str> = folders.iter().copied().filter(|f| !f.starts_with("rendered:")).collect();
-    let paths: Vec<PathBuf> = files(&folders).into_iter().enumerate().filter(|(i, _)| mine(*i)).map(|(_, p)| p).collect();
+    let paths: Vec<PathBuf> = host::files(&folders).into_iter().enumerate().filter(|(i, _)| mine(*i)).map(|(_, p)| p).collect();
     let limit: usize = std::env::var("BASES").ok().and_then(|v| v.parse().ok()).unwrap_or(usize::MAX);
-    let mut foreign: Option<Colour> = None;
-    let mut used = 0;
+    let mut write = |name: &str, cases: &[Compared]| {
+        let rows: Vec<Row> = cases.par_iter().flat_map_iter(|case| rows_of(case, part, name)).collect();
+        let lines: String = rows.iter().map(|row| serde_json::to_string(row).unwrap() + "\n").collect();
+        out.write_all(lines.as_bytes()).unwrap();
+        eprintln!("{name}");
+    };
     for i in (0..rendered).filter(|i| mine(*i)) {
         // One number in two belongs to a part: both parts get all styles.
         let style = rendered::STYLES[i / 2 % rendered::STYLES.len()];
         let name = format!("rendered-{style}-{i}");
-        if done.contains(&name) {
-            continue;
+        if !done.contains(&name) {
+            let make = || {
+                let cases = cases::of_render(&name, style, SIDE, &mut |p| faithful.run(p));
+                compared(cases, &faithful)
+            };
+            write(&name, &kept.cases(&name, make));
         }
-        for case in cases::of_render(&name, style, SIDE, &mut |p| faithful.run(p)) {
-            for row in rows_of(&case, part, &name, &mut faithful) {
-                out.write_all((serde_json::to_string(&row).unwrap() + "\n").as_bytes()).unwrap();
-            }
-        }
-        eprintln!("{name}");
     }
+    let mut foreign: Option<Colour> = None;
+    let (mut used, mut seen) = (0, std::collections::HashSet::new());
     for path in paths {
-        let Some(photo) = base(&path) else { continue };
+        let Some(photo) = host::base(&path) else { continue };
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         let other = foreign.replace(photo.clone()).unwrap_or_else(|| each(&photo, |p| p.transposed()));
         used += 1;
         if used > limit {
             break;
         }
-        if done.contains(&name) {
+        // Of two pictures of one name the first counts, also when it goes on.
+        if !seen.insert(name.clone()) || done.contains(&name) {
             continue;
         }
-        let mut enlarge = |p: &lastmile::inspect::Picture| faithful.run(p);
         let (hard, planted) = match part {
             "tables" => (6, Planted::Nothing),
             "tuning" => (5, Planted::Plain),
             _ => (4, Planted::One),
         };
-        let mut lines = String::new();
-        for case in cases::of_base(&name, &photo, &other, hard, planted, &mut enlarge) {
-            for row in rows_of(&case, part, &name, &mut faithful) {
-                lines += &(serde_json::to_string(&row).unwrap() + "\n");
-            }
-        }
-        out.write_all(lines.as_bytes()).unwrap();
-        eprintln!("{used} {name}");
+        let make = || {
+            let cases = cases::of_base(&name, &photo, &other, hard, planted, &mut |p| faithful.run(p));
+            compared(cases, &faithful)
+        };
+        write(&name, &kept.cases(&format!("{part}-{name}"), make));
     }
 }
 
-fn rows_of(case: &Case, part: &str, base: &str, faithful: &mut host::Faithful) -> Vec<Row> {
-    let mut scene = Scene::new(case.result.clone(), case.source.clone()).unwrap();
+fn compared(cases: Vec<Case>, faithful: &host::Faithful) -> Vec<Compared> {
     // A faithful enlargement compared with itself says nothing: the program leaves it out as well.
-    if case.variant != "faithful" {
-        scene.faithful = Some(faithful.run(&case.source));
-    }
+    let of = |case: &Case| (case.variant != "faithful").then(|| faithful.run(&case.source));
+    cases
+        .into_iter()
+        .map(|case| {
+            let f = of(&case);
+            (case, f)
+        })
+        .collect()
+}
+
+fn rows_of((case, faithful): &Compared, part: &str, base: &str) -> Vec<Row> {
+    let mut scene = Scene::new(case.result.clone(), case.source.clone()).unwrap();
+    scene.faithful.clone_from(faithful);
     let mut rows = vec![row(&scene, case, part, base, "source")];
     if case.kind == "clean" || ALONE.contains(&case.kind) {
         rows.push(row(&Scene::alone(case.result.clone()), case, part, base, "alone"));

@@ -3,6 +3,9 @@
 //! The band between Gaussians of 1 and 2 source pixels of the reduced result is regressed on the same band of the source. No honest
 //! kernel, network or phase changes that band by more than a few percent, so what does is wrong even if it is so in the whole picture:
 //! sharpening and ringing raise it, blur lowers it, and texture that the source does not have does not count.
+//!
+//! A kernel does the same to strong and to weak contrast; what smooths texture and keeps edges does not. So weak windows that carry
+//! less than strong ones do are a sign of their own.
 
 use super::plane::{Plane, quantile};
 use super::windows;
@@ -11,8 +14,19 @@ use super::windows;
 const CELL: usize = 8;
 /// Deviation of the source's band that can be judged.
 const LEAST: f32 = 0.006;
+/// The same where weak windows are held against strong ones, and the shares of windows, by the source's contrast, that are weak and strong.
+const FAINT: f32 = 0.004;
+const WEAK: f32 = 0.4;
+const STRONG: f32 = 0.8;
+/// How much less weak windows carry than strong ones in an honest result, in the band between 0.6 and 1.4 source pixels and in that
+/// between 1 and 2; what weak windows may lose of the latter, and from where that counts in full.
+const UNEVEN: [f32; 2] = [0.08, 0.04];
+const LOSS: (f32, f32) = (0.08, 0.16);
 /// What the mild prefilter of the reduction takes, natural logarithm.
 const PREFILTER: f32 = -0.06;
+/// The source's energy finer than a Gaussian of one pixel over that of the band, up to which the band is what the source shows, and from
+/// which it is what fine dots and points leave of themselves, another for every kernel.
+const FINE: (f32, f32) = (3.0, 5.0);
 
 /// The gain of windows of 16 source pixels, 8 apart.
 #[derive(Debug, Clone)]
@@ -21,8 +35,12 @@ pub struct Carried {
     pub gain: Plane,
     /// The share of the result's band that the source's explains, 0..1.
     pub alike: Plane,
+    /// How far the band can be trusted, 0..1: less where the source is made of dots.
+    pub trust: Plane,
     /// Windows whose source has enough of the band.
     pub ok: Vec<bool>,
+    /// What weak contrast has lost and strong contrast has not, 0 and up; 1 is more than honest results lose.
+    pub smoothed: f32,
 }
 
 /// Measures `reduced` against `source` (lumas of one size); None if fewer than six windows can be judged.
@@ -30,8 +48,8 @@ pub fn measure(reduced: &Plane, source: &Plane) -> Option<Carried> {
     if source.width < 3 * CELL || source.height < 3 * CELL {
         return None;
     }
-    let band = |p: &Plane| p.blur(1.0).zip(&p.blur(2.0), |a, b| a - b);
-    let (c, s) = (band(reduced), band(source));
+    let band = |p: &Plane, fine: f32, coarse: f32| p.blur(fine).zip(&p.blur(coarse), |a, b| a - b);
+    let (c, s) = (band(reduced, 1.0, 2.0), band(source, 1.0, 2.0));
     let mean = |a: &Plane, b: &Plane| windows::mean_of(&a.zip(b, |a, b| a * b).cells(CELL));
     let (cross, own, other) = (mean(&c, &s), mean(&s, &s), mean(&c, &c));
     let ok: Vec<bool> = own.data.iter().map(|&e| e > LEAST * LEAST).collect();
@@ -41,14 +59,50 @@ pub fn measure(reduced: &Plane, source: &Plane) -> Option<Carried> {
     let mut gain = cross.zip(&own, |x, e| (x.max(0.02 * e) / (e + 1e-7)).ln() - PREFILTER);
     gain.data.iter_mut().zip(&ok).filter(|(_, ok)| !**ok).for_each(|(v, _)| *v = 0.0);
     let alike = cross.zip3(&own, &other, |x, s, c| (x * x / (s * c + 1e-12)).clamp(0.0, 1.0));
-    Some(Carried { gain, alike, ok })
+    let fine = source.zip(&source.blur(1.0), |v, m| v - m);
+    let trust = mean(&fine, &fine).zip(&own, |f, e| ((FINE.1 - f / (e + 1e-6)) / (FINE.1 - FINE.0)).clamp(0.0, 1.0));
+    let finer = (band(reduced, 0.6, 1.4), band(source, 0.6, 1.4));
+    let uneven = [uneven(&mean(&finer.0, &finer.1), &mean(&finer.1, &finer.1)), self::uneven(&cross, &own)];
+    let [(finer, _), (coarser, lost)] = uneven;
+    let smoothed = (finer / UNEVEN[0]).min(coarser / UNEVEN[1]).max(0.0) * ((lost - LOSS.0) / (LOSS.1 - LOSS.0)).clamp(0.0, 1.0);
+    let smoothed = smoothed * usual(&trust, &ok, 0.5);
+    Some(Carried { gain, alike, trust, ok, smoothed })
+}
+
+/// How much less weak windows carry than strong ones, and how much they lose; natural logarithms, medians.
+fn uneven(cross: &Plane, own: &Plane) -> (f32, f32) {
+    let mut all: Vec<(f32, f32)> = own
+        .data
+        .iter()
+        .zip(&cross.data)
+        .filter(|(e, _)| **e > FAINT * FAINT)
+        .map(|(e, x)| (*e, (x.max(0.02 * e) / (e + 1e-7)).ln()))
+        .collect();
+    if all.len() < 8 {
+        return (0.0, 0.0);
+    }
+    all.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let n = all.len() as f32;
+    let median = |of: &[(f32, f32)]| quantile(&mut of.iter().map(|v| v.1).collect::<Vec<_>>(), 0.5);
+    let (weak, strong) = (median(&all[..(WEAK * n) as usize]), median(&all[(STRONG * n) as usize..]));
+    (strong - weak, -weak)
+}
+
+/// The value that a share of the judged windows falls short of.
+fn usual(values: &Plane, ok: &[bool], share: f32) -> f32 {
+    let mut judged: Vec<f32> = values.data.iter().zip(ok).filter(|(_, ok)| **ok).map(|(v, _)| *v).collect();
+    quantile(&mut judged, share)
 }
 
 impl Carried {
     /// The gain that a share of the judged windows falls short of.
     pub fn quantile(&self, share: f32) -> f32 {
-        let mut judged: Vec<f32> = self.gain.data.iter().zip(&self.ok).filter(|(_, ok)| **ok).map(|(v, _)| *v).collect();
-        quantile(&mut judged, share)
+        usual(&self.gain, &self.ok, share)
+    }
+
+    /// How far the band can be trusted in the picture as a whole.
+    pub fn trusted(&self) -> f32 {
+        usual(&self.trust, &self.ok, 0.5)
     }
 }
 
@@ -87,5 +141,44 @@ mod tests {
         assert!(measure(&Plane::new(96, 64), &Plane::new(96, 64)).is_none());
         let p = Plane { width: 2, height: 1, data: vec![1.0, 2.0] };
         assert_eq!(spread(&p, 5, 2).data, [1.0, 1.0, 1.0, 2.0, 2.0, 1.0, 1.0, 1.0, 2.0, 2.0]);
+    }
+
+    /// Numbers of -0.5..0.5, the same for a seed.
+    fn numbers(width: usize, height: usize, mut state: u32) -> Plane {
+        let mut p = Plane::new(width, height);
+        for v in &mut p.data {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            *v = (state >> 8) as f32 / (1 << 24) as f32 - 0.5;
+        }
+        p
+    }
+
+    /// Strong stripes above, faint texture below.
+    fn stripes_and_texture() -> (Plane, Plane) {
+        let (texture, mut stripes) = (numbers(96, 96, 5).blur(0.9).map(|v| 0.5 + 0.4 * v), Plane::new(96, 96));
+        stripes.data.iter_mut().enumerate().for_each(|(i, v)| *v = if i / 96 < 48 && (i % 96 / 6) % 2 == 0 { 0.3 } else { 0.0 });
+        let stripes = stripes.blur(0.7);
+        (stripes.zip(&texture, |a, b| a + b), stripes)
+    }
+
+    #[test]
+    fn smoothing_takes_weak_contrast_and_a_kernel_takes_both() {
+        let (source, stripes) = stripes_and_texture();
+        let smoothed = |reduced: &Plane| measure(reduced, &source).unwrap().smoothed;
+        let plastic = source.zip(&stripes, |v, s| s + 0.5 + 0.6 * (v - s - 0.5));
+        assert!(smoothed(&plastic) > 1.0, "{}", smoothed(&plastic));
+        for kernel in [source.clone(), source.blur(0.5), source.map(|v| 0.6 * v)] {
+            assert!(smoothed(&kernel) < 0.5, "{}", smoothed(&kernel));
+        }
+    }
+
+    #[test]
+    fn dots_of_a_source_are_not_trusted() {
+        let mut dots = Plane::new(96, 96);
+        dots.data.iter_mut().enumerate().for_each(|(i, v)| *v = f32::from(u8::from((i % 96 + i / 96) % 2 == 0)));
+        let shaded = dots.zip(&numbers(96, 96, 9).blur(2.0), |d, n| 0.5 + 0.4 * d + n);
+        let (of_dots, plain) =
+            (measure(&shaded, &shaded).unwrap(), measure(&numbers(96, 96, 9).blur(1.0), &numbers(96, 96, 9).blur(1.0)).unwrap());
+        assert!(of_dots.trusted() < 0.1 && plain.trusted() > 0.9, "{} {}", of_dots.trusted(), plain.trusted());
     }
 }
