@@ -31,6 +31,7 @@ pub(crate) use mood::WARM;
 pub use statistics::{Collector, Statistics};
 
 use crate::error::Result;
+use crate::grade::grading::Grading;
 use crate::grade::look::Look;
 use crate::grade::lut::Lut;
 use crate::grade::op::{CubeFile, LutFile, Op};
@@ -111,6 +112,13 @@ impl Match {
             this.warmth = mood::towards(own, there_mood, warmth);
         }
         this
+    }
+
+    /// The same without what it does to colours: for pictures that have none, among others that have. They get the tones of their
+    /// group; its balance, colour and warmth would tint them.
+    #[must_use]
+    pub fn toning(&self) -> Self {
+        Self { tone: self.tone, share: self.share, ..Self::identity() }
     }
 
     /// The share of greys found, 0..1, and how strongly they are balanced: gain of red and of blue over green.
@@ -200,6 +208,16 @@ impl Match {
         let lut = Lut { carries: true, ..Lut::from_cube("match", self.lut(LUT_SIZE, 1.0)?) };
         let file = CubeFile::made(&file.to_string_lossy(), lut)?;
         Ok(Look::of("match", Op::LutFile(LutFile { file, ..LutFile::default() })))
+    }
+
+    /// The transform, then `looks`, all of it mixed in by `strength`; `None` if that changes nothing. `name` is the file that stands
+    /// for the transform in what is written down (see [`Match::look`]).
+    ///
+    /// # Errors
+    /// Parameters of an operation that do not fit together.
+    pub fn grading(&self, name: &std::path::Path, looks: &[Look], strength: f32) -> Result<Option<Grading>> {
+        let all: Vec<Look> = std::iter::once(self.look(name)?).chain(looks.iter().cloned()).collect();
+        Grading::new(&all, strength)
     }
 
     /// The transform at full strength as the text of a .cube file.
