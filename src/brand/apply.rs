@@ -23,7 +23,7 @@ use crate::image::Image;
 use crate::resample::Crop;
 
 /// Changes whenever the same kit gives other pixels.
-const PIXELS: u32 = 5;
+const PIXELS: u32 = 6;
 
 /// A kit with everything it names loaded.
 pub struct Brand {

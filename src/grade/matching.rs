@@ -48,6 +48,8 @@ pub const MOST_TURN_DEGREES: f32 = 3.0;
 pub const LUT_SIZE: usize = 49;
 /// Differences of statistics (encoded and OKLab units) up to which nothing is done, and from which all is.
 const ALIKE: [f32; 2] = [0.004, 0.014];
+/// Lightnesses (OKLab) from which vivid colours begin to keep theirs, and from which they do wholly.
+const LIGHT_OF_VIVID: [f32; 2] = [0.6, 0.9];
 /// How far every colour keeps the hue that it had before the tone curve.
 const HUE_KEPT: f32 = 0.75;
 /// Channels that were inside the gamut keep this distance from its ends, or the one they had if that was less.
@@ -151,6 +153,8 @@ impl Match {
     fn shaded(&self, balanced: [f32; 3]) -> [f32; 3] {
         let before = srgb_to_oklab(balanced);
         let [l, a, b] = srgb_to_oklab(balanced.map(|v| self.tone(v)));
+        // Next to the lightest yellow a little more light leaves room for hardly any colour: light vivid colours keep theirs.
+        let l = l + (before[0] - l) * chroma::vivid(before) * smooth(before[0], LIGHT_OF_VIVID);
         let chroma = before[1].hypot(before[2]);
         if chroma < 1e-6 {
             return [l, a, b];
