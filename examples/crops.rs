@@ -74,11 +74,11 @@ fn looks(root: &Path) {
     const WHITE: usize = 3;
     const MONK: [u32; 10] = [0xf6ede4, 0xf3e7db, 0xf7ead0, 0xeadaba, 0xd7bd96, 0xa07e56, 0x825c43, 0x604134, 0x3a312a, 0x292420];
     const FULL: [u32; 10] = [0xff0000, 0xff8000, 0xffff00, 0x00ff00, 0x00ffff, 0x0000ff, 0x8000ff, 0xff00ff, 0xff0080, 0x00ff80];
-    let photo = |name: &str| {
+    let photo = |name: &str, rows: std::ops::Range<usize>| {
         let image = open(&root.join("examples").join(name));
-        let high = image.height * WIDE / image.width;
-        let scaler = Scaler::new(image.width, image.height, WIDE, high, Filter::Lanczos3, None).unwrap();
-        let mut band = scaler.rows(&image.colour(0, image.height), 0..high).unwrap();
+        let high = rows.len() * WIDE / image.width;
+        let scaler = Scaler::new(image.width, rows.len(), WIDE, high, Filter::Lanczos3, None).unwrap();
+        let mut band = scaler.rows(&Band { y: 0, ..image.colour(rows.start, rows.end) }, 0..high).unwrap();
         band.data.iter_mut().for_each(|v| *v = v.clamp(0.0, 1.0));
         band
     };
@@ -94,7 +94,8 @@ fn looks(root: &Path) {
         };
         (0..3).for_each(|k| chart.row_mut(k, y)[x] = c[k]);
     }
-    let rows = [photo("study.jpg"), photo("street.png"), chart];
+    let street = open(&root.join("examples/street.png"));
+    let rows = [photo("study.jpg", 24..240), photo("street.png", 0..street.height), chart];
     let graded: Vec<Option<Grading>> =
         std::iter::once(None).chain(LOOKS.iter().map(|(name, _)| Grading::new(&[Look::find(name).unwrap()], 1.0).unwrap())).collect();
     let high = rows.iter().map(|b| b.rows + WHITE).sum::<usize>() - WHITE;
