@@ -425,7 +425,7 @@ pub fn gradings(image: &Image, settings: &Settings, notes: &mut Vec<String>) -> 
     let mut all: Vec<Grading> = match &settings.matching {
         Some(m) => {
             let looks = settings.grading.as_ref().map_or(&[][..], Grading::looks);
-            m.to.grading(&counted()?, nowhere, looks, m.strength)?.into_iter().collect()
+            m.to.matched(&counted()?).grading(nowhere, looks, m.strength)?.into_iter().collect()
         }
         None => settings.grading.iter().cloned().collect(),
     };

@@ -504,3 +504,73 @@ fn a_matched_sequence_does_not_flicker() {
     println!("frame-to-frame dE {:.4} became {:.4}", flicker[0], flicker[1]);
     assert!(flicker[1] - flicker[0] < 0.1, "{flicker:?}");
 }
+
+/// Pictures without colours get the tones of their group and no tint, whatever the group needs; alone, their own.
+#[test]
+fn grey_pictures_stay_grey() {
+    // Warm and dark references, or the group's transform would not tint much.
+    let dir = world("");
+    let d = dir.path();
+    let warm = |c: [f32; 3]| [c[0].powf(1.4), c[1].powf(1.5) * 0.94, c[2].powf(1.6) * 0.82];
+    (0..2).for_each(|i| write(&d.join(format!("warm/{i}.png")), &picture(i + 60, warm), Format::Png, 0));
+    let grey = picture(7, |c| [luma(c); 3]);
+    let save = |name: &str, bits: u8, channels: Channels| {
+        let path = d.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let n = channels.count();
+        let mut band = Band::new(0, grey.width, grey.rows, n);
+        for c in 0..n {
+            if channels.has_alpha() && c == n - 1 {
+                band.plane_mut(c).iter_mut().enumerate().for_each(|(i, v)| *v = (i % 200) as f32 / 199.0);
+            } else {
+                band.plane_mut(c).copy_from_slice(grey.plane(0));
+            }
+        }
+        let how = Encoding { format: Format::Png, bits, ..Encoding::default() };
+        let mut encoder = codec::encoder(&path, &how, band.width, band.rows, channels, &Metadata::default()).unwrap();
+        encoder.write(&band).unwrap();
+        encoder.finish().unwrap();
+    };
+    let kinds = [("rgb", 8, Channels::Rgb), ("l", 8, Channels::Grey), ("la", 8, Channels::GreyAlpha), ("l16", 16, Channels::Grey)];
+    for (name, bits, channels) in kinds.into_iter().chain([("la16", 16, Channels::GreyAlpha), ("rgba16", 16, Channels::Rgba)]) {
+        save(&format!("in/g0/{name}.png"), bits, channels);
+    }
+    let open = |file: &str| codec::decode(Path::new(file), &std::fs::read(d.join(file)).unwrap(), &Limits::default()).unwrap();
+    let check = |out: &str, name: &str| {
+        let (before, after) = (open(&format!("in/g0/{name}.png")), open(&format!("{out}/{name}.png")));
+        assert_eq!((before.channels, before.bits()), (after.channels, after.bits()), "{out}/{name}");
+        let (n, code) = (after.channels.count(), if after.bits() == 16 { 1.0 / 65535.0 } else { 1.0 / 255.0 });
+        let [given, made] = [&before, &after].map(|i| i.band(0, i.height, 0..n));
+        if after.channels.colours() == 3 {
+            // Dither of an 8-bit file moves each channel by itself.
+            let most =
+                (0..made.plane(0).len()).map(|i| pixel(&made, i)).fold(0f32, |m, c| m.max((c[0] - c[1]).abs()).max((c[2] - c[1]).abs()));
+            assert!(most <= if code > 0.001 { 1.01 * code } else { 4.01 * code }, "{out}/{name}: {} codes apart", most / code);
+            let mean = [0, 1, 2].map(|k| made.plane(k).iter().map(|v| f64::from(*v)).sum::<f64>() / made.plane(k).len() as f64);
+            assert!((mean[0] - mean[1]).abs().max((mean[2] - mean[1]).abs()) < 2e-4, "{out}/{name}: {mean:?}");
+        }
+        if after.channels.has_alpha() {
+            assert_eq!(given.plane(n - 1), made.plane(n - 1), "{out}/{name}: alpha");
+        }
+        let moved = given.plane(0).iter().zip(made.plane(0)).map(|(a, b)| f64::from(b - a)).sum::<f64>() / made.plane(0).len() as f64;
+        assert!(moved.abs() > 0.01, "{out}/{name}: nothing was done to its tones");
+        moved
+    };
+    let to = ["--match", "warm/0.png", "warm/1.png", "-q"];
+    runs(lastmile(d).args(["grade", "in/g0", "-o", "group", "--group-by", "folder"]).args(to));
+    std::fs::write(d.join("w.brand.toml"), "name = \"W\"\nreferences = [\"warm/0.png\", \"warm/1.png\"]\ngroup_by = \"folder\"\n").unwrap();
+    runs(lastmile(d).args(["brand", "in/g0", "-o", "kit", "--kit", "w.brand.toml", "-q"]));
+    runs(lastmile(d).args(["grade", "in/g0", "-o", "each"]).args(to));
+    for out in ["group", "kit", "each"] {
+        let moved: Vec<f64> = ["rgb", "l", "la", "l16", "la16", "rgba16"].map(|name| check(out, name)).to_vec();
+        let (least, most) = moved.iter().fold((f64::MAX, f64::MIN), |(a, b), v| (a.min(*v), b.max(*v)));
+        // Where alpha weighs the pixels, a picture of its own has other tones.
+        assert!(out == "each" || most - least < 0.002, "{out}: {moved:?}");
+        // The others are coloured as before.
+        assert!(out == "each" || read(&d.join(format!("{out}/3.png"))) != read(&d.join("in/g0/3.png")));
+    }
+    // Grey ones do not stand in the way of the group's LUT.
+    let cube = ["grade", "in/g0", "-o", "cube", "--group-by", "folder", "--export-cube", "m.cube"];
+    runs(lastmile(d).args(cube).args(to));
+    assert!(d.join("m.cube").exists());
+}

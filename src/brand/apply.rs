@@ -23,7 +23,7 @@ use crate::image::Image;
 use crate::resample::Crop;
 
 /// Changes whenever the same kit gives other pixels.
-const PIXELS: u32 = 5;
+const PIXELS: u32 = 6;
 
 /// A kit with everything it names loaded.
 pub struct Brand {
@@ -128,10 +128,19 @@ impl Brand {
             format!("strength reduced from {:.2} to {strength:.2}: {why}{little}", self.kit.strength)
         });
         let grading = match &self.reference {
-            Some(to) => to.grading(from, name, &looks, strength)?,
+            Some(_) => matched.grading(name, &looks, strength)?,
             None => Grading::new(&looks, strength)?,
         };
         Ok(Grade { grading, strength, reduced })
+    }
+
+    /// The grade of a group for those of its pictures that have no colours: as strong, but of the match the tones alone.
+    ///
+    /// # Errors
+    /// None that can be caused by pictures.
+    pub fn toning(&self, grade: &Grade, matched: &Match, name: &Path) -> Result<Grade> {
+        let grading = matched.toning().grading(name, self.kit.look.as_slice(), grade.strength)?;
+        Ok(Grade { grading, ..grade.clone() })
     }
 }
 

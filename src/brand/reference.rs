@@ -1,7 +1,7 @@
 //! Pictures that show how others shall look, and the transform from theirs to these.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::de::Error as _;
@@ -12,7 +12,6 @@ use crate::brand::score;
 use crate::codec::{self, Limits};
 use crate::error::{Error, Result};
 use crate::grade::matching::{MOST_WARMTH, Match, Statistics};
-use crate::grade::{Grading, Look};
 
 /// Reference pictures, counted. Two are equal if the files hold the same bytes in the same order.
 ///
@@ -75,18 +74,6 @@ impl Reference {
     /// SHA-256 over the files, in hexadecimal.
     pub fn identity(&self) -> &str {
         &self.identity
-    }
-
-    /// Pictures with the colours `from` made to look like the references, then graded with `looks`, all of it mixed in by
-    /// `strength`; `None` if that changes nothing. `name` is the file that stands for the transform in what is written down
-    /// (see [`Match::look`]).
-    ///
-    /// # Errors
-    /// Parameters of an operation that do not fit together.
-    pub fn grading(&self, from: &Statistics, name: &Path, looks: &[Look], strength: f32) -> Result<Option<Grading>> {
-        let matched = self.matched(from).look(name)?;
-        let all: Vec<Look> = std::iter::once(matched).chain(looks.iter().cloned()).collect();
-        Grading::new(&all, strength)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Pictures that get one transform together: who belongs to whom, and what the transform of each group is.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,11 +12,10 @@ use crate::batch::journal::STATE;
 use crate::batch::plan::Item;
 use crate::brand::apply::{Brand, Grade};
 use crate::brand::kit::GroupBy;
-use crate::brand::reference::Reference;
 use crate::codec::{self, Limits};
 use crate::error::{Error, Result};
 use crate::grade::Grading;
-use crate::grade::matching::Statistics;
+use crate::grade::matching::{Match, Statistics};
 use crate::image::Image;
 use crate::pipeline::Matching;
 use crate::upscale::machine;
@@ -81,6 +81,8 @@ pub struct Groups {
     pub look: BTreeMap<PathBuf, Option<Grading>>,
     /// By source: the brand's grade of its group.
     pub brand: BTreeMap<PathBuf, Arc<Grade>>,
+    /// Pictures without colours, which get only the tones of their group's match.
+    pub toned: BTreeSet<PathBuf>,
     /// Names of groups, each with what a person should know.
     pub notes: Vec<String>,
     /// Files to be there before work begins.
@@ -96,26 +98,43 @@ pub struct Before<'a> {
 }
 
 impl Before<'_> {
-    /// Match (named `file`) and looks of pictures with these colours.
-    fn of(&self, statistics: &Statistics, file: &Path) -> Result<Option<Grading>> {
+    /// Match and looks of a picture with these colours, for itself.
+    fn of(&self, statistics: &Statistics) -> Result<Option<Grading>> {
         match self.matching {
-            Some(m) => m.to.grading(statistics, file, self.grading.map_or(&[], Grading::looks), m.strength),
+            Some(m) => self.after(m, &m.to.matched(statistics), Path::new("")),
             None => Ok(self.grading.cloned()),
         }
     }
+
+    /// A match (named `file`), then the looks.
+    fn after(&self, m: &Matching, matched: &Match, file: &Path) -> Result<Option<Grading>> {
+        matched.grading(file, self.grading.map_or(&[], Grading::looks), m.strength)
+    }
+}
+
+/// Pictures that get one transform.
+struct Group {
+    /// Of all of them together.
+    statistics: Statistics,
+    members: Vec<PathBuf>,
+    /// Those of them without colours. In a sequence there are none: equal colours become equal ones in every frame, whatever else is
+    /// in it.
+    grey: Vec<PathBuf>,
 }
 
 /// One more picture for its group.
-fn add(groups: &mut BTreeMap<String, (Statistics, Vec<PathBuf>)>, name: String, path: &Path, statistics: Statistics) {
-    match groups.get_mut(&name) {
-        Some((all, sources)) => {
-            all.merge(&statistics);
-            sources.push(path.to_path_buf());
+fn add(groups: &mut BTreeMap<String, Group>, by: GroupBy, name: String, path: &Path, statistics: Statistics) {
+    let grey = by != GroupBy::Sequence && statistics.is_monochrome();
+    let group = match groups.entry(name) {
+        Entry::Occupied(group) => {
+            let group = group.into_mut();
+            group.statistics.merge(&statistics);
+            group
         }
-        None => {
-            groups.insert(name, (statistics, vec![path.to_path_buf()]));
-        }
-    }
+        Entry::Vacant(place) => place.insert(Group { statistics, members: Vec::new(), grey: Vec::new() }),
+    };
+    let of_its_kind = if grey { &mut group.grey } else { &mut group.members };
+    of_its_kind.push(path.to_path_buf());
 }
 
 impl Groups {
@@ -135,13 +154,20 @@ impl Groups {
             let see = |path: &Path, image: &Image| Ok((group(path, image, before.by), Statistics::of(image)?));
             look_at(&sources, limits, &see, &mut |path, seen| {
                 if let Ok((name, statistics)) = seen {
-                    add(&mut groups, name, path, statistics);
+                    add(&mut groups, before.by, name, path, statistics);
                 }
             });
-            for (statistics, members) in groups.into_values() {
-                let file = this.keep(&folder, &statistics, &m.to)?;
-                let grading = before.of(&statistics, &file)?;
-                this.look.extend(members.into_iter().map(|m| (m, grading.clone())));
+            for group in groups.into_values() {
+                let matched = m.to.matched(&group.statistics);
+                for (members, matched) in [(group.members, matched.clone()), (group.grey.clone(), matched.toning())] {
+                    if members.is_empty() {
+                        continue;
+                    }
+                    let file = this.keep(&folder, &matched)?;
+                    let grading = before.after(m, &matched, &file)?;
+                    this.look.extend(members.into_iter().map(|m| (m, grading.clone())));
+                }
+                this.toned.extend(group.grey);
             }
         }
         let Some(brand) = brand else { return Ok(this) };
@@ -152,7 +178,7 @@ impl Groups {
             // What the looks before it make of a picture is what the brand finds.
             let own = match this.look.get(path) {
                 Some(of_group) => of_group.clone(),
-                None => before.of(&statistics, Path::new(""))?,
+                None => before.of(&statistics)?,
             };
             let seen = match own {
                 Some(g) => statistics.mapped(|c| g.colour(c)),
@@ -162,25 +188,32 @@ impl Groups {
         };
         look_at(&sources, limits, &see, &mut |path, seen| {
             if let Ok((name, statistics)) = seen {
-                add(&mut groups, name, path, statistics);
+                add(&mut groups, by, name, path, statistics);
             }
         });
-        for (name, (statistics, members)) in groups {
-            let file = match brand.reference() {
-                Some(to) => this.keep(&folder, &statistics, to)?,
-                None => PathBuf::new(),
-            };
+        for (name, Group { statistics, members, grey }) in groups {
+            let matched = brand.reference().map(|to| to.matched(&statistics));
+            let file = matched.as_ref().map_or_else(|| Ok(PathBuf::new()), |m| this.keep(&folder, m))?;
             let grade = Arc::new(brand.grade(&statistics, &file)?);
+            let toned = match matched.filter(|_| !grey.is_empty()) {
+                Some(m) => {
+                    let file = this.keep(&folder, &m.toning())?;
+                    this.toned.extend(grey.iter().cloned());
+                    Arc::new(brand.toning(&grade, &m, &file)?)
+                }
+                None => Arc::clone(&grade),
+            };
             let name = if name.is_empty() { "all".into() } else { name };
             this.notes.extend(grade.reduced.as_ref().map(|why| format!("{name}: {why}")));
             this.brand.extend(members.into_iter().map(|m| (m, Arc::clone(&grade))));
+            this.brand.extend(grey.into_iter().map(|m| (m, Arc::clone(&toned))));
         }
         Ok(this)
     }
 
     /// Remembers a match as a file to be written, named after its contents.
-    fn keep(&mut self, folder: &Path, from: &Statistics, to: &Reference) -> Result<PathBuf> {
-        let text = to.matched(from).cube()?;
+    fn keep(&mut self, folder: &Path, matched: &Match) -> Result<PathBuf> {
+        let text = matched.cube()?;
         let name: String = Sha256::digest(&text).iter().take(8).map(|b| format!("{b:02x}")).collect();
         let path = folder.join(name).with_extension("cube");
         self.files.insert(path.clone(), text);

@@ -553,7 +553,7 @@ pub fn run(recipe: &Recipe, paths: &Paths, work: &Work, once: &Once, globals: &G
     if globals.verbosity >= 0 {
         groups.notes.iter().for_each(|note| say(format_args!("note: {note}")));
     }
-    let cube = once.export_cube.as_ref().map(|file| Ok::<_, Error>((file, maker.cube(&planned)?))).transpose()?;
+    let cube = once.export_cube.as_ref().map(|file| Ok::<_, Error>((file, maker.cube(&planned, &groups)?))).transpose()?;
     if let Some((file, text)) = &cube
         && !work.overwrite
         && !once.dry_run

@@ -269,7 +269,7 @@ fn export(name: &str, cube: Option<usize>, strength: f32, output: PathBuf, overw
     }
     let (text, told) = match cube {
         Some(points) => {
-            let cube = Lut3d::from_fn(points, |c| program.colour(c))?;
+            let cube = Lut3d::from_planes(points, |r, g, b| program.run(r, g, b))?;
             let (most, usual) = difference(&program, &cube);
             let text = Lut::from_cube(&look.title, cube).to_cube()?;
             let at = format!("for sRGB-encoded values, tetrahedral; off by {usual:.2}/255 at the 99.9th percentile, at most {most:.2}/255");

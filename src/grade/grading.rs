@@ -241,11 +241,22 @@ impl Grading {
     /// One colour (encoded sRGB, extended range) graded as far as that does not depend on its place: spatial operations are
     /// left out.
     pub fn colour(&self, c: [f32; 3]) -> [f32; 3] {
-        let graded = self.pieces.iter().fold(c, |c, piece| match piece {
-            Piece::Colour(program) => program.colour(c),
-            Piece::Spatial(_) => c,
-        });
-        [0, 1, 2].map(|k| c[k] + (graded[k] - c[k]) * self.strength)
+        let [mut r, mut g, mut b] = c.map(|v| [v]);
+        self.colours(&mut r, &mut g, &mut b);
+        [r[0], g[0], b[0]]
+    }
+
+    /// The same of many colours, in place; the planes have the same length.
+    pub fn colours(&self, r: &mut [f32], g: &mut [f32], b: &mut [f32]) {
+        let before = (self.strength < 1.0).then(|| [r.to_vec(), g.to_vec(), b.to_vec()]);
+        for piece in self.pieces.iter() {
+            if let Piece::Colour(program) = piece {
+                program.run(r, g, b);
+            }
+        }
+        for (given, plane) in before.iter().flatten().zip([r, g, b]) {
+            plane.iter_mut().zip(given).for_each(|(v, given)| *v = given + (*v - given) * self.strength);
+        }
     }
 
     /// How much of it, 0..=1.

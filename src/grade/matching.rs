@@ -31,6 +31,7 @@ pub(crate) use mood::WARM;
 pub use statistics::{Collector, Statistics};
 
 use crate::error::Result;
+use crate::grade::grading::Grading;
 use crate::grade::look::Look;
 use crate::grade::lut::Lut;
 use crate::grade::op::{CubeFile, LutFile, Op};
@@ -47,6 +48,8 @@ pub const MOST_TURN_DEGREES: f32 = 3.0;
 pub const LUT_SIZE: usize = 49;
 /// Differences of statistics (encoded and OKLab units) up to which nothing is done, and from which all is.
 const ALIKE: [f32; 2] = [0.004, 0.014];
+/// Lightnesses (OKLab) from which vivid colours begin to keep theirs, and from which they do wholly.
+const LIGHT_OF_VIVID: [f32; 2] = [0.6, 0.9];
 /// How far every colour keeps the hue that it had before the tone curve.
 const HUE_KEPT: f32 = 0.75;
 /// Channels that were inside the gamut keep this distance from its ends, or the one they had if that was less.
@@ -113,6 +116,13 @@ impl Match {
         this
     }
 
+    /// The same without what it does to colours: for pictures that have none, among others that have. They get the tones of their
+    /// group; its balance, colour and warmth would tint them.
+    #[must_use]
+    pub fn toning(&self) -> Self {
+        Self { tone: self.tone, share: self.share, ..Self::identity() }
+    }
+
     /// The share of greys found, 0..1, and how strongly they are balanced: gain of red and of blue over green.
     pub fn balance(&self) -> (f32, [f32; 2]) {
         let [r, g, b] = self.neutral.gains();
@@ -143,6 +153,8 @@ impl Match {
     fn shaded(&self, balanced: [f32; 3]) -> [f32; 3] {
         let before = srgb_to_oklab(balanced);
         let [l, a, b] = srgb_to_oklab(balanced.map(|v| self.tone(v)));
+        // Next to the lightest yellow a little more light leaves room for hardly any colour: light vivid colours keep theirs.
+        let l = l + (before[0] - l) * chroma::vivid(before) * smooth(before[0], LIGHT_OF_VIVID);
         let chroma = before[1].hypot(before[2]);
         if chroma < 1e-6 {
             return [l, a, b];
@@ -200,6 +212,16 @@ impl Match {
         let lut = Lut { carries: true, ..Lut::from_cube("match", self.lut(LUT_SIZE, 1.0)?) };
         let file = CubeFile::made(&file.to_string_lossy(), lut)?;
         Ok(Look::of("match", Op::LutFile(LutFile { file, ..LutFile::default() })))
+    }
+
+    /// The transform, then `looks`, all of it mixed in by `strength`; `None` if that changes nothing. `name` is the file that stands
+    /// for the transform in what is written down (see [`Match::look`]).
+    ///
+    /// # Errors
+    /// Parameters of an operation that do not fit together.
+    pub fn grading(&self, name: &std::path::Path, looks: &[Look], strength: f32) -> Result<Option<Grading>> {
+        let all: Vec<Look> = std::iter::once(self.look(name)?).chain(looks.iter().cloned()).collect();
+        Grading::new(&all, strength)
     }
 
     /// The transform at full strength as the text of a .cube file.

@@ -67,12 +67,13 @@ impl Program {
 
     /// Grades encoded sRGB values (extended range) in place; the planes have the same length.
     pub fn run(&self, r: &mut [f32], g: &mut [f32], b: &mut [f32]) {
-        let mut before = [[0f32; CHUNK]; 3];
+        // Only if it is needed: `colour` runs this for one pixel.
+        let mut before = vec![0f32; if self.strength < 1.0 { 3 * CHUNK } else { 0 }];
         for ((r, g), b) in r.chunks_mut(CHUNK).zip(g.chunks_mut(CHUNK)).zip(b.chunks_mut(CHUNK)) {
             let n = r.len();
             let mut planes = Planes { r, g, b };
             if self.strength < 1.0 {
-                for (kept, plane) in before.iter_mut().zip([&planes.r, &planes.g, &planes.b]) {
+                for (kept, plane) in before.chunks_exact_mut(CHUNK).zip([&planes.r, &planes.g, &planes.b]) {
                     kept[..n].copy_from_slice(plane);
                 }
             }
@@ -84,7 +85,7 @@ impl Program {
             }
             go(&mut now, Space::Encoded, &mut planes);
             if self.strength < 1.0 {
-                for (kept, plane) in before.iter().zip([&mut planes.r, &mut planes.g, &mut planes.b]) {
+                for (kept, plane) in before.chunks_exact(CHUNK).zip([&mut planes.r, &mut planes.g, &mut planes.b]) {
                     plane.iter_mut().zip(kept).for_each(|(v, k)| *v = k + (*v - k) * self.strength);
                 }
             }

@@ -52,12 +52,27 @@ impl Lut3d {
     /// # Errors
     /// As [`Lut3d::new`].
     pub fn from_fn(size: usize, f: impl Fn([f32; 3]) -> [f32; 3]) -> Result<Self> {
-        if !SIZES.contains(&size) {
-            return Self::new(size, [0.0; 3], [1.0; 3], &[]);
+        Self::from_planes(size, |r, g, b| {
+            for ((r, g), b) in r.iter_mut().zip(g).zip(b) {
+                [*r, *g, *b] = f([*r, *g, *b]);
+            }
+        })
+    }
+
+    /// The same of a function that changes many colours at once: planes of equal length.
+    ///
+    /// # Errors
+    /// As [`Lut3d::new`].
+    pub fn from_planes(size: usize, f: impl FnOnce(&mut [f32], &mut [f32], &mut [f32])) -> Result<Self> {
+        let mut colours = Vec::new();
+        if SIZES.contains(&size) {
+            let step = |i: usize| (i as f64 / (size - 1) as f64) as f32;
+            let plane = |every: usize| (0..size.pow(3)).map(|i| step(i / every % size)).collect::<Vec<f32>>();
+            let (mut r, mut g, mut b) = (plane(1), plane(size), plane(size * size));
+            f(&mut r, &mut g, &mut b);
+            colours = r.iter().zip(&g).zip(&b).map(|((r, g), b)| [*r, *g, *b]).collect();
         }
-        let step = |i: usize| (i as f64 / (size - 1) as f64) as f32;
-        let points = (0..size.pow(3)).map(|i| [step(i % size), step(i / size % size), step(i / size / size)]);
-        Self::new(size, [0.0; 3], [1.0; 3], &points.map(f).collect::<Vec<_>>())
+        Self::new(size, [0.0; 3], [1.0; 3], &colours)
     }
 
     /// Grid points per edge.

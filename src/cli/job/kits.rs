@@ -124,15 +124,16 @@ impl Maker<'_> {
     }
 
     /// What is done to the colours of all items, as a LUT of 65 points; of a match alone with its own points, which loses
-    /// nothing.
+    /// nothing. Grey pictures among coloured ones, which get a part of it, do not count.
     ///
     /// # Errors
     /// [`Error::Usage`] if that is not one function of colour.
-    pub(super) fn cube(&self, planned: &Planned) -> crate::Result<String> {
+    pub(super) fn cube(&self, planned: &Planned, groups: &Groups) -> crate::Result<String> {
         let wrong = |what: String, hint: &str| Err(Error::usage("--export-cube", what, hint));
         let mut found: Option<Vec<Grading>> = None;
         let mut source = None;
-        for item in &planned.items {
+        let coloured = planned.items.iter().any(|i| !groups.toned.contains(&i.source));
+        for item in planned.items.iter().filter(|i| !coloured || !groups.toned.contains(&i.source)) {
             let settings = item.variant.checked_sub(1).map_or(&self.settings, |v| &self.variants[v]);
             let own = settings.matching.is_some() || settings.finish.as_ref().is_some_and(|f| f.grade.is_none() && f.brand().colours());
             if own && source.is_some_and(|s| s != &item.source) {
@@ -162,7 +163,7 @@ impl Maker<'_> {
         let graded = self.settings.grading.is_some() || self.brand.as_ref().is_some_and(|b| b.kit().look.is_some());
         let matched = self.settings.matching.is_some() || self.brand.as_ref().is_some_and(|b| b.colours());
         let points = if matched && !graded { LUT_SIZE } else { 65 };
-        let cube = Lut3d::from_fn(points, |c| gradings.iter().fold(c, |c, g| g.colour(c)))?;
+        let cube = Lut3d::from_planes(points, |r, g, b| gradings.iter().for_each(|grading| grading.colours(r, g, b)))?;
         Lut::from_cube("lastmile", cube).to_cube()
     }
 }

@@ -4,6 +4,10 @@
 const FAINT: [f32; 2] = [0.012, 0.045];
 /// Chroma up to which a colour may gain as much as any, and from which it may gain least.
 const VIVID: [f32; 2] = [0.09, 0.2];
+/// Lightness below which less chroma is as vivid, and how much less at most: the deepest red that there is has a chroma of 0.09 at a
+/// lightness of 0.22.
+const DEEP: f32 = 0.5;
+const DEEPEST: f32 = 2.0;
 /// Gains of greys, colours and vivid colours at most; of skin at most.
 const MOST: [f32; 3] = [1.1, 1.45, 1.15];
 const MOST_OF_SKIN: f32 = 1.18;
@@ -19,23 +23,24 @@ pub fn at(before: [f32; 3], lightness: f32) -> f32 {
     before[1].hypot(before[2]) * ((lightness + 0.1) / (before[0].max(0.0) + 0.1)).clamp(LIGHT[0], LIGHT[1])
 }
 
+/// How vivid a colour (OKLab) is, 0..1: by its chroma beside what its lightness has room for.
+pub fn vivid([lightness, a, b]: [f32; 3]) -> f32 {
+    super::smooth(a.hypot(b) * (DEEP / lightness.max(0.01)).clamp(1.0, DEEPEST), VIVID)
+}
+
 /// The chroma that a colour gets: `wanted`, but not much more or less than it had `before` (OKLab, balanced), seen at its new
 /// lightness.
 pub fn limited(wanted: f32, before: [f32; 3], lightness: f32, skin: f32) -> f32 {
-    let ramp = |v: f32, [from, to]: [f32; 2]| {
-        let v = ((v - from) / (to - from)).clamp(0.0, 1.0);
-        v * v * (3.0 - 2.0 * v)
-    };
     let chroma = before[1].hypot(before[2]);
     let same = at(before, lightness);
     if same < 1e-6 {
         return wanted.min(same);
     }
     let mix = |a: f32, b: f32, k: f32| a + (b - a) * k;
-    let colourful = ramp(chroma, FAINT);
-    let most = mix(mix(MOST[0], MOST[1], colourful), MOST[2], ramp(chroma, VIVID));
+    let (colourful, vivid) = (super::smooth(chroma, FAINT), vivid(before));
+    let most = mix(mix(MOST[0], MOST[1], colourful), MOST[2], vivid);
     let most = mix(most, most.min(MOST_OF_SKIN), skin);
-    let least = mix(LEAST, LEAST_OF_VIVID, ramp(chroma, VIVID));
+    let least = mix(LEAST, LEAST_OF_VIVID, vivid);
     let least = mix(least, least.max(LEAST_OF_SKIN), skin);
     let gain = (wanted / same).max(1e-3).ln();
     let most = if gain > 0.0 { most.ln() } else { -least.ln() };

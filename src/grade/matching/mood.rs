@@ -13,8 +13,9 @@ const WARMTH_CHROMA: f32 = 0.08;
 const LIT: [f32; 2] = [0.3, 0.75];
 const WARM_FROM: [f32; 2] = [0.34, 0.5];
 const WARM_TO: [f32; 2] = [0.8, 0.9];
-/// What skin gets of it.
+/// What skin gets of it, and what vivid colours do: light of another colour leaves a red rose red.
 const WARMTH_OF_SKIN: f32 = 0.5;
+const WARMTH_OF_VIVID: f32 = 0.25;
 
 /// How warm dark and light tones (OKLab) are on the whole, along [`WARM`]. Where there are few of them, that says little.
 pub fn mood(points: &[(f32, [f32; 3])]) -> [f32; 2] {
@@ -44,6 +45,7 @@ pub fn warmed([l, a, b]: [f32; 3], before: [f32; 3], warmth: [f32; 2], skin: f32
     let at = before[0];
     let lit = smooth(at, LIT);
     let warmth = (warmth[0] + (warmth[1] - warmth[0]) * lit) * smooth(at, WARM_FROM) * (1.0 - smooth(at, WARM_TO));
+    let warmth = warmth * (1.0 - (1.0 - WARMTH_OF_VIVID) * super::chroma::vivid(before));
     let all = [a + WARM[0] * warmth, b + WARM[1] * warmth];
     let chroma = a.hypot(b);
     let towards = (a * WARM[0] + b * WARM[1]) / chroma.max(1e-6);

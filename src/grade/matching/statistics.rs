@@ -273,6 +273,11 @@ impl Statistics {
         self.cells.is_empty()
     }
 
+    /// Whether they show no colours but one tone from black to white: grey, sepia, or nothing but paper.
+    pub fn is_monochrome(&self) -> bool {
+        super::transport::monochrome(&self.content().collect::<Vec<_>>())
+    }
+
     /// Weight and encoded sRGB of what the pictures show: weights sum to 1, paper left out, plain areas held down.
     pub fn content(&self) -> impl Iterator<Item = (f32, [f32; 3])> + '_ {
         self.cells.values().map(|c| (c.weight as f32, c.mean.map(|v| v as f32)))

@@ -101,6 +101,35 @@ fn a_studio_backdrop_and_a_vivid_product_stay() {
     }
 }
 
+/// Reds of any depth stay red beside a dull and a cool reference, and neighbouring colours stay neighbours.
+#[test]
+fn deep_reds_stay_red_and_no_steps_arise() {
+    let peppers = areas(&[([0.85, 0.05, 0.06], 160), ([0.6, 0.75, 0.2], 120), ([0.2, 0.35, 0.1], 60), ([0.9, 0.9, 0.75], 30)], 0.15..1.0);
+    let lake = areas(&[([0.45, 0.55, 0.7], 150), ([0.25, 0.3, 0.38], 150), ([0.7, 0.72, 0.75], 60)], 0.3..1.0);
+    let dull = areas(&[([0.4, 0.42, 0.4], 200), ([0.25, 0.2, 0.22], 200), ([0.3, 0.33, 0.3], 40)], 0.3..1.0);
+    for to in [&lake, &dull] {
+        let m = Match::between(&peppers, to);
+        for v in [0.25, 0.35, 0.5, 0.65, 0.8] {
+            let red = [v, 0.03, 0.03];
+            let ([l, a, b], [l2, a2, b2]) = (srgb_to_oklab(red), srgb_to_oklab(m.eval(red)));
+            let kept = a2.hypot(b2) / chroma::at([l, a, b], l2);
+            assert!(kept > 0.8 && hue_turn(red, m.eval(red)) < 4.0, "{v}: {kept} {:?}", m.eval(red));
+        }
+    }
+    // Lighter yellow than the lightest there is would lose its colour at once.
+    let bright = areas(&[([0.95, 0.93, 0.85], 200), ([0.8, 0.85, 0.6], 150), ([0.5, 0.6, 0.3], 60)], 0.6..1.0);
+    let lut = Match::between(&peppers, &bright).lut(LUT_SIZE, 1.0).unwrap();
+    for i in 0..16 * 16 * 32 {
+        let c = [150 + i % 16 * 6, 150 + i / 16 % 16 * 6, i / 256 * 7].map(|v| v as f32 / 255.0);
+        for k in 0..3 {
+            let mut next = c;
+            next[k] += 1.0 / 255.0;
+            let step = (0..3).map(|j| (lut.eval(next)[j] - lut.eval(c)[j]).abs() * 255.0).fold(0f32, f32::max);
+            assert!(step < 3.5, "{c:?} along {k}: {step} codes");
+        }
+    }
+}
+
 #[test]
 fn soft_highlights_stay_soft() {
     for m in matches() {

@@ -1,5 +1,7 @@
 //! Debanding.
 
+use multiversion::multiversion;
+
 use super::{Band, Frame, SpatialOp};
 use crate::grade::param::{Rule, params};
 
@@ -33,31 +35,61 @@ impl SpatialOp for Deband {
         let code = if frame.bits == 8 { 1.0 / 255.0 } else { 1.0 / 65535.0 };
         let most = self.codes * code * 1.02;
         let reach = self.reach(frame) as isize;
-        // From far to near: the widest ring that is all of one gradient is the one that levels a step.
+        // The widest ring that is all of one gradient is the one that levels a step.
         let rings: Vec<isize> =
             [1.0, 0.7, 0.45, 0.3, 0.2, 0.1].iter().map(|s| (reach as f32 * s).round() as isize).filter(|d| *d > 0).collect();
         let (w, top, bottom) = (rows.width as isize, around.y as isize, around.end() as isize - 1);
+        let inside = reach.min(w)..(w - reach).max(reach.min(w));
         for c in 0..3 {
             for r in 0..rows.rows {
                 let y = (rows.y + r) as isize;
-                for x in 0..rows.width {
-                    let at = |dx: isize, dy: isize| {
-                        let row = (y + dy).clamp(top, bottom) - top;
-                        around.row(c, row as usize)[(x as isize + dx).clamp(0, w - 1) as usize]
-                    };
-                    let own = at(0, 0);
-                    for d in &rings {
-                        // Opposite points, so that an even slope keeps its value.
-                        let s = (*d as f32 * 0.7).round() as isize;
-                        let ring = [at(*d, 0), at(-d, 0), at(0, *d), at(0, -d), at(s, s), at(-s, -s), at(s, -s), at(-s, s)];
-                        if ring.iter().all(|v| (v - own).abs() <= most) {
-                            // As a difference, so that flat areas stay what they are to the last bit.
-                            rows.row_mut(c, r)[x] = own + ring.iter().map(|v| v - own).sum::<f32>() / 8.0;
-                            break;
+                let row = |dy: isize| around.row(c, ((y + dy).clamp(top, bottom) - top) as usize);
+                let given = row(0);
+                let out = rows.row_mut(c, r);
+                // Next to the left and right end the points are those of the edge.
+                for x in (0..w).filter(|x| !inside.contains(x)) {
+                    for d in rings.iter().rev() {
+                        let at = |[dx, dy]: [isize; 2]| row(dy)[(x + dx).clamp(0, w - 1) as usize];
+                        if let Some(v) = level(given[x as usize], around_at(*d).map(at), most) {
+                            out[x as usize] = v;
                         }
                     }
                 }
+                // From near to far: the last that is level stays.
+                for d in rings.iter().rev() {
+                    let from = |[dx, dy]: [isize; 2]| &row(dy)[(inside.start + dx) as usize..][..inside.len()];
+                    let span = inside.start as usize..inside.end as usize;
+                    levelled(&given[span.clone()], around_at(*d).map(from), most, &mut out[span]);
+                }
             }
         }
+    }
+}
+
+/// Points of a ring, opposite ones beside each other, so that an even slope keeps its value.
+fn around_at(d: isize) -> [[isize; 2]; 8] {
+    let s = (d as f32 * 0.7).round() as isize;
+    [[d, 0], [-d, 0], [0, d], [0, -d], [s, s], [-s, -s], [s, -s], [-s, s]]
+}
+
+/// The mean of a ring, if all of it lies near enough.
+#[inline(always)]
+fn level(own: f32, ring: [f32; 8], most: f32) -> Option<f32> {
+    let [mut far, mut sum] = [0f32; 2];
+    for v in ring {
+        far = far.max((v - own).abs());
+        sum += v - own;
+    }
+    // As a difference, so that flat areas stay what they are to the last bit.
+    (far <= most).then_some(own + sum / 8.0)
+}
+
+/// The same of many pixels: `ring` are the rows that hold the points of each.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn levelled(given: &[f32], ring: [&[f32]; 8], most: f32, out: &mut [f32]) {
+    let n = out.len();
+    let [a, b, c, d, e, f, g, h] = ring.map(|row| &row[..n]);
+    for (i, (o, own)) in out.iter_mut().zip(&given[..n]).enumerate() {
+        *o = level(*own, [a[i], b[i], c[i], d[i], e[i], f[i], g[i], h[i]], most).unwrap_or(*o);
     }
 }
