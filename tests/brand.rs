@@ -315,6 +315,26 @@ fn exports_logo_and_gate() {
         }
         assert_eq!(events.last().unwrap()["held"], 12);
     }
+    // Who moves one to where it would have gone approves it, and another that was retouched there is not taken for ours.
+    std::fs::create_dir_all(dir.path().join("held/full")).unwrap();
+    std::fs::rename(&kept, dir.path().join("held/full/0.png")).unwrap();
+    for _ in 0..2 {
+        fails(lastmile(dir.path()).args(held), 4, &["11 ", "missed a gate", "_hold"]);
+        let events = std::fs::read_to_string(dir.path().join("events.jsonl")).unwrap();
+        let events: Vec<serde_json::Value> = events.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        let of_it: Vec<_> = events.iter().filter(|e| e["output"].as_str().is_some_and(|o| o.ends_with("full/0.png"))).collect();
+        assert_eq!(of_it.len(), 1);
+        assert!(of_it[0]["status"] == "skipped" && of_it[0]["held"].is_null(), "{}", of_it[0]);
+        assert!(of_it[0]["notes"].to_string().contains("by hand"), "{}", of_it[0]);
+        assert_eq!(events.last().unwrap()["held"], 11);
+        assert!(!kept.exists());
+    }
+    let other = dir.path().join("held/full/1.png");
+    std::fs::copy(dir.path().join("held/full/0.png"), &other).unwrap();
+    std::fs::remove_file(dir.path().join("held/_hold/full/1.png")).unwrap();
+    fails(lastmile(dir.path()).args(held), 2, &["1.png", "--overwrite"]);
+    std::fs::remove_file(other).unwrap();
+
     // Once the gate lets them through, they are delivered and nothing is held any more.
     std::fs::write(dir.path().join("strict.brand.toml"), &kit).unwrap();
     runs(lastmile(dir.path()).args(held));

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::journal::{self, Record, STATE};
 use super::plan::Item;
-use super::triage::Verdict;
+use super::triage::{Verdict, hold};
 use crate::error::Result;
 use crate::inspect::{Report, log};
 
@@ -23,10 +23,11 @@ impl Inspected {
         Ok(Self(reports.into_iter().map(|r| (r.name().to_owned(), r)).collect()))
     }
 
-    /// The report on the very file that the journal tells of.
+    /// The report on the very file that the journal tells of, also from when it was held.
     pub fn of(&self, record: &Record) -> Option<&Report> {
-        let name = journal::word(&journal::decode(&record.output));
-        self.0.get(&name).filter(|r| r.is_about(&record.sha256))
+        let output = journal::decode(&record.output);
+        let reports = [&output, &hold(&output)].map(|path| self.0.get(&journal::word(path)));
+        reports.into_iter().flatten().find(|r| r.is_about(&record.sha256))
     }
 
     /// The items that are done, but of whose source nothing was inspected: a run was cut short between a file and its report, or

@@ -233,7 +233,7 @@ impl State {
     }
 
     /// What is known about an output, by its [`encode`]d path; what the own journal says comes first.
-    pub fn get<'a>(&'a self, output: &'a str) -> impl Iterator<Item = &'a Known> {
+    pub fn get<'a>(&'a self, output: &str) -> impl Iterator<Item = &'a Known> {
         self.journals().filter_map(move |s| s.outputs.get(output))
     }
 

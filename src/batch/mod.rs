@@ -655,13 +655,12 @@ impl Run<'_> {
         if !path.is_file() {
             return Ok(false);
         }
-        let name = journal::encode(below);
         let sha256 = journal::sha256_file(&path)?;
         let empty = path.metadata().is_ok_and(|m| m.len() == 0);
         let journal = lock(self.journal);
         // Of what was announced before the machine lost power nothing may have reached the disk but the name.
         let ours = |k: &journal::Known| k.pending.iter().chain(&k.done).any(|r| r.sha256 == sha256) || (empty && k.pending.is_some());
-        Ok(journal.state().get(&name).any(ours))
+        Ok(triage::known(journal.state(), below).iter().any(|k| ours(k)))
     }
 
     /// The keys that the result of this name stands in for.

@@ -7,6 +7,7 @@
 //! that was moved or renamed). A source of another path with other content that happens to want the same name gets no result of
 //! somebody else's, unless this job makes that one's anew in another place.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -70,6 +71,20 @@ pub fn hold(output: &Path) -> PathBuf {
     Path::new(HOLD).join(output)
 }
 
+/// What the journals tell of one place. A file that missed a gate and that a person moved to where it would have gone is approved by that:
+/// what they tell of it as held counts as announced for there, so that only the very same bytes are taken for it.
+pub(super) fn known<'a>(state: &'a State, output: &Path) -> Vec<Cow<'a, Known>> {
+    let (name, held) = (journal::encode(output), journal::encode(&hold(output)));
+    let approved = |known: &Known| {
+        let mut record = known.pending.as_ref().or(known.done.as_ref())?.clone();
+        let gate = record.held.take()?;
+        record.output = name.clone();
+        record.notes.push(format!("{gate}; taken from {HOLD} by hand"));
+        Some(Cow::Owned(Known { done: None, pending: Some(record) }))
+    };
+    state.get(&name).map(Cow::Borrowed).chain(state.get(&held).filter_map(approved)).collect()
+}
+
 /// Judges every item, in order.
 pub fn triage(planned: &Planned, options: &Options, state: &State) -> Result<Vec<Verdict>> {
     let verdicts = Mutex::new(vec![Verdict::New; planned.items.len()]);
@@ -101,15 +116,18 @@ pub fn triage(planned: &Planned, options: &Options, state: &State) -> Result<Vec
                         if path.symlink_metadata().is_err() {
                             return Ok(Verdict::New);
                         }
-                        let name = journal::encode(output);
-                        let known: Vec<&Known> = state.get(&name).collect();
+                        let known = known(state, output);
                         let judged = judge(&planned.root, &path, item, options, &known);
                         // Its source has another place in this job.
                         judged.map(|v| if matches!(&v, Verdict::Other(source) if made_anew(source)) { Verdict::Ours } else { v })
                     };
-                    // What missed a gate and would miss it again is done; what is somebody else's is kept.
+                    // What missed a gate and would miss it again is done, and is still held unless a person took it from there; what is
+                    // somebody else's is kept.
                     let judged = match at(&hold(&item.output)) {
-                        Ok(told @ (Verdict::Same { .. } | Verdict::Foreign | Verdict::Other(_))) => Ok(told),
+                        Ok(held @ Verdict::Same { .. }) => {
+                            at(&item.output).map(|v| if matches!(v, Verdict::Same { .. }) { v } else { held })
+                        }
+                        Ok(told @ (Verdict::Foreign | Verdict::Other(_))) => Ok(told),
                         Ok(_) => at(&item.output),
                         Err(e) => Err(e),
                     };
@@ -143,7 +161,7 @@ pub fn orphans(planned: &Planned, state: &State) -> Vec<PathBuf> {
     left.filter(|output| planned.root.join(output).is_file()).collect()
 }
 
-fn judge(root: &Path, output: &Path, item: &Item, options: &Options, known: &[&Known]) -> Result<Verdict> {
+fn judge(root: &Path, output: &Path, item: &Item, options: &Options, known: &[Cow<'_, Known>]) -> Result<Verdict> {
     let Ok(meta) = output.metadata() else {
         // A link to nowhere.
         return Ok(Verdict::Foreign);

@@ -268,10 +268,11 @@ pub fn closing(s: &Summary, root: &std::path::Path, command: &str) -> String {
     if !s.held.is_empty() {
         let _ = write!(
             text,
-            "\n  {} missed a gate and {} in {}",
+            "\n  {} missed a gate and {} in {}; what you approve, move to its place in {}",
             files(s.held.len()),
             if s.held.len() == 1 { "lies" } else { "lie" },
-            root.join(HOLD).display()
+            root.join(HOLD).display(),
+            root.display()
         );
         for (path, why) in s.held.iter().take(TOLD) {
             let _ = write!(text, "\n    {}: {why}", path.display());
