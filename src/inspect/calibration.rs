@@ -1,14 +1,15 @@
 //! Raw scores to probabilities: the share of clean pictures whose worst spot is less bad.
 //!
 //! `calibration.json` holds, per detector and situation, the sorted per-picture raw scores of clean pictures (thinned to knots
-//! at equal steps of probability), and the score from which each detector flags at each tier. It is written by
+//! at equal steps of probability). It is written by
 //! `cargo run --release --example detection -- fit`, and its hash goes into every report. Beyond the last knot a Pareto tail goes on
 //! rising strictly, so that no two raw scores tie.
 //!
-//! A score of 0.98 means that two clean pictures in a hundred have a spot this bad, whatever the detector. Where it flags differs: the
-//! thresholds of a tier were chosen together, so that the clean pictures which any of them flags stay within the tier's share, with
-//! more room for detectors that find more with it. A part of the share goes to the score of all detectors together: a picture is flagged as well
-//! where several half see something that, together, as few clean pictures show.
+//! A score of 0.98 means that two clean pictures in a hundred have a spot this bad, whatever the detector. How much that says of a picture
+//! differs: what a detector finds in defects may be as rare as what it finds in clean pictures. So the evidence of every score,
+//! -ln(1 - score), is weighed (a logistic regression of planted defects against clean pictures, no weight below 0; one weight
+//! for all of it and one for what lies beyond the usual), and the sum is placed among the sums of clean pictures in the same way: that is
+//! the picture's score. From the tier's limit on a picture is flagged, by the detectors that carry the sum.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -21,15 +22,21 @@ use super::report::{Situation, Tier};
 /// Pixels of the clean pictures that the tables were fitted on.
 pub const PIXELS: usize = 384 * 384;
 
-/// Among a tier's thresholds, that of the picture's score.
+/// Among the tables, that of the sums of all detectors' evidence.
 pub const TOGETHER: &str = "together";
+
+/// The evidence, -ln(1 - score), beyond which the second weight counts: one clean picture in twenty.
+pub const USUAL: f64 = 3.0;
+
+/// Scores nearer to 1 are no more evidence.
+const MOST: f64 = 1.0 - 1e-7;
 
 const FILE: &str = include_str!("calibration.json");
 
 /// The tables that ship.
 pub static SHIPPED: LazyLock<Calibration> = LazyLock::new(|| Calibration::parse(FILE));
 
-/// One table per detector and situation, and thresholds chosen together.
+/// One table per detector and situation, and how detectors count together.
 #[derive(Debug, Clone, Default)]
 pub struct Calibration {
     fitted: Fitted,
@@ -39,15 +46,18 @@ pub struct Calibration {
 /// By detector, then `source`, `alone` or `own`.
 pub type Tables = BTreeMap<String, BTreeMap<String, Table>>;
 
-/// The score from which a detector flags, by `source` or `alone`, then tier, then detector.
-pub type Thresholds = BTreeMap<String, BTreeMap<String, BTreeMap<String, f64>>>;
+/// How much evidence counts, and how much more what lies beyond [`USUAL`]; by `source` or `alone`, then detector.
+pub type Weights = BTreeMap<String, BTreeMap<String, [f64; 2]>>;
+
+/// The picture's score from which it is flagged, by `source` or `alone`, then tier.
+pub type Limits = BTreeMap<String, BTreeMap<String, f64>>;
 
 /// What the file holds.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Fitted {
     tables: Tables,
-    #[serde(default)]
-    thresholds: Thresholds,
+    weights: Weights,
+    limits: Limits,
 }
 
 /// Raw scores of clean pictures.
@@ -59,6 +69,17 @@ pub struct Table {
     pub knots: Vec<f64>,
     /// Mean excess of the worst tenth over its threshold: the tail's scale.
     pub tail: f64,
+}
+
+/// The evidence of a calibrated score: all of it, and what lies beyond [`USUAL`].
+pub fn evidence(score: f64) -> [f64; 2] {
+    let all = -(1.0 - score.clamp(0.0, MOST)).ln();
+    [all, (all - USUAL).max(0.0)]
+}
+
+/// Where weights and limits of a situation stand: a result of our own has those of a foreign one with its source.
+fn name(situation: Situation) -> &'static str {
+    if situation == Situation::Alone { "alone" } else { "source" }
 }
 
 impl Table {
@@ -104,9 +125,9 @@ impl Calibration {
         Self { fitted, hash: Sha256::digest(text.as_bytes()).iter().take(8).map(|b| format!("{b:02x}")).collect() }
     }
 
-    /// From fitted tables and thresholds.
-    pub fn new(tables: Tables, thresholds: Thresholds) -> Self {
-        Self::parse(&serde_json::to_string(&Fitted { tables, thresholds }).unwrap_or_default())
+    /// From what was fitted.
+    pub fn new(tables: Tables, weights: Weights, limits: Limits) -> Self {
+        Self::parse(&serde_json::to_string(&Fitted { tables, weights, limits }).unwrap_or_default())
     }
 
     /// First 16 hex digits of the file's sha256.
@@ -134,19 +155,36 @@ impl Calibration {
         }
     }
 
-    /// The score from which a detector flags. Where none was fitted, it may have `share` (0..1) of the tier's false alarms
-    /// (Sidak's correction).
-    pub fn threshold(&self, detector: &str, situation: Situation, tier: Tier, share: f64) -> f64 {
-        let situation = if situation == Situation::Alone { "alone" } else { "source" };
-        let fitted = self.fitted.thresholds.get(situation).and_then(|t| t.get(tier.name())?.get(detector));
-        fitted.copied().unwrap_or_else(|| (1.0 - tier.false_alarms()).powf(share))
+    /// What every detector's score counts beside the others, 0 and up.
+    pub fn evidence(&self, scores: &BTreeMap<String, f64>, situation: Situation) -> Vec<(String, f64)> {
+        let weights = self.fitted.weights.get(name(situation));
+        let of = |(detector, score): (&String, &f64)| {
+            let [all, beyond] = weights.and_then(|w| w.get(detector)).copied().unwrap_or_default();
+            let evidence = evidence(*score);
+            (detector.clone(), all * evidence[0] + beyond * evidence[1])
+        };
+        scores.iter().map(of).collect()
     }
 
-    /// The score of a whole picture ([`super::report::together`]) from which it is flagged though no detector reaches its threshold; 1,
-    /// which is never, where none was fitted.
+    /// The score of a picture, 0..1: the share of clean pictures for which all detectors together have less evidence.
+    pub fn together(&self, scores: &BTreeMap<String, f64>, situation: Situation) -> f64 {
+        let sum = self.evidence(scores, situation).iter().map(|(_, e)| e).sum();
+        self.table(TOGETHER, situation).map_or(0.0, |table| table.score(sum))
+    }
+
+    /// The score of a picture ([`Self::together`]) from which it is flagged; 1, which is never, where none was fitted.
     pub fn limit(&self, situation: Situation, tier: Tier) -> f64 {
-        let situation = if situation == Situation::Alone { "alone" } else { "source" };
-        self.fitted.thresholds.get(situation).and_then(|t| t.get(tier.name())?.get(TOGETHER)).copied().unwrap_or(1.0)
+        self.fitted.limits.get(name(situation)).and_then(|t| t.get(tier.name())).copied().unwrap_or(1.0)
+    }
+
+    /// The detectors that flag: those that reach [`Tier::certain`]; and where the picture's score reaches its limit, those that carry
+    /// it, with at least half of what the strongest one counts.
+    pub fn flagging(&self, scores: &BTreeMap<String, f64>, situation: Situation, tier: Tier) -> Vec<String> {
+        let mut all = self.evidence(scores, situation);
+        let strongest = all.iter().map(|(_, e)| *e).fold(0.0, f64::max);
+        let beyond = self.together(scores, situation) >= self.limit(situation, tier);
+        all.retain(|(name, e)| scores[name] >= tier.certain() || (beyond && *e > 0.0 && 2.0 * e >= strongest));
+        all.into_iter().map(|(name, _)| name).collect()
     }
 
     /// As text for the file.
@@ -179,27 +217,65 @@ mod tests {
         }
     }
 
+    fn map(of: &[(&str, f64)]) -> BTreeMap<String, f64> {
+        of.iter().map(|(k, v)| ((*k).to_owned(), *v)).collect()
+    }
+
+    /// Two detectors that count alike, and one that counts half; sums of clean pictures reach 6.
+    fn three() -> Calibration {
+        let mut tables = Tables::new();
+        tables.entry(TOGETHER.into()).or_default().insert("source".into(), Table::fit((0..200).map(|i| f64::from(i) * 0.03).collect()));
+        let weights = [("a", [1.0, 1.0]), ("b", [1.0, 1.0]), ("c", [0.5, 0.5])].map(|(k, w)| (k.to_owned(), w)).into();
+        let limits = map(&[("standard", 0.97)]);
+        Calibration::new(tables, [("source".to_owned(), weights)].into(), [("source".to_owned(), limits)].into())
+    }
+
     #[test]
-    fn budgets_are_shared() {
-        let c = Calibration::default();
-        let threshold = |share| c.threshold("seam", Situation::Source, Tier::Standard, share);
-        assert!((threshold(1.0) - 0.95).abs() < 1e-12);
-        let each = threshold(0.1);
-        assert!((each.powi(10) - 0.95).abs() < 1e-12 && each > 0.994);
+    fn scores_add_up() {
+        let c = three();
+        let score = |a, b| c.together(&map(&[("a", a), ("b", b), ("c", 0.0), ("unknown", 0.9999)]), Situation::Source);
+        assert_eq!(score(0.0, 0.0), 0.0);
+        assert!((score(0.99, 0.0) - score(0.0, 0.99)).abs() < 1e-12);
+        // 3 + 2 x 1.605 of a maximum of 6, and twice 2.3.
+        assert!(score(0.99, 0.0) > 0.99 && (score(0.9, 0.9) - 0.77).abs() < 0.02, "{} {}", score(0.99, 0.0), score(0.9, 0.9));
+        assert!(score(0.99, 0.9) > score(0.99, 0.0) && score(1.0, 1.0) < 1.0 && score(1.0, 1.0) > score(0.999, 0.999));
+    }
+
+    #[test]
+    fn weak_signs_flag_together_what_none_flags_alone() {
+        let c = three();
+        let flags = |of: &[(&str, f64)], tier| c.flagging(&map(of), Situation::Own, tier);
+        let (some, strong) = ([("a", 0.95), ("b", 0.96), ("c", 0.5)], [("a", 0.9), ("b", 0.2), ("c", 0.99975)]);
+        assert_eq!(flags(&some, Tier::Standard), ["a", "b"]);
+        assert!(flags(&some, Tier::Hero).is_empty(), "without a limit only thresholds count");
+        assert_eq!(flags(&strong, Tier::Hero), ["c"]);
+        assert!(flags(&[("a", 0.95), ("b", 0.5), ("c", 0.5)], Tier::Standard).is_empty(), "one sign that is not rare is not enough");
+        assert!(c.flagging(&map(&some), Situation::Alone, Tier::Standard).is_empty());
     }
 
     #[test]
     fn the_file_survives_a_round_trip() {
         let mut tables = Tables::new();
         tables.entry("seam".into()).or_default().insert("source".into(), Table::fit(vec![1.0, 2.0, 3.5]));
-        let thresholds = serde_json::from_str(r#"{"source": {"standard": {"seam": 0.97}}}"#).unwrap();
-        let c = Calibration::new(tables, thresholds);
+        let c = Calibration::new(tables, Weights::new(), [("source".to_owned(), map(&[("standard", 0.97)]))].into());
         let again = Calibration::parse(&c.text());
-        assert_eq!(again.threshold("seam", Situation::Own, Tier::Standard, 0.1), 0.97);
-        assert!(again.threshold("seam", Situation::Own, Tier::Hero, 0.1) > 0.98);
-        assert!(again.threshold("seam", Situation::Alone, Tier::Standard, 0.1) > 0.98);
+        assert_eq!(again.limit(Situation::Own, Tier::Standard), 0.97);
+        assert_eq!((again.limit(Situation::Own, Tier::Hero), again.limit(Situation::Alone, Tier::Standard)), (1.0, 1.0));
         assert_eq!(again.table("seam", Situation::Own), c.table("seam", Situation::Source));
         assert_eq!(c.table("seam", Situation::Alone), None);
         assert_eq!(c.hash().len(), 16);
+    }
+
+    #[test]
+    fn what_ships_knows_every_detector() {
+        for (situation, n) in [(Situation::Source, crate::inspect::DETECTORS.len()), (Situation::Alone, 7)] {
+            let weights = &SHIPPED.fitted.weights[name(situation)];
+            assert_eq!(weights.len(), n);
+            assert!(weights.values().all(|[all, beyond]| *all >= 0.0 && *beyond > 0.0), "{weights:?}");
+            assert!(weights.keys().all(|d| SHIPPED.table(d, situation).is_some()));
+            let limits = Tier::ALL.map(|tier| SHIPPED.limit(situation, tier));
+            assert!(limits.is_sorted_by(|a, b| a > b) && limits[0] < 1.0 && limits[2] > 0.8, "{limits:?}");
+            assert!(SHIPPED.table(TOGETHER, situation).is_some_and(|t| t.pictures > 500));
+        }
     }
 }

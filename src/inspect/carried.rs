@@ -4,6 +4,9 @@
 //! kernel, network or phase changes that band by more than a few percent, so what does is wrong even if it is so in the whole picture:
 //! sharpening and ringing raise it, blur lowers it, and texture that the source does not have does not count.
 //!
+//! A grade that raises all contrast changes large shapes as well, which no sharpening reaches: what it does to the means of cells over the
+//! whole picture is taken off. One that lowers it is not told from blur, which reaches farther.
+//!
 //! A kernel does the same to strong and to weak contrast; what smooths texture and keeps edges does not. So weak windows that carry
 //! less than strong ones do are a sign of their own.
 
@@ -22,6 +25,8 @@ const STRONG: f32 = 0.8;
 /// between 1 and 2; what weak windows may lose of the latter, and from where that counts in full.
 const UNEVEN: [f32; 2] = [0.08, 0.04];
 const LOSS: (f32, f32) = (0.08, 0.16);
+/// The deviation of a source's cells whose contrast can be judged.
+const LEAST_COARSE: f32 = 0.02;
 /// What the mild prefilter of the reduction takes, natural logarithm.
 const PREFILTER: f32 = -0.06;
 /// The source's energy finer than a Gaussian of one pixel over that of the band, up to which the band is what the source shows, and from
@@ -39,6 +44,8 @@ pub struct Carried {
     pub trust: Plane,
     /// Windows whose source has enough of the band.
     pub ok: Vec<bool>,
+    /// How many times the source's contrast the result has as a whole, and what is added then; 1 and 0 unless it was graded.
+    pub grade: (f32, f32),
     /// What weak contrast has lost and strong contrast has not, 0 and up; 1 is more than honest results lose.
     pub smoothed: f32,
 }
@@ -56,7 +63,9 @@ pub fn measure(reduced: &Plane, source: &Plane) -> Option<Carried> {
     if ok.iter().filter(|ok| **ok).count() < 6 {
         return None;
     }
-    let mut gain = cross.zip(&own, |x, e| (x.max(0.02 * e) / (e + 1e-7)).ln() - PREFILTER);
+    let grade = grade(reduced, source);
+    let expected = PREFILTER + grade.0.max(1.0).ln();
+    let mut gain = cross.zip(&own, |x, e| (x.max(0.02 * e) / (e + 1e-7)).ln() - expected);
     gain.data.iter_mut().zip(&ok).filter(|(_, ok)| !**ok).for_each(|(v, _)| *v = 0.0);
     let alike = cross.zip3(&own, &other, |x, s, c| (x * x / (s * c + 1e-12)).clamp(0.0, 1.0));
     let fine = source.zip(&source.blur(1.0), |v, m| v - m);
@@ -66,7 +75,21 @@ pub fn measure(reduced: &Plane, source: &Plane) -> Option<Carried> {
     let [(finer, _), (coarser, lost)] = uneven;
     let smoothed = (finer / UNEVEN[0]).min(coarser / UNEVEN[1]).max(0.0) * ((lost - LOSS.0) / (LOSS.1 - LOSS.0)).clamp(0.0, 1.0);
     let smoothed = smoothed * usual(&trust, &ok, 0.5);
-    Some(Carried { gain, alike, trust, ok, smoothed })
+    Some(Carried { gain, alike, trust, ok, grade, smoothed })
+}
+
+/// How many times the source's contrast the result has as a whole, and what is added then: the line that fits the means of all cells.
+fn grade(reduced: &Plane, source: &Plane) -> (f32, f32) {
+    let (c, s) = (reduced.cells(CELL), source.cells(CELL));
+    let n = s.data.len() as f64;
+    let mean = |p: &Plane| p.data.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
+    let (mc, ms) = (mean(&c), mean(&s));
+    let (cross, own) = c.data.iter().zip(&s.data).fold((0.0, 0.0), |(cross, own), (&c, &s)| {
+        let s = f64::from(s) - ms;
+        (cross + (f64::from(c) - mc) * s, own + s * s)
+    });
+    let times = if own > f64::from(LEAST_COARSE * LEAST_COARSE) * n { (cross / own).clamp(0.5, 2.0) } else { 1.0 };
+    (times as f32, (mc - times * ms) as f32)
 }
 
 /// How much less weak windows carry than strong ones, and how much they lose; natural logarithms, medians.
@@ -134,13 +157,37 @@ mod tests {
         let (source, other) = (noise(), noise());
         let gain = |reduced: &Plane| measure(reduced, &source).unwrap().quantile(0.5) + PREFILTER;
         assert!(gain(&source).abs() < 1e-3);
-        assert!((gain(&source.map(|v| 1.5 * v)) - 1.5f32.ln()).abs() < 1e-2);
+        // More contrast in this band alone, not in large shapes.
+        let band = source.blur(1.0).zip(&source.blur(2.0), |fine, coarse| fine - coarse);
+        let raised = gain(&source.zip(&band, |v, b| v + 0.5 * b));
+        assert!(raised > 0.08 && raised < 1.5f32.ln(), "{raised}");
         assert!(gain(&source.zip(&other, |a, b| a + 0.5 * b)).abs() < 0.1);
         let (sharp, soft) = (source.zip(&source.blur(1.0), |v, m| v + 1.5 * (v - m)), source.blur(1.2));
         assert!(gain(&sharp) > 0.2 && gain(&soft) < -0.2, "{} {}", gain(&sharp), gain(&soft));
         assert!(measure(&Plane::new(96, 64), &Plane::new(96, 64)).is_none());
         let p = Plane { width: 2, height: 1, data: vec![1.0, 2.0] };
         assert_eq!(spread(&p, 5, 2).data, [1.0, 1.0, 1.0, 2.0, 2.0, 1.0, 1.0, 1.0, 2.0, 2.0]);
+    }
+
+    #[test]
+    fn a_grade_is_no_sharpening_and_sharpening_no_grade() {
+        let (source, _) = stripes_and_texture();
+        // Large shapes, as any picture has.
+        let shapes = numbers(96, 96, 21).blur(6.0).map(|v| 8.0 * v);
+        let source = source.zip(&shapes, |v, s| v + s);
+        let of = |p: &Plane| measure(p, &source).unwrap();
+        for contrast in [0.8, 1.05, 1.3] {
+            let graded = of(&source.map(|v| 0.5 + contrast * (v - 0.5)));
+            assert!(
+                (graded.grade.0 - contrast).abs() < 1e-3 && (graded.grade.1 - 0.5 * (1.0 - contrast)).abs() < 1e-3,
+                "{:?}",
+                graded.grade
+            );
+            let left = graded.quantile(0.5) + PREFILTER - contrast.min(1.0).ln();
+            assert!(left.abs() < 1e-2, "{contrast}: {left}");
+        }
+        let sharp = of(&source.zip(&source.blur(1.0), |v, m| v + 1.5 * (v - m)));
+        assert!((sharp.grade.0 - 1.0).abs() < 0.05 && sharp.quantile(0.5) > 0.2, "{:?} {}", sharp.grade, sharp.quantile(0.5));
     }
 
     /// Numbers of -0.5..0.5, the same for a seed.

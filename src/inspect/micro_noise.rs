@@ -6,6 +6,8 @@
 //! logarithm of the noise over the picture's own quiet floor at that brightness, times its size up to one level; the 97 %
 //! quantile over the flat area. Even grain everywhere is a property, not a defect, and scores low.
 //!
+//! Isolated pixels that stand out of their neighbours (`specks`) are noise wherever they lie.
+//!
 //! With a faithful enlargement, noise also counts against what the source lets expect (`even_noise`). That way noise over all of a
 //! sky or a face is found, and noise strong enough to hide that a place is flat; and noise over the picture's own floor counts less where the
 //! source accounts for it.
@@ -16,7 +18,8 @@ use super::mask::Mask;
 use super::plane::{Plane, Soft, quantile, quantile_where, reach};
 use super::reduce::{self, Axis};
 use super::scene::Picture;
-use super::{Measured, Outcome, Scene, Spot, even_noise, tiles};
+use super::specks::{self, Specks};
+use super::{Measured, Outcome, Scene, Spot, carried, even_noise, tiles};
 
 /// Side of a cell, output pixels.
 pub const CELL: usize = 4;
@@ -62,9 +65,14 @@ pub fn measure(scene: &Scene) -> Outcome {
     let limit = MOST * everywhere.max(patch);
     let even =
         even.map(|e| Excess { judged: Vec::new(), map: e.map.map(|v| v.min(limit)), noise: e.noise, ok: Vec::new(), floor: e.usual });
+    let specks = specks::measure(scene);
     let mut all = [of_its_own, even].into_iter().flatten();
     let Some(Excess { mut map, judged, mut noise, floor: other, .. }) = all.next() else {
-        return Outcome::NotApplicable("no flat area");
+        // Specks are seen on what is only nearly flat.
+        return match specks.filter(|s| s.everywhere.max(s.map.peak().0) >= 1.0) {
+            Some(s) => Outcome::Measured(Measured { everywhere: s.everywhere, ..Measured::peak(of_specks(&s), told_specks(s.density)) }),
+            None => Outcome::NotApplicable("no flat area"),
+        };
     };
     let mut score = worst(judged).max(patch);
     for e in all {
@@ -77,13 +85,32 @@ pub fn measure(scene: &Scene) -> Outcome {
     }
     let floor = floor.unwrap_or(other);
     let same_in_source = there.map(|e| e.map);
-    let note = move |s: &Spot| {
-        format!(
+    let (mut of_specks, mut density) = (Plane::new(1, 1), Plane::new(1, 1));
+    let mut everywhere = everywhere;
+    if let Some(s) = specks {
+        of_specks = self::of_specks(&s);
+        (score, everywhere) = (score.max(of_specks.peak().0), everywhere.max(s.everywhere));
+        map = map.zip(&carried::spread(&of_specks, map.width, map.height), f32::max);
+        density = s.density;
+    }
+    let told_specks = told_specks(density);
+    let note = move |s: &Spot| match s.raw > 0.0 && s.worst_in(&of_specks) >= s.raw {
+        true => told_specks(s),
+        false => format!(
             "grain-like noise, sigma {:.1}/255 here, {floor:.1} in the quiet parts of flat areas of this brightness",
             s.worst_in(&noise)
-        )
+        ),
     };
     Outcome::Measured(Measured { score, everywhere, map, in_source: same_in_source, least_area: 64e-6, note: Box::new(note) })
+}
+
+/// Raw scores of specks by their cells: of a patch, and where there are any, of the whole picture.
+fn of_specks(s: &Specks) -> Plane {
+    s.map.zip(&s.density, |patch, here| if here > 0.0 { patch.max(s.everywhere) } else { patch })
+}
+
+fn told_specks(density: Plane) -> impl Fn(&Spot) -> String {
+    move |s| format!("salt-and-pepper noise: {:.0} of 1000 pixels stand out of all their neighbours", s.worst_in(&density))
 }
 
 /// What the worst 3 % of cells reach; of a large picture, the worst [`PATCH`].

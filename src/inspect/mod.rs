@@ -37,7 +37,8 @@ pub mod report;
 pub mod residual;
 pub mod scene;
 pub mod seam;
-pub mod spectrum;
+pub mod specks;
+mod spectrum;
 pub mod strips;
 pub mod texture;
 mod tiles;
@@ -58,28 +59,26 @@ pub use scene::{Joins, Picture, Scene};
 pub struct Detector {
     /// As in reports.
     pub name: &'static str,
-    /// Its share of the false alarms that a tier allows, where no threshold was fitted.
-    pub weight: f64,
     /// Measures a scene. Pure: the same scene gives the same outcome.
     pub measure: fn(&Scene) -> Outcome,
 }
 
 /// All detectors, in the order of reports.
 pub const DETECTORS: &[Detector] = &[
-    Detector { name: "hallucination", weight: 3.0, measure: hallucination::measure },
-    Detector { name: "micro_noise", weight: 2.0, measure: micro_noise::measure },
-    Detector { name: "halo", weight: 1.0, measure: halo::measure },
-    Detector { name: "repetition", weight: 1.0, measure: repetition::measure },
-    Detector { name: "plastic", weight: 1.0, measure: plastic::measure },
-    Detector { name: "checkerboard", weight: 1.0, measure: checkerboard::measure },
-    Detector { name: "seam", weight: 2.0, measure: seam::measure },
-    Detector { name: "blocking", weight: 1.0, measure: blocking::measure },
-    Detector { name: "banding", weight: 1.0, measure: banding::measure },
-    Detector { name: "pixel_blob", weight: 2.0, measure: pixel_blob::measure },
-    Detector { name: "colour_shift", weight: 1.0, measure: colour_shift::measure },
-    Detector { name: "clipping", weight: 1.0, measure: clipping::measure },
-    Detector { name: "gan", weight: 1.0, measure: gan::measure },
-    Detector { name: "blur", weight: 1.0, measure: blur::measure },
+    Detector { name: "hallucination", measure: hallucination::measure },
+    Detector { name: "micro_noise", measure: micro_noise::measure },
+    Detector { name: "halo", measure: halo::measure },
+    Detector { name: "repetition", measure: repetition::measure },
+    Detector { name: "plastic", measure: plastic::measure },
+    Detector { name: "checkerboard", measure: checkerboard::measure },
+    Detector { name: "seam", measure: seam::measure },
+    Detector { name: "blocking", measure: blocking::measure },
+    Detector { name: "banding", measure: banding::measure },
+    Detector { name: "pixel_blob", measure: pixel_blob::measure },
+    Detector { name: "colour_shift", measure: colour_shift::measure },
+    Detector { name: "clipping", measure: clipping::measure },
+    Detector { name: "gan", measure: gan::measure },
+    Detector { name: "blur", measure: blur::measure },
 ];
 
 /// What a detector says about a scene.
@@ -163,8 +162,6 @@ pub fn inspect_with(scene: &Scene, about: &About, tables: &Calibration) -> Inspe
     // A larger picture has more places to look odd by chance. Places near each other are alike, so their number counts with
     // its square root (an assumption; the tables' pictures are all of one size).
     let larger = ((part.size.0 * part.size.1) as f64 / calibration::PIXELS as f64).sqrt().max(1.0);
-    let applies = |o: &Outcome| matches!(o, Outcome::Measured(_));
-    let weights: f64 = outcomes.iter().filter(|(_, o)| applies(o)).map(|(d, _)| d.weight).sum();
     let place = |name: &str, raw: f32| tables.score(name, about.situation, f64::from(raw));
     let mut all = Vec::new();
     for (detector, outcome) in outcomes {
@@ -179,18 +176,16 @@ pub fn inspect_with(scene: &Scene, about: &About, tables: &Calibration) -> Inspe
             }
         };
         let (local, whole) = (place(name, measured.score).powf(larger), place(name, measured.everywhere));
-        let threshold = tables.threshold(name, about.situation, about.tier, detector.weight / weights);
         detectors.insert(name.into(), local.max(whole));
-        thresholds.insert(name.into(), threshold);
+        thresholds.insert(name.into(), round(about.tier.threshold()));
         all.push((detector, measured, if whole > local { 1.0 } else { larger }));
     }
-    let limit = tables.limit(about.situation, about.tier);
-    let flagging = report::flagging(&detectors, &thresholds, limit, about.tier);
+    let flagging = tables.flagging(&detectors, about.situation, about.tier);
     for (detector, measured, larger) in all {
         let name = detector.name;
         let map = measured.map.map(|raw| place(name, raw).powf(larger) as f32);
         if flagging.iter().any(|f| f == name) {
-            let (score, own) = (detectors[name], thresholds[name]);
+            let (score, own) = (detectors[name], about.tier.threshold());
             let spots = regions::find(&map, &measured, (width, height), own.min(score));
             // What alone would pass is as bad as what is just flagged.
             let with = if score < own { Some(others(&flagging, name)) } else { None };
@@ -215,7 +210,7 @@ pub fn inspect_with(scene: &Scene, about: &About, tables: &Calibration) -> Inspe
         result_sha256: None,
         source: about.source.clone(),
         verdict,
-        score: round(report::together(&detectors, &thresholds, about.tier)),
+        score: round(tables.together(&detectors, about.situation)),
         detectors: detectors.into_iter().map(|(name, v)| (name, round(v))).collect(),
         not_applicable,
         findings,
@@ -226,7 +221,7 @@ pub fn inspect_with(scene: &Scene, about: &About, tables: &Calibration) -> Inspe
         situation: about.situation,
         model: about.model.clone(),
         faithful_model: about.faithful_model.clone(),
-        thresholds: thresholds.into_iter().map(|(name, v)| (name, round(v))).collect(),
+        thresholds,
         notes,
         text_like,
         repair: None,

@@ -84,6 +84,18 @@ impl Tier {
         }
     }
 
+    /// The score that an even share of the tier's false alarms reaches, were they one detector's alone: spots of a flagged detector that reach it are
+    /// findings of their own.
+    pub fn threshold(self) -> f64 {
+        1.0 - self.false_alarms() / super::DETECTORS.len() as f64
+    }
+
+    /// The score from which a detector flags whatever the others say: clean pictures hardly ever have it, and what no defect of the
+    /// fit showed may.
+    pub fn certain(self) -> f64 {
+        1.0 - 0.002 * self.false_alarms()
+    }
+
     /// Severity from which `reject` is suggested.
     pub fn reject_from(self) -> f64 {
         match self {
@@ -92,39 +104,6 @@ impl Tier {
             Self::Hero => 0.70,
         }
     }
-}
-
-/// How much a score counts beside others: its odds, times the even share of the tier's false alarms that its detector may have. 1 where
-/// that share is just used up.
-fn counts(detectors: &BTreeMap<String, f64>, thresholds: &BTreeMap<String, f64>, tier: Tier) -> Vec<(String, f64)> {
-    let weight = |name: &str| super::DETECTORS.iter().find(|d| d.name == name).map_or(1.0, |d| d.weight);
-    let weights: f64 = thresholds.keys().map(|name| weight(name)).sum();
-    let count = |name: &String| {
-        let share = 1.0 - (1.0 - tier.false_alarms()).powf(weight(name) / weights);
-        let score = *detectors.get(name)?;
-        Some((name.clone(), share * score / (1.0 - score).max(1e-9)))
-    };
-    thresholds.keys().filter_map(count).collect()
-}
-
-/// The score of a picture, all detectors together (`thresholds` names those that apply). A picture in which one has just used up its even
-/// share of the tier's false alarms and the others find nothing has the share of clean pictures that the tier does not flag (0.95 at
-/// standard). Further signs multiply: two detectors that each half see a defect count like one that sees it.
-pub fn together(detectors: &BTreeMap<String, f64>, thresholds: &BTreeMap<String, f64>, tier: Tier) -> f64 {
-    let product: f64 = counts(detectors, thresholds, tier).iter().map(|(_, x)| (1.0 + 3.0 * x).ln()).sum();
-    let sum = (product.exp() - 1.0) / 3.0;
-    (sum / (sum + tier.false_alarms() / (1.0 - tier.false_alarms()))).min(1.0 - 1e-12)
-}
-
-/// The detectors that flag: those that reach their own threshold; and where the score of all together reaches `limit`, those that
-/// carry it, with at least half of what the strongest one counts.
-pub fn flagging(detectors: &BTreeMap<String, f64>, thresholds: &BTreeMap<String, f64>, limit: f64, tier: Tier) -> Vec<String> {
-    let mut all = counts(detectors, thresholds, tier);
-    let strongest = all.iter().map(|(_, x)| *x).fold(0.0, f64::max);
-    let beyond = together(detectors, thresholds, tier) >= limit;
-    let flags = |name: &str, x: f64| detectors[name] >= thresholds[name] || (beyond && x > 0.0 && 2.0 * x >= strongest);
-    all.retain(|(name, x)| flags(name, *x));
-    all.into_iter().map(|(name, _)| name).collect()
 }
 
 /// What is known about how the picture was made.
@@ -248,7 +227,7 @@ pub struct Report {
     /// The network whose result it was compared with, if any.
     #[serde(default)]
     pub faithful_model: Option<String>,
-    /// The score from which each applicable detector flags in this tier.
+    /// The score from which a spot of each applicable detector is a finding of its own, once the detector flags in this tier.
     #[serde(default)]
     pub thresholds: BTreeMap<String, f64>,
     /// Plain sentences about the inspection: why a detector did not apply, what was left out, what a print would show.
@@ -286,37 +265,6 @@ mod tests {
         assert_eq!((a.gap(&b), a.gap(&Rect { x: 13, y: 30, w: 1, h: 1 })), (0, 20));
         assert_eq!(a.union(&b), Rect { x: 0, y: 0, w: 15, h: 10 });
         assert_eq!(serde_json::to_string(&b).unwrap(), "[5,0,10,10]");
-    }
-
-    fn map(of: &[(&str, f64)]) -> BTreeMap<String, f64> {
-        of.iter().map(|(k, v)| ((*k).to_owned(), *v)).collect()
-    }
-
-    /// The score at which one of three detectors alike has used up its even share at standard.
-    fn even() -> f64 {
-        let share = 1.0 - 0.95f64.powf(1.0 / 3.0);
-        1.0 / (1.0 + share)
-    }
-
-    #[test]
-    fn scores_add_up() {
-        let limits = map(&[("a", 0.99), ("b", 0.999), ("c", 0.99)]);
-        let score = |a, b| together(&map(&[("a", a), ("b", b), ("c", 0.0), ("unknown", 0.9999)]), &limits, Tier::Standard);
-        assert_eq!(score(0.0, 0.0), 0.0);
-        assert!((score(even(), 0.0) - 0.95).abs() < 1e-9 && (score(0.0, even()) - 0.95).abs() < 1e-9);
-        let half = 1.0 / (1.0 + 2.0 * (1.0 / even() - 1.0));
-        assert!(score(half, half) > 0.95 && score(half, half) < score(0.997, 0.0), "two halves are more than one, less than a strong one");
-        assert!(score(0.9999, 0.9999) < 1.0 && score(1.0, 1.0) < 1.0);
-    }
-
-    #[test]
-    fn weak_signs_flag_together_what_none_flags_alone() {
-        let limits = map(&[("a", 0.995), ("b", 0.995), ("c", 0.995)]);
-        let flags = |a, b, c, limit| flagging(&map(&[("a", a), ("b", b), ("c", c)]), &limits, limit, Tier::Standard);
-        assert!(flags(0.99, 0.9, 0.2, 1.0).is_empty(), "without a limit only thresholds count");
-        assert_eq!(flags(0.996, 0.99, 0.2, 1.0), ["a"]);
-        assert_eq!(flags(0.99, 0.988, 0.2, 0.97), ["a", "b"]);
-        assert!(flags(0.99, 0.5, 0.2, 0.99).is_empty(), "one sign below its threshold is not enough");
     }
 
     #[test]

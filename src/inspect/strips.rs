@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::calibration::SHIPPED;
 use super::print;
 use super::regions;
 use super::{About, Inspection, Plane, Report, Verdict};
@@ -106,7 +107,7 @@ pub fn joined(strips: Vec<(Strip, Inspection)>, size: (usize, usize), scale: Opt
         report.notes.push(super::more(more));
     }
     report.verdict = Verdict::of(&report.findings, report.tier);
-    report.score = super::round(super::report::together(&report.detectors, &report.thresholds, report.tier));
+    report.score = super::round(SHIPPED.together(&report.detectors, report.situation));
     (report.width, report.height) = size;
     Some(Inspection { report, heat })
 }
@@ -115,15 +116,10 @@ pub fn joined(strips: Vec<(Strip, Inspection)>, size: (usize, usize), scale: Opt
 fn take_in(all: &mut Report, part: Report) {
     all.not_applicable.retain(|n| part.not_applicable.contains(n));
     for (name, score) in part.detectors {
-        let before = all.detectors.entry(name.clone()).or_default();
-        if score > *before || !all.thresholds.contains_key(&name) {
-            *before = before.max(score);
-            // The limit that goes with the score.
-            if let Some(limit) = part.thresholds.get(&name) {
-                all.thresholds.insert(name, *limit);
-            }
-        }
+        let before = all.detectors.entry(name).or_default();
+        *before = before.max(score);
     }
+    all.thresholds.extend(part.thresholds);
     all.findings.extend(part.findings);
     all.text_like.extend(part.text_like);
     for note in part.notes {

@@ -1,0 +1,187 @@
+//! Isolated pixels that stand out of all their neighbours: salt and pepper, dead pixels, speckle.
+//!
+//! A pixel counts if it differs from the median of its eight neighbours by ten levels and by four times what six of these span, so that neither
+//! texture nor noise of other kinds counts. With a faithful enlargement F, what is looked at is result - F, where F is nearly flat around
+//! the pixel: a star or a grain of rice is in the source, too, if only softly. Without, the neighbours themselves have to be nearly equal.
+
+use multiversion::multiversion;
+
+use super::plane::{Plane, quantile};
+use super::{Scene, tiles};
+
+/// Side of a cell, output pixels; a patch is two by two of them.
+const CELL: usize = 32;
+/// What a pixel differs by, and how many times what its neighbours span.
+const HEIGHT: f32 = 0.04;
+const TIMES: f32 = 4.0;
+/// What F, or the neighbours, may span.
+const FLAT: f32 = 0.06;
+const EQUAL: f32 = 0.04;
+/// The share of a cell that has to be flat, and the cells that are needed.
+const LEAST: f32 = 0.2;
+const CELLS: usize = 6;
+/// The share of cells that have fewer than what counts for the whole picture.
+const QUIET: f32 = 0.25;
+/// Raw score 1: specks in a thousand pixels everywhere; in a patch, which by chance has more, from and with.
+const EVERYWHERE: f32 = 5.0;
+const PATCH: (f32, f32) = (10.0, 22.0);
+
+/// Specks of a picture, as raw scores: about 1 is the most that clean pictures have.
+pub struct Specks {
+    /// What three quarters of the cells have.
+    pub everywhere: f32,
+    /// By cell of 32 px, what the patch around it has.
+    pub map: Plane,
+    /// Specks in a thousand pixels, by cell.
+    pub density: Plane,
+}
+
+/// None if too little is flat.
+pub fn measure(scene: &Scene) -> Option<Specks> {
+    let y = scene.luma();
+    let faithful = scene.faithful_luma();
+    let [count, flat] = tiles::cells((y.width, y.height), CELL, 1, |tile| {
+        let base = faithful.map_or_else(|| tile.cut(y), |f| tile.zip(y, f, |c, f| c - f));
+        let f = faithful.map(|f| tile.cut(f));
+        // Alone, the neighbours themselves are all that can be flat.
+        let (of, most) = f.as_ref().map_or((&base, (f32::INFINITY, EQUAL)), |f| (f, (FLAT, f32::INFINITY)));
+        let (x, _) = tile.inside();
+        // Pixels at the picture's border do not have eight neighbours.
+        let (from, to) = (x.start.max(1), x.end.min(base.width - 1));
+        tile.sums(CELL, |y, [count, flat]| {
+            if y > 0 && y + 1 < base.height && from < to {
+                let three = |p: &Plane| [y - 1, y, y + 1].map(|y| p.row(y)[from - 1..to + 1].to_vec());
+                let part = from - x.start..to - x.start;
+                add_specks(&three(&base), &three(of), most, [&mut count[part.clone()], &mut flat[part]]);
+            }
+        })
+    });
+    let ok: Vec<bool> = flat.data.iter().map(|f| *f > LEAST).collect();
+    if ok.iter().filter(|ok| **ok).count() < CELLS {
+        return None;
+    }
+    let mut density = count.zip(&flat, |n, f| 1000.0 * n / f.max(LEAST));
+    density.data.iter_mut().zip(&ok).filter(|(_, ok)| !**ok).for_each(|(v, _)| *v = 0.0);
+    let mut judged: Vec<f32> = density.data.iter().zip(&ok).filter(|(_, ok)| **ok).map(|(v, _)| *v).collect();
+    let everywhere = quantile(&mut judged, QUIET) / EVERYWHERE;
+    let mut map = Plane::new(density.width, density.height);
+    for y in 0..map.height {
+        for x in 0..map.width {
+            // The fullest of the four patches that hold the cell.
+            let patch = |(left, top): (usize, usize)| {
+                let cells = [(left, top), (left + 1, top), (left, top + 1), (left + 1, top + 1)];
+                cells.map(|(x, y)| if x < density.width && y < density.height { density.row(y)[x] } else { 0.0 }).iter().sum::<f32>() / 4.0
+            };
+            let corners = [(x.saturating_sub(1), y.saturating_sub(1)), (x, y.saturating_sub(1)), (x.saturating_sub(1), y), (x, y)];
+            let most = corners.map(patch).into_iter().fold(0.0, f32::max);
+            map.row_mut(y)[x] = ((most - PATCH.0) / (PATCH.1 - PATCH.0)).max(0.0);
+        }
+    }
+    Some(Specks { everywhere, map, density })
+}
+
+/// Adds, by pixel, whether it is a speck and whether it is flat around it. Rows have a pixel more at both ends; `most`: what nine pixels
+/// of `flat_in` and six of the eight neighbours may span.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
+fn add_specks(rows: &[Vec<f32>; 3], flat_in: &[Vec<f32>; 3], most: (f32, f32), [count, flat]: [&mut [f32]; 2]) {
+    let n = count.len();
+    let [a, b, c] = rows.each_ref().map(|r| &r[..n + 2]);
+    let [fa, fb, fc] = flat_in.each_ref().map(|r| &r[..n + 2]);
+    let flat = &mut flat[..n];
+    for i in 0..n {
+        let around = sorted([a[i], a[i + 1], a[i + 2], b[i], b[i + 2], c[i], c[i + 1], c[i + 2]]);
+        let (mut least, mut largest) = (fb[i + 1], fb[i + 1]);
+        for v in [fa[i], fa[i + 1], fa[i + 2], fb[i], fb[i + 2], fc[i], fc[i + 1], fc[i + 2]] {
+            least = if v < least { v } else { least };
+            largest = if v > largest { v } else { largest };
+        }
+        let span = around[6] - around[1];
+        let off = (b[i + 1] - 0.5 * (around[3] + around[4])).abs();
+        let is_flat = (largest - least < most.0) & (span < most.1);
+        let is_speck = is_flat & (off > HEIGHT) & (off > TIMES * span);
+        flat[i] += if is_flat { 1.0 } else { 0.0 };
+        count[i] += if is_speck { 1.0 } else { 0.0 };
+    }
+}
+
+/// Eight values in order, by Batcher's odd-even merge sort ("Sorting networks and their applications", AFIPS 1968): no branches.
+#[inline(always)]
+fn sorted(mut v: [f32; 8]) -> [f32; 8] {
+    const STEPS: [(usize, usize); 19] = [
+        (0, 1),
+        (2, 3),
+        (4, 5),
+        (6, 7),
+        (0, 2),
+        (1, 3),
+        (4, 6),
+        (5, 7),
+        (1, 2),
+        (5, 6),
+        (0, 4),
+        (1, 5),
+        (2, 6),
+        (3, 7),
+        (2, 4),
+        (3, 5),
+        (1, 2),
+        (3, 4),
+        (5, 6),
+    ];
+    for (i, j) in STEPS {
+        let (a, b) = (v[i], v[j]);
+        v[i] = if a < b { a } else { b };
+        v[j] = if a < b { b } else { a };
+    }
+    v
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inspect::Picture;
+    use crate::inspect::tests::picture;
+
+    #[test]
+    fn the_network_sorts() {
+        // What sorts every row of zeros and ones sorts everything.
+        for bits in 0u32..256 {
+            let v = sorted(std::array::from_fn(|i| (bits >> i & 1) as f32));
+            assert!(v.is_sorted(), "{bits:08b}: {v:?}");
+        }
+    }
+
+    fn noise(i: usize) -> f32 {
+        (i as u32).wrapping_mul(2_654_435_761).wrapping_add(17).rotate_left(13).wrapping_mul(2_246_822_519) as f32 / u32::MAX as f32
+    }
+
+    /// The picture of the tests with a speck where `at` says so, beside itself or alone.
+    fn of(at: impl Fn(usize, usize) -> bool, compared: bool) -> Specks {
+        let clean = picture(320, 256);
+        let planes = std::array::from_fn(|c| {
+            let mut p = clean.channel(c).clone();
+            for (i, v) in p.data.iter_mut().enumerate() {
+                *v += 0.02 * (noise(i) - 0.5);
+                if at(i % 320, i / 320) && noise(i + 400_000) < 0.02 {
+                    *v += if noise(i + 900_000) < 0.5 { 0.15 } else { -0.15 };
+                }
+            }
+            p
+        });
+        let mut scene = Scene::alone(Picture::from_planes(planes));
+        scene.faithful = compared.then(|| picture(320, 256));
+        measure(&scene).unwrap()
+    }
+
+    #[test]
+    fn specks_are_counted_and_noise_is_not() {
+        for compared in [true, false] {
+            let (none, all, patch) = (of(|_, _| false, compared), of(|_, _| true, compared), of(|x, y| x < 96 && y < 96, compared));
+            assert!(none.everywhere == 0.0 && none.map.peak().0 == 0.0, "{compared}: {} {}", none.everywhere, none.map.peak().0);
+            assert!(all.everywhere > 2.0, "{compared}: {}", all.everywhere);
+            assert!(patch.everywhere == 0.0 && patch.map.peak().0 > 0.2, "{compared}: {}", patch.map.peak().0);
+            let (_, x, y) = patch.map.peak();
+            assert!(x < 4 && y < 4, "{compared}: {x} {y}");
+        }
+    }
+}
