@@ -577,11 +577,14 @@ fn grey_pictures_stay_grey() {
         moved
     };
     let to = ["--match", "warm/0.png", "warm/1.png", "-q"];
-    runs(lastmile(d).args(["grade", "in/g0", "-o", "group", "--group-by", "folder"]).args(to));
+    for by in ["folder", "generator"] {
+        // Files that do not tell their generator count by folder.
+        runs(lastmile(d).args(["grade", "in/g0", "-o", by, "--group-by", by]).args(to));
+    }
     std::fs::write(d.join("w.brand.toml"), "name = \"W\"\nreferences = [\"warm/0.png\", \"warm/1.png\"]\ngroup_by = \"folder\"\n").unwrap();
     runs(lastmile(d).args(["brand", "in/g0", "-o", "kit", "--kit", "w.brand.toml", "-q"]));
     runs(lastmile(d).args(["grade", "in/g0", "-o", "each"]).args(to));
-    for out in ["group", "kit", "each"] {
+    for out in ["folder", "generator", "kit", "each"] {
         let moved: Vec<f64> = ["rgb", "l", "la", "l16", "la16", "rgba16"].map(|name| check(out, name)).to_vec();
         let (least, most) = moved.iter().fold((f64::MAX, f64::MIN), |(a, b), v| (a.min(*v), b.max(*v)));
         // Where alpha weighs the pixels, a picture of its own has other tones.

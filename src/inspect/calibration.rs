@@ -183,7 +183,7 @@ impl Calibration {
         let mut all = self.evidence(scores, situation);
         let strongest = all.iter().map(|(_, e)| *e).fold(0.0, f64::max);
         let beyond = self.together(scores, situation) >= self.limit(situation, tier);
-        all.retain(|(name, e)| scores[name] >= tier.certain() || (beyond && *e > 0.0 && 2.0 * e >= strongest));
+        all.retain(|(name, e)| scores[name] >= tier.certain(name) || (beyond && *e > 0.0 && 2.0 * e >= strongest));
         all.into_iter().map(|(name, _)| name).collect()
     }
 
@@ -245,7 +245,7 @@ mod tests {
     fn weak_signs_flag_together_what_none_flags_alone() {
         let c = three();
         let flags = |of: &[(&str, f64)], tier| c.flagging(&map(of), Situation::Own, tier);
-        let (some, strong) = ([("a", 0.95), ("b", 0.96), ("c", 0.5)], [("a", 0.9), ("b", 0.2), ("c", 0.99975)]);
+        let (some, strong) = ([("a", 0.95), ("b", 0.96), ("c", 0.5)], [("a", 0.9), ("b", 0.2), ("c", 0.9999)]);
         assert_eq!(flags(&some, Tier::Standard), ["a", "b"]);
         assert!(flags(&some, Tier::Hero).is_empty(), "without a limit only thresholds count");
         assert_eq!(flags(&strong, Tier::Hero), ["c"]);

@@ -249,8 +249,12 @@ fn text_like(scene: &Scene) -> Vec<Rect> {
 /// Why a finding is one though its detector alone would let it pass.
 fn others(flagging: &[String], name: &str) -> String {
     let others: Vec<&str> = flagging.iter().map(String::as_str).filter(|f| *f != name).collect();
-    let with = if others.is_empty() { "with weaker signs of others".to_owned() } else { format!("with {}", others.join(" and ")) };
-    format!("; not rare enough alone, but together {with}")
+    let with = match others.split_last() {
+        None => "weaker signs of others".to_owned(),
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, first)) => format!("{} and {last}", first.join(", ")),
+    };
+    format!("; not rare enough alone, but together with {with}")
 }
 
 fn finding(
