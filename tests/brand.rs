@@ -338,7 +338,12 @@ fn exports_logo_and_gate() {
     // Once the gate lets them through, they are delivered and nothing is held any more.
     std::fs::write(dir.path().join("strict.brand.toml"), &kit).unwrap();
     runs(lastmile(dir.path()).args(held));
-    assert!(!kept.exists() && dir.path().join("held/full/0.png").is_file());
+    let second = "full/2.png";
+    assert!(!dir.path().join("held/_hold").join(second).exists() && dir.path().join("held").join(second).is_file());
+    // A stricter gate asks again for what a looser one let through.
+    std::fs::write(dir.path().join("strict.brand.toml"), kit.replace("max_kb = 4000", "score = 99.9\np90 = 0.1")).unwrap();
+    fails(lastmile(dir.path()).args(held), 4, &["12 files missed a gate"]);
+    assert!(dir.path().join("held/_hold").join(second).is_file() && !dir.path().join("held").join(second).exists());
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn scores(r: &Row, tables: &Calibration, of: Situation) -> BTreeMap<String, f64>
     DETECTORS.iter().filter_map(|d| Some(score(d.name, r.raw.get(d.name).copied().flatten()?))).collect()
 }
 
-/// Known pictures of a situation: clean ones, and plain defects of what is measured in it.
+/// Known pictures of a situation: clean ones, and defects of strength 2 and 3 of what is measured in it.
 fn known<'a>(rows: &'a [Row], situation: &str, kinds: &[&str]) -> Vec<&'a Row> {
     let own = |r: &Row| if r.kind == "whole" { kinds.contains(&whole_of(&r.variant)) } else { kinds.contains(&r.kind.as_str()) };
     let wanted = |r: &&Row| r.part != "report" && r.situation == situation && (r.kind == "clean" || (r.strength > 1 && own(r)));
@@ -141,7 +141,7 @@ pub fn fit(rows: &[Row]) {
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/inspect/calibration.json");
     let all: Vec<&str> = KINDS.iter().map(|k| k.0).collect();
-    let (mut counts, mut least) = (Weights::new(), Limits::new());
+    let (mut counts, mut flagged_from) = (Weights::new(), Limits::new());
     for (situation, of, kinds) in [("source", Situation::Source, all.as_slice()), ("alone", Situation::Alone, &super::ALONE)] {
         let known = known(rows, situation, kinds);
         let fitted = Calibration::new(tables.clone(), Weights::new(), Limits::new());
@@ -151,9 +151,9 @@ pub fn fit(rows: &[Row]) {
         let clean = known.iter().filter(|r| r.kind == "clean").map(|r| sum(r)).collect();
         tables.entry(TOGETHER.into()).or_default().insert(situation.into(), Table::fit(clean));
         let placed = Calibration::new(tables.clone(), counts.clone(), Limits::new());
-        least.insert(situation.into(), limits(&known, &placed, of));
+        flagged_from.insert(situation.into(), limits(&known, &placed, of));
     }
-    let made = Calibration::new(tables, counts, least);
+    let made = Calibration::new(tables, counts, flagged_from);
     std::fs::write(&path, made.text() + "\n").unwrap();
     for d in DETECTORS {
         let show = |s| {

@@ -70,6 +70,9 @@ pub struct Record {
     /// The gate that it missed; `output` lies in the folder for such then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<String>,
+    /// It missed a gate, and a person put it in its place all the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub approved: bool,
     pub notes: Vec<String>,
 }
 

@@ -208,7 +208,7 @@ impl Batch {
         let verdicts = triage::triage(&planned, &options, state)?;
         let only = if options.retry_failed { Some(events::read_failed(&planned.root)?) } else { None };
         let inspected = if options.inspects { inspected::Inspected::load(&planned.root)? } else { Default::default() };
-        let chosen = |record: &Record| !options.instead && !record.instead_of.is_empty();
+        let chosen = |record: &Record| !options.instead && (record.approved || !record.instead_of.is_empty());
         let lacking = if options.inspects { inspected.missing(&planned.items, &verdicts, &chosen) } else { HashSet::new() };
         let mut batch = Self {
             existing: vec![false; planned.items.len()],
@@ -242,6 +242,9 @@ impl Batch {
                 Verdict::Same { record, pending } => {
                     if pending {
                         recovered.push((*record).clone());
+                        if journal.is_some() {
+                            batch.take_c2pa_along(&record)?;
+                        }
                     }
                     if lacking.contains(&i) {
                         batch.uninspected += 1;
@@ -273,6 +276,16 @@ impl Batch {
         }
         batch.journal = journal.map(Mutex::new);
         Ok(batch)
+    }
+
+    /// The C2PA manifest of an approved file goes where a person moved the file.
+    fn take_c2pa_along(&self, record: &Record) -> Result<()> {
+        let output = journal::decode(&record.output);
+        let [from, to] = [triage::hold(&output), output].map(|path| codec::sidecar(&self.planned.root.join(path)));
+        if record.approved && record.c2pa && from.is_file() && !to.exists() {
+            std::fs::rename(&from, &to).map_err(|e| Error::output(&to, format!("it cannot be written: {e}"), ""))?;
+        }
+        Ok(())
     }
 
     /// The output folder.
@@ -598,6 +611,7 @@ impl Run<'_> {
                 c2pa: c2pa && i == 0,
                 instead_of: self.replaced(&journal::encode(&output)),
                 held: made.held,
+                approved: false,
                 notes: made.notes,
             };
             self.place(unit[i], item, temp, &output, record, &settings[i], commits)
@@ -637,7 +651,8 @@ impl Run<'_> {
         std::fs::rename(temp, &output).map_err(|e| Error::output(&output, format!("it cannot be written: {e}"), ""))?;
         // A file passes a gate or misses it: what an earlier run put in the other place is not what was asked for now.
         let other = if record.held.is_some() { item.output.clone() } else { triage::hold(&item.output) };
-        if root.join(&other).is_file() && self.is_free(&other)? {
+        // Whatever may be overwritten, nothing takes its place there.
+        if root.join(&other).is_file() && self.is_ours(&other)? {
             let _ = std::fs::remove_file(root.join(other));
         }
         // The committer lives until every worker is gone.
@@ -648,10 +663,13 @@ impl Run<'_> {
     /// Whether a place in the output folder may be taken now: nothing is there, or still what this program made. A run takes hours,
     /// and people work on results meanwhile.
     fn is_free(&self, below: &Path) -> Result<bool> {
+        let missing = || self.batch.planned.root.join(below).symlink_metadata().is_err();
+        Ok(self.batch.options.overwrite || missing() || self.is_ours(below)?)
+    }
+
+    /// Whether a file is what the journal tells of its place.
+    fn is_ours(&self, below: &Path) -> Result<bool> {
         let path = self.batch.planned.root.join(below);
-        if self.batch.options.overwrite || path.symlink_metadata().is_err() {
-            return Ok(true);
-        }
         if !path.is_file() {
             return Ok(false);
         }
@@ -659,7 +677,9 @@ impl Run<'_> {
         let empty = path.metadata().is_ok_and(|m| m.len() == 0);
         let journal = lock(self.journal);
         // Of what was announced before the machine lost power nothing may have reached the disk but the name.
-        let ours = |k: &journal::Known| k.pending.iter().chain(&k.done).any(|r| r.sha256 == sha256) || (empty && k.pending.is_some());
+        let ours = |k: &journal::Known| {
+            k.pending.iter().chain(&k.done).any(|r| r.sha256 == sha256) || (empty && k.pending.as_ref().is_some_and(|r| !r.approved))
+        };
         Ok(triage::known(journal.state(), below).iter().any(|k| ours(k)))
     }
 

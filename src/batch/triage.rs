@@ -16,7 +16,7 @@ use std::sync::{Mutex, OnceLock};
 use super::journal::{self, Known, Record, State};
 use super::plan::{Item, Planned};
 use super::{HOLD, Options, lock};
-use crate::codec::Format;
+use crate::codec::{Format, sidecar};
 use crate::error::{Error, Result};
 use crate::pipeline::Settings;
 use crate::pipeline::protect::Protect;
@@ -72,12 +72,17 @@ pub fn hold(output: &Path) -> PathBuf {
 }
 
 /// What the journals tell of one place. A file that missed a gate and that a person moved to where it would have gone is approved by that:
-/// what they tell of it as held counts as announced for there, so that only the very same bytes are taken for it.
+/// what they tell of it as held counts as announced for there, so that only the very same bytes are taken for it; unless a gate let them
+/// through since, which a stricter one may take back.
 pub(super) fn known<'a>(state: &'a State, output: &Path) -> Vec<Cow<'a, Known>> {
     let (name, held) = (journal::encode(output), journal::encode(&hold(output)));
     let approved = |known: &Known| {
         let mut record = known.pending.as_ref().or(known.done.as_ref())?.clone();
         let gate = record.held.take()?;
+        if state.get(&name).flat_map(|k| [&k.pending, &k.done]).flatten().any(|r| r.sha256 == record.sha256) {
+            return None;
+        }
+        record.approved = true;
         record.output = name.clone();
         record.notes.push(format!("{gate}; taken from {HOLD} by hand"));
         Some(Cow::Owned(Known { done: None, pending: Some(record) }))
@@ -175,7 +180,7 @@ fn judge(root: &Path, output: &Path, item: &Item, options: &Options, known: &[Co
     for known in known {
         match look.judge(known)? {
             // What was kept beside it comes back with it.
-            Verdict::Same { record, .. } if record.c2pa && !crate::codec::sidecar(output).is_file() => return Ok(Verdict::Ours),
+            Verdict::Same { record, .. } if record.c2pa && !has_c2pa(root, output, &item.output) => return Ok(Verdict::Ours),
             same @ Verdict::Same { .. } => return Ok(same),
             Verdict::Ours => best = Verdict::Ours,
             other @ Verdict::Other(_) if best == Verdict::Foreign => best = other,
@@ -183,6 +188,11 @@ fn judge(root: &Path, output: &Path, item: &Item, options: &Options, known: &[Co
         }
     }
     Ok(best)
+}
+
+/// Whether a result's C2PA manifest lies beside it, or still where it was held: [`super::Batch::open`] takes it along.
+fn has_c2pa(root: &Path, output: &Path, below: &Path) -> bool {
+    [output, &root.join(hold(below))].into_iter().any(|path| sidecar(path).is_file())
 }
 
 /// What stands in an item's place. Hashing is put off until something depends on it.
@@ -242,7 +252,7 @@ impl Look<'_> {
                 return Ok(if same { Verdict::Same { record: Box::new(record.clone()), pending: true } } else { self.made(record) });
             }
             // Announced, then the machine lost power before the data reached the disk.
-            if self.bytes == 0 {
+            if self.bytes == 0 && !record.approved {
                 return Ok(self.made(record));
             }
         }

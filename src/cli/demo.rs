@@ -336,7 +336,7 @@ impl Demo<'_> {
         }
         Ok(vec![
             Promise { promise: "planted defects come first in the review", measured: early_words, ok: early == n },
-            Promise { promise: "of 6 defects 5 have a box that lies on them", measured: pointed_words, ok: pointed * 6 >= n * 5 },
+            Promise { promise: "5 of 6 planted defects have a box on them", measured: pointed_words, ok: pointed * 6 >= n * 5 },
             Promise {
                 promise: "at most 1 clean picture in 17 is flagged",
                 measured: format!("{} of {cleans}", cleans - passed),

@@ -268,7 +268,7 @@ pub fn closing(s: &Summary, root: &std::path::Path, command: &str) -> String {
     if !s.held.is_empty() {
         let _ = write!(
             text,
-            "\n  {} missed a gate and {} in {}; what you approve, move to its place in {}",
+            "\n  {} missed a gate and {} in {} (to approve one, move it to the same path below {})",
             files(s.held.len()),
             if s.held.len() == 1 { "lies" } else { "lie" },
             root.join(HOLD).display(),

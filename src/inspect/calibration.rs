@@ -7,9 +7,10 @@
 //!
 //! A score of 0.98 means that two clean pictures in a hundred have a spot this bad, whatever the detector. How much that says of a picture
 //! differs: what a detector finds in defects may be as rare as what it finds in clean pictures. So the evidence of every score,
-//! -ln(1 - score), is weighed (a logistic regression of planted defects against clean pictures, no weight below 0; one weight
+//! -ln(1 - score), is weighed (a logistic regression of planted defects against clean pictures, no weight below 0, none of the second below 0.3; one weight
 //! for all of it and one for what lies beyond the usual), and the sum is placed among the sums of clean pictures in the same way: that is
-//! the picture's score. From the tier's limit on a picture is flagged, by the detectors that carry the sum.
+//! the picture's score. From the tier's limit on a picture is flagged, by the detectors that carry the sum; and whatever the sum, by one whose
+//! score hardly any clean picture has ([`Tier::certain`]).
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -166,7 +167,7 @@ impl Calibration {
         scores.iter().map(of).collect()
     }
 
-    /// The score of a picture, 0..1: the share of clean pictures for which all detectors together have less evidence.
+    /// The score of a picture, 0..1: the share of clean pictures, enlarged by somebody, for which all detectors together have less evidence.
     pub fn together(&self, scores: &BTreeMap<String, f64>, situation: Situation) -> f64 {
         let sum = self.evidence(scores, situation).iter().map(|(_, e)| e).sum();
         self.table(TOGETHER, situation).map_or(0.0, |table| table.score(sum))
@@ -247,7 +248,7 @@ mod tests {
         let flags = |of: &[(&str, f64)], tier| c.flagging(&map(of), Situation::Own, tier);
         let (some, strong) = ([("a", 0.95), ("b", 0.96), ("c", 0.5)], [("a", 0.9), ("b", 0.2), ("c", 0.9999)]);
         assert_eq!(flags(&some, Tier::Standard), ["a", "b"]);
-        assert!(flags(&some, Tier::Hero).is_empty(), "without a limit only thresholds count");
+        assert!(flags(&some, Tier::Hero).is_empty(), "without a limit only what is certain counts");
         assert_eq!(flags(&strong, Tier::Hero), ["c"]);
         assert!(flags(&[("a", 0.95), ("b", 0.5), ("c", 0.5)], Tier::Standard).is_empty(), "one sign that is not rare is not enough");
         assert!(c.flagging(&map(&some), Situation::Alone, Tier::Standard).is_empty());

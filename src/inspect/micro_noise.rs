@@ -6,7 +6,7 @@
 //! logarithm of the noise over the picture's own quiet floor at that brightness, times its size up to one level; the 97 %
 //! quantile over the flat area. Even grain everywhere is a property, not a defect, and scores low.
 //!
-//! Isolated pixels that stand out of their neighbours (`specks`) are noise wherever they lie.
+//! Isolated pixels that stand out from their neighbours (`specks`) are noise wherever they lie.
 //!
 //! With a faithful enlargement, noise also counts against what the source lets expect (`even_noise`). That way noise over all of a
 //! sky or a face is found, and noise strong enough to hide that a place is flat; and noise over the picture's own floor counts less where the
@@ -110,7 +110,7 @@ fn of_specks(s: &Specks) -> Plane {
 }
 
 fn told_specks(density: Plane) -> impl Fn(&Spot) -> String {
-    move |s| format!("salt-and-pepper noise: {:.0} of 1000 pixels stand out of all their neighbours", s.worst_in(&density))
+    move |s| format!("salt-and-pepper noise: {:.0} of 1000 pixels stand out from all their neighbours", s.worst_in(&density))
 }
 
 /// What the worst 3 % of cells reach; of a large picture, the worst [`PATCH`].

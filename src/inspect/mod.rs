@@ -38,7 +38,7 @@ pub mod residual;
 pub mod scene;
 pub mod seam;
 pub mod specks;
-mod spectrum;
+pub mod spectrum;
 pub mod strips;
 pub mod texture;
 mod tiles;
@@ -177,10 +177,13 @@ pub fn inspect_with(scene: &Scene, about: &About, tables: &Calibration) -> Inspe
         };
         let (local, whole) = (place(name, measured.score).powf(larger), place(name, measured.everywhere));
         detectors.insert(name.into(), local.max(whole));
-        thresholds.insert(name.into(), round(about.tier.threshold()));
+        thresholds.insert(name.into(), round(about.tier.certain(name)));
         all.push((detector, measured, if whole > local { 1.0 } else { larger }));
     }
     let flagging = tables.flagging(&detectors, about.situation, about.tier);
+    // What is flagged for one detector alone comes before what passed.
+    let least = if flagging.is_empty() { 0.0 } else { tables.limit(about.situation, about.tier) };
+    let score = tables.together(&detectors, about.situation).max(least);
     for (detector, measured, larger) in all {
         let name = detector.name;
         let map = measured.map.map(|raw| place(name, raw).powf(larger) as f32);
@@ -210,7 +213,7 @@ pub fn inspect_with(scene: &Scene, about: &About, tables: &Calibration) -> Inspe
         result_sha256: None,
         source: about.source.clone(),
         verdict,
-        score: round(tables.together(&detectors, about.situation)),
+        score: round(score),
         detectors: detectors.into_iter().map(|(name, v)| (name, round(v))).collect(),
         not_applicable,
         findings,

@@ -4,7 +4,7 @@
 //! What finds defects best need not look best: pixels may come from another faithful enlargement than the one that scores. The
 //! faithful pixels get the result's own low frequencies (so that no tone or colour steps) and its grain, and are blended in
 //! under a mask that is 1 over the region and falls to exactly 0 round it. A patch is kept only if the region's raw score falls
-//! by half and no detector flags its surroundings that did not before; pixels outside kept patches are untouched to the bit.
+//! by half and no detector has a spot in its surroundings, rare enough for a finding, that it did not have before; pixels outside kept patches are untouched to the bit.
 
 mod patch;
 
@@ -219,7 +219,8 @@ fn find(scene: &Scene, first: &Inspection, maker: Maker<'_>) -> Result<Vec<Tried
     for name in MENDS {
         let flagged = first.report.findings.iter().any(|f| f.detector == name || f.also.iter().any(|a| a == name));
         let heat = first.heat.iter().find(|(n, _)| *n == name).map(|(_, map)| map);
-        let (Some(heat), Some(&threshold), true) = (heat, first.report.thresholds.get(name), flagged) else { continue };
+        let (Some(heat), Some(&score), true) = (heat, first.report.detectors.get(name), flagged) else { continue };
+        let threshold = first.report.tier.threshold().min(score);
         let Some(measured) = measured(name, scene) else { continue };
         let caused = |s: &Spot| measured.in_source.as_ref().is_none_or(|there| s.worst_in(there) < 0.6 * s.raw);
         for spot in regions::find(heat, &measured, size, threshold).into_iter().filter(caused) {
@@ -322,10 +323,10 @@ fn judge(tried: &mut [Tried], scene: &Scene, first: &Inspection, second: &Inspec
     refused
 }
 
-/// A detector that flags a cell of the window now and flagged none before.
+/// A detector for which a cell of the window is a finding of its own now and none was before, whether or not it flags the picture.
 fn newly_flagged(window: Rect, size: (usize, usize), first: &Inspection, second: &Inspection) -> Option<&'static str> {
     let flags = |inspection: &Inspection, name: &str| {
-        let (Some(&score), Some(&least)) = (inspection.report.detectors.get(name), inspection.report.thresholds.get(name)) else {
+        let (Some(&score), least) = (inspection.report.detectors.get(name), inspection.report.tier.threshold()) else {
             return false;
         };
         let map = inspection.heat.iter().find(|(n, _)| *n == name).map(|(_, m)| m);

@@ -84,8 +84,7 @@ impl Tier {
         }
     }
 
-    /// The score that an even share of the tier's false alarms reaches, were they one detector's alone: spots of a flagged detector that reach it are
-    /// findings of their own.
+    /// The score beyond which an even share of the tier's false alarms lies: spots of a flagged detector that reach it are findings of their own.
     pub fn threshold(self) -> f64 {
         1.0 - self.false_alarms() / super::DETECTORS.len() as f64
     }
@@ -203,7 +202,8 @@ pub struct Report {
     /// What it was compared with.
     pub source: Option<String>,
     pub verdict: Verdict,
-    /// What all detectors say together, 0..1, see [`together`]: the order of review.
+    /// What all detectors say together, 0..1, at least the tier's limit where something is flagged, see
+    /// [`Calibration::together`](super::calibration::Calibration::together): the order of review.
     pub score: f64,
     /// Calibrated scores 0..1 of all detectors, also where nothing is flagged.
     pub detectors: BTreeMap<String, f64>,
@@ -228,7 +228,7 @@ pub struct Report {
     /// The network whose result it was compared with, if any.
     #[serde(default)]
     pub faithful_model: Option<String>,
-    /// The score from which a spot of each applicable detector is a finding of its own, once the detector flags in this tier.
+    /// The score from which each applicable detector flags by itself in this tier; a picture whose `score` is high enough is flagged by others, too.
     #[serde(default)]
     pub thresholds: BTreeMap<String, f64>,
     /// Plain sentences about the inspection: why a detector did not apply, what was left out, what a print would show.

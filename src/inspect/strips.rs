@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use super::calibration::SHIPPED;
 use super::print;
 use super::regions;
 use super::{About, Inspection, Plane, Report, Verdict};
@@ -107,7 +106,6 @@ pub fn joined(strips: Vec<(Strip, Inspection)>, size: (usize, usize), scale: Opt
         report.notes.push(super::more(more));
     }
     report.verdict = Verdict::of(&report.findings, report.tier);
-    report.score = super::round(SHIPPED.together(&report.detectors, report.situation));
     (report.width, report.height) = size;
     Some(Inspection { report, heat })
 }
@@ -120,6 +118,7 @@ fn take_in(all: &mut Report, part: Report) {
         *before = before.max(score);
     }
     all.thresholds.extend(part.thresholds);
+    all.score = all.score.max(part.score);
     all.findings.extend(part.findings);
     all.text_like.extend(part.text_like);
     for note in part.notes {

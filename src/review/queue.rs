@@ -9,7 +9,7 @@ use crate::inspect::Verdict;
 
 /// How many pictures that passed are shown all the same.
 pub const SAMPLE: usize = 20;
-/// Score from which a picture passed by little: one clean picture in ten has a spot as bad.
+/// Score from which a picture passed by little: of one clean picture in ten all detectors together say as much.
 const CLOSE: f64 = 0.9;
 /// Most pictures that are shown for having passed by little, and their share of those that passed.
 const CLOSEST: (usize, f64) = (10, 0.1);

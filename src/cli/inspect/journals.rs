@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::found::{Found, Sources};
+use crate::batch::HOLD;
 use crate::batch::journal::{self, Record, STATE, State};
 use crate::codec::Encoding;
 use crate::error::Result;
@@ -60,7 +61,7 @@ impl Journals {
         let mut known = Known::default();
         let mut earlier = None;
         if let Some((root, beside, below)) = self.beside(path, &sha256)? {
-            earlier = beside.report(&below).filter(|r| r.is_about(&sha256)).cloned();
+            earlier = beside.report(&below, &sha256).cloned();
             if let Some(record) = beside.record(&below, &sha256) {
                 let told = root.join(journal::decode(&record.source));
                 let found = asked.filter(|a| a.one().is_none()).map(|a| a.told(&told, &record.source_sha256)).transpose()?.flatten();
@@ -95,7 +96,7 @@ impl Journals {
                 self.0.insert(root.to_path_buf(), Beside { state, reports });
             }
             let below = real.strip_prefix(root).unwrap_or(&real).to_path_buf();
-            let tells = |b: &Beside| b.record(&below, sha256).is_some() || b.report(&below).is_some();
+            let tells = |b: &Beside| b.record(&below, sha256).is_some() || b.report(&below, sha256).is_some();
             if self.0.get(root).is_some_and(tells) {
                 return Ok(self.0.get_key_value(root).map(|(root, beside)| (root.as_path(), beside, below)));
             }
@@ -105,15 +106,17 @@ impl Journals {
 }
 
 impl Beside {
-    /// The record of this very file.
+    /// The record of this very file, also from when it was held.
     fn record(&self, below: &Path, sha256: &str) -> Option<Record> {
-        let name = journal::encode(below);
-        let mut all = self.state.get(&name).flat_map(|k| [&k.done, &k.pending]).flatten();
+        let names = [below, &Path::new(HOLD).join(below)].map(journal::encode);
+        let mut all = names.iter().flat_map(|name| self.state.get(name)).flat_map(|k| [&k.done, &k.pending]).flatten();
         all.find(|r| r.sha256 == sha256).cloned()
     }
 
-    fn report(&self, below: &Path) -> Option<&Report> {
-        self.reports.get(&journal::word(below))
+    /// The report on it, likewise.
+    fn report(&self, below: &Path, sha256: &str) -> Option<&Report> {
+        let names = [below, &Path::new(HOLD).join(below)].map(journal::word);
+        names.iter().filter_map(|name| self.reports.get(name)).find(|r| r.is_about(sha256))
     }
 }
 
