@@ -24,8 +24,8 @@ fn whole_of(variant: &str) -> &'static str {
 }
 
 /// The share of a tier's false alarms that is given away on known pictures: others are not as well known. Across halves of the known ones
-/// 4.3 % of the clean pictures are flagged at standard, and 68 and 87 % of the planted ones (strength 2 and 3).
-const TOTAL: f64 = 0.60;
+/// 4.3 % of the clean pictures are flagged at standard, and 67 and 86 % of the planted ones (strength 2 and 3).
+const TOTAL: f64 = 0.65;
 
 /// The same at draft, where one picture in a thousand is read off a fitted tail: across halves of the known ones 0.3 % are flagged.
 const DRAFT: f64 = 0.20;

@@ -90,9 +90,9 @@ impl Tier {
     }
 
     /// The score from which a detector flags whatever the others say: a hundredth of the tier's false alarms, as one plain defect may leave nothing
-    /// else behind. Structure that is not in the source, which results are looked at for in the first place, has five of them.
+    /// else behind. Structure that is not in the source, which results are looked at for in the first place, has eight of them.
     pub fn certain(self, detector: &str) -> f64 {
-        let share = if detector == "hallucination" { 0.05 } else { 0.01 };
+        let share = if detector == "hallucination" { 0.08 } else { 0.01 };
         1.0 - share * self.false_alarms()
     }
 
