@@ -9,7 +9,7 @@ use std::ops::Range;
 use multiversion::multiversion;
 
 use super::plane::{Plane, quantile};
-use super::{Scene, tiles};
+use super::{Scene, filter, tiles};
 
 /// Side of a cell, output pixels; a patch is two by two of them.
 const CELL: usize = 32;
@@ -91,29 +91,43 @@ fn three(p: &Plane, y: usize, x: Range<usize>) -> [&[f32]; 3] {
 /// of `flat_in` and six of the eight neighbours may span.
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512bw+avx512dq+avx2+fma", "x86_64+avx2+fma"))]
 fn add_specks(rows: [&[f32]; 3], flat_in: [&[f32]; 3], most: (f32, f32), [count, flat]: [&mut [f32]; 2]) {
-    let n = count.len();
-    let [a, b, c] = rows.map(|r| &r[..n + 2]);
-    let [fa, fb, fc] = flat_in.map(|r| &r[..n + 2]);
-    let flat = &mut flat[..n];
-    for i in 0..n {
-        let around = sorted([a[i], a[i + 1], a[i + 2], b[i], b[i + 2], c[i], c[i + 1], c[i + 2]]);
-        let (mut least, mut largest) = (fb[i + 1], fb[i + 1]);
-        for v in [fa[i], fa[i + 1], fa[i + 2], fb[i], fb[i + 2], fc[i], fc[i + 1], fc[i + 2]] {
-            least = if v < least { v } else { least };
-            largest = if v > largest { v } else { largest };
+    for (i, (count, flat)) in count.chunks_mut(LANES).zip(flat.chunks_mut(LANES)).enumerate() {
+        let ([a, b, c], [fa, fb, fc]) = (rows.map(|r| &r[i * LANES..]), flat_in.map(|r| &r[i * LANES..]));
+        let v = sorted([lanes(a, 0), lanes(a, 1), lanes(a, 2), lanes(b, 0), lanes(b, 2), lanes(c, 0), lanes(c, 1), lanes(c, 2)]);
+        let here = lanes(b, 1);
+        let (mut least, mut largest) = (lanes(fb, 1), lanes(fb, 1));
+        for other in [lanes(fa, 0), lanes(fa, 1), lanes(fa, 2), lanes(fb, 0), lanes(fb, 2), lanes(fc, 0), lanes(fc, 1), lanes(fc, 2)] {
+            for k in 0..LANES {
+                least[k] = if other[k] < least[k] { other[k] } else { least[k] };
+                largest[k] = if other[k] > largest[k] { other[k] } else { largest[k] };
+            }
         }
-        let span = around[6] - around[1];
-        let off = (b[i + 1] - 0.5 * (around[3] + around[4])).abs();
-        let is_flat = (largest - least < most.0) & (span < most.1);
-        let is_speck = is_flat & (off > HEIGHT) & (off > TIMES * span);
-        flat[i] += if is_flat { 1.0 } else { 0.0 };
-        count[i] += if is_speck { 1.0 } else { 0.0 };
+        let (mut is_flat, mut is_speck) = ([0.0f32; LANES], [0.0f32; LANES]);
+        for k in 0..LANES {
+            let span = v[6][k] - v[1][k];
+            let off = (here[k] - 0.5 * (v[3][k] + v[4][k])).abs();
+            let calm = (largest[k] - least[k] < most.0) & (span < most.1);
+            is_flat[k] = if calm { 1.0 } else { 0.0 };
+            is_speck[k] = if calm & (off > HEIGHT) & (off > TIMES * span) { 1.0 } else { 0.0 };
+        }
+        filter::add(&is_flat[..flat.len()], flat);
+        filter::add(&is_speck[..count.len()], count);
     }
 }
 
-/// Eight values in order, by Batcher's odd-even merge sort ("Sorting networks and their applications", AFIPS 1968): no branches.
+/// Pixels that are worked on together.
+const LANES: usize = 16;
+
+/// So many values of a row from a place on; 0 beyond its end.
 #[inline(always)]
-fn sorted(mut v: [f32; 8]) -> [f32; 8] {
+fn lanes(row: &[f32], from: usize) -> [f32; LANES] {
+    let rest = row.get(from..).unwrap_or_default();
+    rest.first_chunk().copied().unwrap_or_else(|| std::array::from_fn(|k| rest.get(k).copied().unwrap_or_default()))
+}
+
+/// Eight values in order, for all lanes, by Batcher's odd-even merge sort ("Sorting networks and their applications", AFIPS 1968): no branches.
+#[inline(always)]
+fn sorted(mut v: [[f32; LANES]; 8]) -> [[f32; LANES]; 8] {
     const STEPS: [(usize, usize); 19] = [
         (0, 1),
         (2, 3),
@@ -137,8 +151,10 @@ fn sorted(mut v: [f32; 8]) -> [f32; 8] {
     ];
     for (i, j) in STEPS {
         let (a, b) = (v[i], v[j]);
-        v[i] = if a < b { a } else { b };
-        v[j] = if a < b { b } else { a };
+        for k in 0..LANES {
+            v[i][k] = if a[k] < b[k] { a[k] } else { b[k] };
+            v[j][k] = if a[k] < b[k] { b[k] } else { a[k] };
+        }
     }
     v
 }
@@ -153,8 +169,8 @@ mod tests {
     fn the_network_sorts() {
         // What sorts every row of zeros and ones sorts everything.
         for bits in 0u32..256 {
-            let v = sorted(std::array::from_fn(|i| (bits >> i & 1) as f32));
-            assert!(v.is_sorted(), "{bits:08b}: {v:?}");
+            let v = sorted(std::array::from_fn(|i| [(bits >> i & 1) as f32; LANES]));
+            assert!(v.map(|lanes| lanes[LANES - 1]).is_sorted(), "{bits:08b}: {v:?}");
         }
     }
 
