@@ -4,7 +4,8 @@
 //! What finds defects best need not look best: pixels may come from another faithful enlargement than the one that scores. The
 //! faithful pixels get the result's own low frequencies (so that no tone or colour steps) and its grain, and are blended in
 //! under a mask that is 1 over the region and falls to exactly 0 round it. A patch is kept only if the region's raw score falls
-//! by half and no detector has a spot in its surroundings, rare enough for a finding, that it did not have before; pixels outside kept patches are untouched to the bit.
+//! by half and no detector has a spot in its surroundings, rare enough for a finding, that it did not have before; pixels outside kept
+//! patches are untouched to the bit.
 
 mod patch;
 
@@ -326,9 +327,8 @@ fn judge(tried: &mut [Tried], scene: &Scene, first: &Inspection, second: &Inspec
 /// A detector for which a cell of the window is a finding of its own now and none was before, whether or not it flags the picture.
 fn newly_flagged(window: Rect, size: (usize, usize), first: &Inspection, second: &Inspection) -> Option<&'static str> {
     let flags = |inspection: &Inspection, name: &str| {
-        let (Some(&score), least) = (inspection.report.detectors.get(name), inspection.report.tier.threshold()) else {
-            return false;
-        };
+        let Some(&score) = inspection.report.detectors.get(name) else { return false };
+        let least = inspection.report.tier.threshold();
         let map = inspection.heat.iter().find(|(n, _)| *n == name).map(|(_, m)| m);
         score >= least && map.is_some_and(|m| f64::from(worst_within(m, window, size)) >= least)
     };
