@@ -214,6 +214,31 @@ fn a_report_on_another_file_is_left_out_and_told_of() {
 }
 
 #[test]
+fn a_held_file_in_its_place_keeps_its_report_and_another_there_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let held: Vec<Made> = ranked(2, 2, 64, 64).into_iter().map(|m| Made { name: format!("_hold/{}", m.name), ..m }).collect();
+    let out = folder(dir.path(), &held, 64, 64);
+    png(&out.join(".lastmile/heat/_hold/street/001.halo.png"), 64, 64, |_, _| [0; 3]);
+    let file = out.join(".lastmile/report.jsonl");
+    let told = |l: &str| {
+        let mut line: Value = serde_json::from_str(l).unwrap();
+        line["result_sha256"] = json!(sha256_file(Path::new(line["input"].as_str().unwrap())).unwrap());
+        line.to_string() + "\n"
+    };
+    let text: String = std::fs::read_to_string(&file).unwrap().lines().map(told).collect();
+    std::fs::write(&file, text).unwrap();
+    for name in ["portraits", "street"] {
+        std::fs::rename(out.join("_hold").join(name), out.join(name)).unwrap();
+    }
+    let known = || -> Vec<(bool, bool, usize)> {
+        open(&out).pictures.iter().map(|p| (p.report.is_some(), p.source.is_some(), p.heat.len())).collect()
+    };
+    assert_eq!(known(), [(true, true, 0), (true, true, 1)]);
+    png(&out.join("street/001.png"), 64, 64, scene(9, 64, 64));
+    assert_eq!(known(), [(true, true, 0), (false, false, 0)]);
+}
+
+#[test]
 fn who_did_not_know_what_was_decided_is_asked_again() {
     let dir = tempfile::tempdir().unwrap();
     let out = folder(dir.path(), &ranked(2, 2, 64, 64), 64, 64);

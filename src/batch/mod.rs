@@ -38,6 +38,7 @@ use events::{End, Event, Failure, FileEvent, Listener, Start, Status};
 use journal::{Journal, Record, STATE};
 use plan::{Item, Planned};
 use triage::Verdict;
+pub use triage::hold;
 
 /// The folder of masters ([`Master`]) inside [`STATE`].
 pub const MASTERS: &str = "masters";
@@ -281,7 +282,7 @@ impl Batch {
     /// The C2PA manifest of an approved file goes where a person moved the file.
     fn take_c2pa_along(&self, record: &Record) -> Result<()> {
         let output = journal::decode(&record.output);
-        let [from, to] = [triage::hold(&output), output].map(|path| codec::sidecar(&self.planned.root.join(path)));
+        let [from, to] = [hold(&output), output].map(|path| codec::sidecar(&self.planned.root.join(path)));
         if record.approved && record.c2pa && from.is_file() && !to.exists() {
             std::fs::rename(&from, &to).map_err(|e| Error::output(&to, format!("it cannot be written: {e}"), ""))?;
         }
@@ -584,7 +585,7 @@ impl Run<'_> {
             self.drop_c2pa(&item.output)?;
         }
         if let Some(store) = &done.c2pa {
-            let place = if done.held.is_some() { triage::hold(&item.output) } else { item.output.clone() };
+            let place = if done.held.is_some() { hold(&item.output) } else { item.output.clone() };
             let beside = self.keep_c2pa(index, &self.batch.planned.root.join(place), store)?;
             c2pa = true;
             let name = beside.file_name().unwrap_or_default().display();
@@ -594,7 +595,7 @@ impl Run<'_> {
             .chain(done.extra);
         let records = all.zip(hashes).enumerate().map(|(i, (made, hash))| {
             let (item, temp) = (items[i], &temps[i]);
-            let output = if made.held.is_some() { triage::hold(&item.output) } else { item.output.clone() };
+            let output = if made.held.is_some() { hold(&item.output) } else { item.output.clone() };
             let record = Record {
                 key: journal::key(&source_sha256, &hash, &options.model),
                 output: journal::encode(&output),
@@ -650,7 +651,7 @@ impl Run<'_> {
         drop(journal);
         std::fs::rename(temp, &output).map_err(|e| Error::output(&output, format!("it cannot be written: {e}"), ""))?;
         // A file passes a gate or misses it: what an earlier run put in the other place is not what was asked for now.
-        let other = if record.held.is_some() { item.output.clone() } else { triage::hold(&item.output) };
+        let other = if record.held.is_some() { item.output.clone() } else { hold(&item.output) };
         // Whatever may be overwritten, nothing takes its place there.
         if root.join(&other).is_file() && self.is_ours(&other)? {
             let _ = std::fs::remove_file(root.join(other));
@@ -734,7 +735,7 @@ impl Run<'_> {
 
     /// Removes the manifest that an earlier run kept beside this output, as the new one has none.
     fn drop_c2pa(&self, output: &Path) -> Result<()> {
-        for place in [output.to_path_buf(), triage::hold(output)] {
+        for place in [output.to_path_buf(), hold(output)] {
             let name = journal::encode(&place);
             let ours = lock(self.journal).state().get(&name).any(|k| k.pending.iter().chain(&k.done).any(|r| r.c2pa));
             let beside = crate::codec::sidecar(&self.batch.planned.root.join(place));

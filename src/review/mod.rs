@@ -24,9 +24,9 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use crate::batch::PROOF;
 use crate::batch::journal::{self, Record, STATE, State};
 use crate::batch::names::{self, Kind};
+use crate::batch::{PROOF, hold};
 use crate::codec::{self, Limits};
 use crate::error::{Error, Result};
 use crate::inspect::Report;
@@ -60,6 +60,8 @@ pub struct Picture {
     /// Heat maps by detector.
     pub heat: BTreeMap<String, PathBuf>,
     pub report: Option<Report>,
+    /// The report of when it was held, if it was and lies where it was to go since.
+    report_held: Option<Report>,
     /// How it was made, if this program made it.
     pub record: Option<Record>,
     pub settings: Option<Settings>,
@@ -151,7 +153,9 @@ impl Review {
         let notice = reports.notice();
         let records: HashMap<&str, &Record> = state.records().into_iter().map(|r| (r.output.as_str(), r)).collect();
         for p in &mut found {
-            p.report = p.path.canonicalize().ok().and_then(|real| reports.take(&real));
+            if let Ok(real) = p.path.canonicalize() {
+                (p.report, p.report_held) = (reports.take(&real), reports.take_moved(&real));
+            }
             p.record = records.get(p.name.as_str()).map(|r| (*r).clone());
         }
         let verdicts = Verdicts::load(&root.join(STATE).join("verdicts.json"))?;
@@ -599,26 +603,36 @@ fn examine(mut p: Picture, root: &Path, known: &Known<'_>, options: &Options) ->
         Some(r) => (p.sha256, p.width, p.height) = (r.sha256.clone(), r.width, r.height),
         None => {
             p.sha256 = journal::sha256_file(&p.path)?;
+            // Somebody may have moved what was held to its place.
+            let held = journal::encode(&hold(&journal::decode(&p.name)));
+            p.record = state.get(&held).filter_map(|k| k.done.as_ref()).find(|r| r.sha256 == p.sha256).cloned();
             // A damaged file is shown as such rather than ending the review.
             (p.width, p.height) = codec::probe(&p.path, &Limits::default()).map_or((0, 0), |h| h.upright());
         }
     }
     p.settings = p.record.as_ref().and_then(|r| state.settings(&r.settings)).cloned();
     let below = journal::decode(&p.name);
+    // Where the report's repair and maps lie.
+    let mut inspected = below.clone();
     let about_another = |r: &Report| r.result_sha256.as_ref().is_some_and(|sha| *sha != p.sha256);
-    if p.report.as_ref().is_some_and(about_another) {
-        p.report = None;
-        p.inspected_before = true;
+    let about_it = |r: &Report| r.result_sha256.as_ref() == Some(&p.sha256);
+    if p.report.as_ref().is_none_or(about_another) {
+        let held = p.report_held.take().filter(about_it);
+        p.inspected_before = p.report.is_some() && held.is_none();
+        if held.is_some() {
+            inspected = hold(&below);
+        }
+        p.report = held;
     }
     p.source = source(&p, root, &below, options).or_else(|| reviewed_with(&p, root, known.verdicts)).and_then(|path| {
         let (width, height) = codec::probe(&path, &Limits::default()).ok()?.upright();
         Some(Source { path, width, height, shown: shown(width, height, p.settings.as_ref()) })
     });
-    let repair = root.join(STATE).join(MENDED).join(&below);
+    let repair = root.join(STATE).join(MENDED).join(&inspected);
     p.repair = repair.is_file().then_some(repair);
     if !p.inspected_before {
         let heat = options.heat.clone().unwrap_or_else(|| root.join(STATE).join(HEAT));
-        p.heat = heat_maps(&heat, &below);
+        p.heat = heat_maps(&heat, &inspected);
     }
     Ok(p)
 }

@@ -4,10 +4,11 @@
 //! person who reviews is told which line and which field.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
+use crate::batch::HOLD;
 use crate::batch::journal::{self, STATE};
 use crate::error::{Error, Result};
 use crate::inspect::Report;
@@ -18,6 +19,8 @@ use crate::inspect::log::FILE;
 pub struct Reports {
     /// By real path, where the picture was found.
     known: HashMap<PathBuf, Report>,
+    /// By the real path where a picture lies that was held and that somebody has moved to its place since.
+    moved: HashMap<PathBuf, Report>,
     troubles: Vec<Trouble>,
 }
 
@@ -91,6 +94,8 @@ impl Reports {
             };
             if let Some(place) = place(&real, &input) {
                 reports.known.insert(place, report);
+            } else if let Some(place) = unheld(&input).and_then(|i| self::place(&real, &i)) {
+                reports.moved.insert(place, report);
             }
         }
         Ok(reports)
@@ -99,6 +104,11 @@ impl Reports {
     /// The report on the picture at this real path.
     pub fn take(&mut self, picture: &Path) -> Option<Report> {
         self.known.remove(picture)
+    }
+
+    /// The report on the picture at this real path from when it was held, to be trusted if it names the very file.
+    pub fn take_moved(&mut self, picture: &Path) -> Option<Report> {
+        self.moved.remove(picture)
     }
 
     /// A sentence that tells what was wrong, by line and field; empty if nothing was.
@@ -230,6 +240,13 @@ fn told(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
+/// Where a picture was to go that was held.
+fn unheld(input: &Path) -> Option<PathBuf> {
+    let parts: Vec<Component<'_>> = input.components().collect();
+    let at = parts.iter().rposition(|c| c.as_os_str() == HOLD)?;
+    Some(parts[..at].iter().chain(&parts[at + 1..]).collect())
+}
+
 /// The real path of a picture inside `root` that a report names.
 fn place(root: &Path, input: &Path) -> Option<PathBuf> {
     let inside = |p: PathBuf| p.canonicalize().ok().filter(|p| p.starts_with(root));
@@ -268,9 +285,11 @@ mod tests {
             line("\"a/x.png\"", "review", finding),
             line(&absolute, "reject", ""),
             line("\"../outside.png\"", "reject", ""),
+            line("\"_hold/z.png\"", "reject", ""),
             "{\"event\":\"end\",\"done\":3}\n\n{\"event\":\"report\",\"inp".into(),
         ]
         .concat();
+        std::fs::write(root.join("z.png"), "").unwrap();
         std::fs::write(root.join(STATE).join("report.jsonl"), text).unwrap();
         let mut reports = Reports::load(&root).unwrap();
         let real = root.canonicalize().unwrap();
@@ -278,6 +297,10 @@ mod tests {
         assert_eq!((x.verdict, x.score, x.findings[0].rect), (Verdict::Review, 0.7, Rect { x: 1, y: 2, w: 3, h: 4 }));
         assert_eq!(reports.take(&real.join("y.png")).unwrap().verdict, Verdict::Reject);
         assert_eq!(reports.notice(), "", "half a line at the end is a run cut short, nothing else");
+        assert_eq!(
+            (reports.take(&real.join("z.png")), reports.take_moved(&real.join("z.png")).map(|r| r.verdict)),
+            (None, Some(Verdict::Reject))
+        );
         assert!(reports.known.is_empty(), "a picture outside the folder is nobody's business: {reports:?}");
         assert!(Reports::load(dir.path()).unwrap().known.is_empty());
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::found::{Found, Sources};
-use crate::batch::HOLD;
+use crate::batch::hold;
 use crate::batch::journal::{self, Record, STATE, State};
 use crate::codec::Encoding;
 use crate::error::Result;
@@ -108,14 +108,14 @@ impl Journals {
 impl Beside {
     /// The record of this very file, also from when it was held.
     fn record(&self, below: &Path, sha256: &str) -> Option<Record> {
-        let names = [below, &Path::new(HOLD).join(below)].map(journal::encode);
+        let names = [below.to_path_buf(), hold(below)].map(|p| journal::encode(&p));
         let mut all = names.iter().flat_map(|name| self.state.get(name)).flat_map(|k| [&k.done, &k.pending]).flatten();
         all.find(|r| r.sha256 == sha256).cloned()
     }
 
     /// The report on it, likewise.
     fn report(&self, below: &Path, sha256: &str) -> Option<&Report> {
-        let names = [below, &Path::new(HOLD).join(below)].map(journal::word);
+        let names = [below.to_path_buf(), hold(below)].map(|p| journal::word(&p));
         names.iter().filter_map(|name| self.reports.get(name)).find(|r| r.is_about(sha256))
     }
 }
