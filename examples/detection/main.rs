@@ -28,8 +28,9 @@ use std::path::{Path, PathBuf};
 
 use cases::{Case, Colour, Planted, SIDE, each};
 use kept::Compared;
+use lastmile::inspect::calibration::SHIPPED;
 use lastmile::inspect::plane::Plane;
-use lastmile::inspect::{Outcome, Scene, measure};
+use lastmile::inspect::{Finding, Measured, Origin, Outcome, Rect, Scene, Situation, Tier, measure, regions};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +51,9 @@ pub struct Row {
     pub raw: BTreeMap<String, Option<f32>>,
     /// Whether the worst cell of the kind's own detector lies on the defect, if it has a place.
     pub points: Option<bool>,
+    /// Shared area over joint area, 0..1, of the box around the defect and the best of those that the kind's own detector draws. Seams cross
+    /// the whole picture and have no box.
+    pub iou: Option<f64>,
 }
 
 fn main() {
@@ -154,13 +158,15 @@ fn rows_of((case, faithful): &Compared, part: &str, base: &str) -> Vec<Row> {
 }
 
 fn row(scene: &Scene, case: &Case, part: &str, base: &str, situation: &str) -> Row {
-    let (mut raw, mut points) = (BTreeMap::new(), None);
+    let (mut raw, mut points, mut iou) = (BTreeMap::new(), None, None);
     for (detector, outcome) in measure(scene) {
         let score = match outcome {
             Outcome::NotApplicable(_) => None,
             Outcome::Measured(m) => {
                 if let (true, Some(mask)) = (detector.name == case.kind, &case.mask) {
                     points = Some(on(&m.map, mask));
+                    let defect = around(mask).filter(|_| case.kind != "seam");
+                    iou = defect.map(|defect| boxes(&m, detector.name).iter().map(|b| b.iou(&defect)).fold(0.0, f64::max));
                 }
                 Some(m.score.max(m.everywhere))
             }
@@ -168,7 +174,34 @@ fn row(scene: &Scene, case: &Case, part: &str, base: &str, situation: &str) -> R
         raw.insert(detector.name.to_owned(), score);
     }
     let (kind, variant) = (case.kind.to_owned(), case.variant.to_owned());
-    Row { part: part.into(), base: base.into(), kind, variant, strength: case.strength, situation: situation.into(), raw, points }
+    Row { part: part.into(), base: base.into(), kind, variant, strength: case.strength, situation: situation.into(), raw, points, iou }
+}
+
+/// The boxes of a detector as an inspection with a source would draw them if it flagged.
+fn boxes(measured: &Measured, detector: &str) -> Vec<Rect> {
+    let place = |raw: f32| SHIPPED.score(detector, Situation::Source, f64::from(raw));
+    let spots = regions::find(
+        &measured.map.map(|raw| place(raw) as f32),
+        measured,
+        (SIDE, SIDE),
+        Tier::Standard.threshold().min(place(measured.score)),
+    );
+    let finding = |spot: &regions::Spot| Finding {
+        detector: detector.into(),
+        severity: spot.h,
+        score: spot.h,
+        rect: spot.rect,
+        origin: Origin::Upscale,
+        note: String::new(),
+        also: Vec::new(),
+    };
+    regions::settle(spots.iter().map(finding).collect(), (SIDE, SIDE)).0.iter().map(|f| f.rect).collect()
+}
+
+/// The box around what a mask covers.
+fn around(mask: &Plane) -> Option<Rect> {
+    let covered = (0..mask.data.len()).filter(|i| mask.data[*i] > 0.5).map(|i| Rect { x: i % mask.width, y: i / mask.width, w: 1, h: 1 });
+    covered.reduce(|a, b| a.union(&b))
 }
 
 /// Whether the worst cell of a map touches the mask (a cell's neighbours count: windows overlap).

@@ -228,13 +228,13 @@ fn shipped() -> Calibration {
 }
 
 /// The detectors that flag at a tier.
-fn alarms(r: &Row, tables: &Calibration, tier: Tier) -> Vec<String> {
-    tables.flagging(&scores(r, tables, Situation::Source), Situation::Source, tier)
+fn alarms(r: &Row, tables: &Calibration, of: Situation, tier: Tier) -> Vec<String> {
+    tables.flagging(&scores(r, tables, of), of, tier)
 }
 
 /// Whether a detector flags at a tier.
 fn flagged(r: &Row, tables: &Calibration, tier: Tier) -> bool {
-    !alarms(r, tables, tier).is_empty()
+    !alarms(r, tables, Situation::Source, tier).is_empty()
 }
 
 /// One of them, by lot.
@@ -305,8 +305,8 @@ pub fn report(rows: &[Row], faithful: &str) {
         if faithful.is_empty() { "the embedded one" } else { faithful },
         tables.hash()
     );
-    out += "| detector | AUC, all strengths [95 %] | s2 | s3 | recall at 5 % FPR, all / s3 | at 1 % | worst spot on the defect, s2+s3 | floor at s2 | |\n";
-    out += "| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n";
+    out += "| detector | AUC, all strengths [95 %] | s2 | s3 | recall at 5 % FPR, all / s3 | at 1 % | worst spot on the defect, s2+s3 | box IoU, s2+s3 | floor at s2 | |\n";
+    out += "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n";
     for (kind, _) in KINDS {
         let value = |r: &Row| r.raw.get(kind).copied().flatten().unwrap_or(0.0);
         let negative: Vec<f32> = clean.iter().map(|r| value(r)).collect();
@@ -329,11 +329,19 @@ pub fn report(rows: &[Row], faithful: &str) {
         let (low, high) = interval(&borrow(&p), &borrow(&n));
         let placed: Vec<bool> = of(&[2, 3]).iter().filter_map(|r| r.points).collect();
         let pointing = placed.iter().filter(|p| **p).count() as f64 / placed.len().max(1) as f64;
+        // Of pictures that it does not flag no box is ever seen.
+        let drawn: Vec<f64> = of(&[2, 3])
+            .iter()
+            .filter(|r| alarms(r, tables, Situation::Source, Tier::Standard).iter().any(|k| k == kind))
+            .filter_map(|r| r.iou)
+            .collect();
+        let overlap =
+            if drawn.is_empty() { "-".into() } else { format!("{:.2} of {}", drawn.iter().sum::<f64>() / drawn.len() as f64, drawn.len()) };
         let s2 = auc(&scores(&[2]), &negative);
         let pointing = if placed.is_empty() { "-".into() } else { format!("{pointing:.2}") };
         let _ = writeln!(
             out,
-            "| {kind} | {:.3} [{low:.2}-{high:.2}] | {s2:.3} | {:.3} | {:.2} / {:.2} | {:.2} | {pointing} | {:.2} | {} |",
+            "| {kind} | {:.3} [{low:.2}-{high:.2}] | {s2:.3} | {:.3} | {:.2} / {:.2} | {:.2} | {pointing} | {overlap} | {:.2} | {} |",
             auc(&scores(&[1, 2, 3]), &negative),
             auc(&scores(&[3]), &negative),
             recall(&[1, 2, 3], 0.05),
@@ -376,6 +384,18 @@ pub fn report(rows: &[Row], faithful: &str) {
         line(t, &clean.iter().filter(|r| r.variant == t).collect::<Vec<_>>());
     }
     line("all", &clean.iter().collect::<Vec<_>>());
+    let own: Vec<_> = clean.iter().filter(|r| ENLARGED.contains(&r.variant.as_str())).collect();
+    let alone: Vec<_> = with("alone").into_iter().filter(|r| r.kind == "clean").collect();
+    let share = |of: &[&Row], situation: Situation| {
+        let hits = of.iter().filter(|r| !alarms(r, tables, situation, Tier::Standard).is_empty()).count();
+        format!("{hits} of {}", of.len())
+    };
+    let _ = writeln!(
+        out,
+        "\nStandard, as results of our own, whose table of invented structure is stricter (what was enlarged from its source): {}. Without a source: {}.",
+        share(&own.iter().map(|r| ***r).collect::<Vec<_>>(), Situation::Own),
+        share(&alone.iter().map(|r| **r).collect::<Vec<_>>(), Situation::Alone),
+    );
     let defects: Vec<&&Row> = with("source").into_iter().filter(|r| r.kind != "clean" && r.kind != "whole").collect();
     out += "\nPictures with a defect that are flagged (standard), by strength: ";
     let shares: Vec<String> = (1..=3)
@@ -390,7 +410,7 @@ pub fn report(rows: &[Row], faithful: &str) {
         .iter()
         .map(|(kind, _)| {
             let of: Vec<_> = defects.iter().filter(|r| r.kind == *kind && r.strength > 1).collect();
-            let hits = of.iter().filter(|r| alarms(r, tables, Tier::Standard).iter().any(|k| k == kind)).count();
+            let hits = of.iter().filter(|r| alarms(r, tables, Situation::Source, Tier::Standard).iter().any(|k| k == kind)).count();
             format!("{kind} {hits} of {}", of.len())
         })
         .collect();
@@ -404,7 +424,7 @@ pub fn report(rows: &[Row], faithful: &str) {
         let of: Vec<&&Row> = with("source").into_iter().filter(|r| r.kind == "whole" && r.variant == variant).collect();
         let scores = |s: usize| -> Vec<f32> { of.iter().filter(|r| r.strength == s).map(|r| value(r)).collect() };
         let hits = of.iter().filter(|r| flagged(r, Tier::Standard)).count();
-        let owned = of.iter().filter(|r| alarms(r, tables, Tier::Standard).iter().any(|k| k == own)).count();
+        let owned = of.iter().filter(|r| alarms(r, tables, Situation::Source, Tier::Standard).iter().any(|k| k == own)).count();
         let (two, three) = (auc(&scores(2), &negative), auc(&scores(3), &negative));
         let _ = writeln!(out, "| {variant} ({own}) | {} | {hits} | {owned} | {two:.2}, {three:.2} |", of.len());
     }

@@ -375,6 +375,28 @@ mod tests {
         }
     }
 
+    /// One pixel in 67 black or white.
+    fn peppered(scene: &Scene) -> Scene {
+        let spoil = |p: &Plane| {
+            let mut p = p.clone();
+            // A prime step: no rows, no pattern.
+            p.data.iter_mut().enumerate().filter(|(i, _)| (i * 7919) % 67 == 0).for_each(|(i, v)| *v = f32::from(u8::from(i % 2 == 0)));
+            p
+        };
+        Scene::alone(Picture::from_planes(std::array::from_fn(|c| spoil(scene.result.channel(c)))))
+    }
+
+    #[test]
+    fn salt_and_pepper_counts_for_the_whole_picture_and_is_told_as_such() {
+        let plain = noisy(0.0, false, false);
+        let (before, m) = (run(&plain), run(&peppered(&plain)));
+        assert!(before.everywhere < 0.5 && m.everywhere > 1.5, "{} {}", before.everywhere, m.everywhere);
+        let worst = crate::inspect::regions::find(&m.map, &m, (320, 256), f64::from(m.map.peak().0));
+        let note = (m.note)(&worst[0]);
+        assert!(note.contains("salt-and-pepper"), "{note}");
+        assert!(!note.contains("grain-like"), "{note}");
+    }
+
     #[test]
     fn a_noisy_patch_is_found_and_even_grain_is_not() {
         let quiet = run(&noisy(0.0, false, false)).score;
