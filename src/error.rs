@@ -31,10 +31,17 @@ pub fn distance(a: &str, b: &str) -> usize {
 
 /// The one of `names` that somebody who wrote `word` may have meant, if any is near enough; `-`, spaces and `_` are the same.
 pub fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    near(word, names).into_iter().next()
+}
+
+/// All that are near enough, the nearest first.
+pub fn near<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let plain = |s: &str| s.to_lowercase().replace(['-', ' '], "_");
     let word = plain(word);
     let likely = |d: usize, name: &str| d <= 1 + word.chars().count() / 4 || (word.len() > 2 && name.contains(&word));
-    names.into_iter().map(|n| (distance(&word, &plain(n)), n)).filter(|(d, n)| likely(*d, n)).min().map(|(_, n)| n)
+    let mut near: Vec<_> = names.into_iter().map(|n| (distance(&word, &plain(n)), n)).filter(|(d, n)| likely(*d, &plain(n))).collect();
+    near.sort_unstable();
+    near.into_iter().map(|(_, n)| n).collect()
 }
 
 /// Process exit codes; other programs rely on them.

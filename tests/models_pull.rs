@@ -376,7 +376,8 @@ fn offline_and_refused_pulls_say_how_to_do_it_by_hand() {
         let e = pull::pull(&model, Some(&server.address), false, &globals).unwrap_err();
         assert_eq!((e.exit() as u8, server.requests().len()), (5, requests));
         let said = e.to_string();
-        assert!(said.contains(says) && said.contains(by_hand) && said.contains(&format!("{}/v1/small.pth", server.address)), "{said}");
+        // By hand it is fetched from where it is published, not from a mirror that fails.
+        assert!(said.contains(says) && said.contains(by_hand) && said.contains(&format!("fetch {} elsewhere", model.url)), "{said}");
     }
     assert!(!Home::new(dir.path()).models().exists());
 }
@@ -395,6 +396,15 @@ fn the_verb_reports_with_its_exit_code() {
     let said = String::from_utf8(said).unwrap();
     let entry = public::find("realesr-general-x4v3").unwrap();
     assert!(said.contains(&entry.url) && said.contains(&entry.by_hand()), "{said}");
+    for (typed, says) in [
+        (&["pull", "RealESRGAN_x4plus"][..], "lastmile models pull realesrgan-x4plus"),
+        (&["pull", "realesrgan-x4plus", "--mirror", "127.0.0.1:1/x"], "--mirror https://HOST/PATH"),
+        (&["remove", "nothing"], "is not installed"),
+        (&["interp", "a", "b", "-0.3"], "a number from 0 to 1"),
+    ] {
+        let said = String::from_utf8(lastmile(typed).assert().code(2).get_output().stderr.clone()).unwrap();
+        assert!(said.contains(says), "{typed:?}: {said}");
+    }
     // What a server has under the right name, but is not it.
     let server = Server::new(|_, head, stream| good(stream, head, &body(4_885_111)));
     let said = lastmile(&["pull", "realesr-general-x4v3", "--mirror", &server.address]).assert().code(5).get_output().stderr.clone();
@@ -406,6 +416,28 @@ fn the_verb_reports_with_its_exit_code() {
     lastmile(&["import", fixture, "--name", "one", "--licence", "CC-BY-NC-4.0"]).assert().success();
     lastmile(&["interp", fixture, fixture, "0.5", "--name", "mixed"]).assert().success();
     lastmile(&["import", fixture, "--name", "one"]).assert().code(2);
+    // A public model's name belongs to its file.
+    let said = lastmile(&["import", fixture, "--name", "realesrgan-x2plus"]).assert().code(2).get_output().stderr.clone();
+    assert!(String::from_utf8(said).unwrap().contains("is the name of a public model"));
+    // JSON for scripts, and nothing else beside it.
+    for (args, event) in [
+        (&["import", fixture, "--name", "two", "--json", "-"][..], "model"),
+        (&["interp", "one", "two", "0.25", "--id", "three", "--json", "-"], "model"),
+        (&["remove", "two", "--json", "-"], "removed"),
+    ] {
+        let out = String::from_utf8(lastmile(args).assert().success().get_output().stdout.clone()).unwrap();
+        let lines: Vec<serde_json::Value> = out.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        assert_eq!((lines.len(), lines[0]["event"].as_str()), (1, Some(event)), "{args:?}: {out}");
+    }
+    let quiet = lastmile(&["import", fixture, "--name", "four", "-q"]).assert().success().get_output().clone();
+    assert_eq!((quiet.stdout.len(), quiet.stderr.len()), (0, 0), "{quiet:?}");
+    // A damaged list of speeds hides no model.
+    std::fs::write(dir.path().join("bench.json"), "garbage").unwrap();
+    let list = lastmile(&["list"]).assert().success().get_output().clone();
+    let (out, err) = (String::from_utf8(list.stdout).unwrap(), String::from_utf8(list.stderr).unwrap());
+    assert!(out.contains("three") && err.contains("bench.json"), "{out} {err}");
+    lastmile(&["bench"]).assert().code(2);
+    std::fs::remove_file(dir.path().join("bench.json")).unwrap();
     let listed = lastmile(&["list"]).assert().success().get_output().stdout.clone();
     let listed = String::from_utf8(listed).unwrap();
     for line in [

@@ -88,7 +88,7 @@ def main():
     start = said = time.time()
     step, told, done, sums = 0, 0, 0.0, np.zeros(5)
     while done < 1:
-        x, y = (torch.from_numpy(v).permute(0, 3, 1, 2).to(a.device).float().div_(255) for v in pairs.batch(a.batch, a.clean))
+        x, y = (torch.from_numpy(v).permute(0, 3, 1, 2).to(a.device).float().div_(255) for v in pairs.batch(a.batch, a.clean)[:2])
         x = x.contiguous(memory_format=torch.channels_last)
         out = net(x)
         for p in adversary.parameters():

@@ -1,6 +1,7 @@
 """Training pairs. Half of them clean Pillow bicubic, half degraded as files met in practice are."""
 import glob
 import io
+import math
 import os
 import random
 
@@ -32,13 +33,39 @@ def load_hr(path, scale, size=0.75, how=Image.LANCZOS):
     return im.crop((0, 0, w - w % scale, h - h % scale))
 
 
+# How many turned versions there are of a picture, and how often one is taken.
+TURNS, TURNED = 3, 0.4
+
+
+def turned(path, scale, r):
+    """The middle of a picture, turned by some degrees and reduced so far that the turn's own softness is gone."""
+    im = Image.open(path).convert('RGB')
+    angle = math.radians(r.choice((-1, 1)) * r.uniform(4, 45))
+    (w, h), (s, c) = im.size, (abs(math.sin(angle)), math.cos(angle))
+    # The largest upright rectangle in a turned one.
+    short, long = min(w, h), max(w, h)
+    if short <= 2 * s * c * long or abs(s - c) < 1e-9:
+        x, y = (short / 2 / s, short / 2 / c) if w >= h else (short / 2 / c, short / 2 / s)
+    else:
+        x, y = (w * c - h * s) / (c * c - s * s), (h * c - w * s) / (c * c - s * s)
+    im = im.rotate(math.degrees(angle), Image.BICUBIC)
+    im = im.crop((math.ceil((w - x) / 2) + 1, math.ceil((h - y) / 2) + 1, math.floor((w + x) / 2) - 1, math.floor((h + y) / 2) - 1))
+    size = r.uniform(0.4, 0.85)
+    w, h = int(im.width * size), int(im.height * size)
+    im = im.resize((w, h), r.choice(REDUCE))
+    return im.crop((0, 0, w - w % scale, h - h % scale))
+
+
 def detail(hr, lr, patch):
-    """For each patch position (y, x) of the LR picture: mean absolute error of bicubic there, in levels."""
+    """For each patch position (y, x) of the LR picture the mean absolute error of bicubic, in levels; and its mean squared error
+    over the picture, 1 = full range."""
     s = hr.width // lr.width
-    e = np.abs(np.asarray(hr, np.float32) - np.asarray(lr.resize(hr.size, Image.BICUBIC), np.float32)).mean(2)
+    e = np.abs(np.asarray(hr, np.float32) - np.asarray(lr.resize(hr.size, Image.BICUBIC), np.float32))
+    whole = float((e * e).mean()) / 255 ** 2
+    e = e.mean(2)
     e = e.reshape(lr.height, s, lr.width, s).mean((1, 3))
     c = np.pad(e.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    return (c[patch:, patch:] - c[:-patch, patch:] - c[patch:, :-patch] + c[:-patch, :-patch]) / patch ** 2
+    return (c[patch:, patch:] - c[:-patch, patch:] - c[patch:, :-patch] + c[:-patch, :-patch]) / patch ** 2, whole
 
 
 class Pairs:
@@ -48,21 +75,29 @@ class Pairs:
         self.sets = [[] for _ in SIZES]
         for i, f in enumerate(files):
             for k, ((size, _), images) in enumerate(zip(SIZES, self.sets)):
-                hr = load_hr(f, scale, size, REDUCE[(i + k) % len(REDUCE)])
-                if min(hr.size) < (patch + 20) * scale:
-                    continue
-                lr = hr.resize((hr.width // scale, hr.height // scale), Image.BICUBIC)
-                images.append((np.asarray(hr), np.asarray(lr), detail(hr, lr, patch)))
+                self.add(images, load_hr(f, scale, size, REDUCE[(i + k) % len(REDUCE)]))
+        # Turned by other angles than quarters and of other sizes than those above: a small folder shows more edges so.
+        self.turned = []
+        for i, f in enumerate(files):
+            for k in range(TURNS):
+                self.add(self.turned, turned(f, scale, random.Random(f'{i} {k}')))
         self.odds = [share if images else 0 for (_, share), images in zip(SIZES, self.sets)]
+
+    def add(self, images, hr):
+        """A picture with its LR and what is to be restored in it, if it is large enough."""
+        if min(hr.size) >= (self.p + 20) * self.s:
+            lr = hr.resize((hr.width // self.s, hr.height // self.s), Image.BICUBIC)
+            images.append((np.asarray(hr), np.asarray(lr), *detail(hr, lr, self.p)))
 
     def place(self):
         """A picture and a patch position in it. Of two places the one with more to restore is taken: flat
         patches teach nothing."""
         r, p, m = self.rng, self.p, 8  # m: margin, so that kernels and JPEG blocks see a context
-        hr, lr, detail = r.choice(r.choices(self.sets, self.odds)[0])
+        of = self.turned if r.random() < TURNED and self.turned else r.choices(self.sets, self.odds)[0]
+        hr, lr, detail, err = r.choice(of)
         at = [(r.randrange(m, lr.shape[0] - p - m), r.randrange(m, lr.shape[1] - p - m)) for _ in range(2)]
         y, x = max(at, key=lambda a: detail[a])
-        return hr, lr, y, x
+        return hr, lr, y, x, err
 
     def degrade(self, hr):
         """LR of an HR crop by a random kernel, a slight blur, light noise and JPEG, each only sometimes."""
@@ -83,11 +118,12 @@ class Pairs:
         return np.asarray(lr)
 
     def batch(self, n, clean=0.5):
-        """n patches, the first part clean: uint8 arrays (n, p, p, 3) and (n, s*p, s*p, 3)."""
+        """n patches, the first part clean: uint8 arrays (n, p, p, 3) and (n, s*p, s*p, 3), and the mean squared error of bicubic on their
+        pictures (n)."""
         s, p, r, m = self.s, self.p, self.rng, 8
-        xs, ys = [], []
+        xs, ys, es = [], [], []
         for i in range(n):
-            hr, lr, y, x = self.place()
+            hr, lr, y, x, err = self.place()
             h = hr[y * s:(y + p) * s, x * s:(x + p) * s]
             if i < round(n * clean):
                 l = lr[y:y + p, x:x + p]
@@ -109,7 +145,8 @@ class Pairs:
                 l, h = l[:, :, order], h[:, :, order]
             xs.append(l)
             ys.append(h)
-        return np.stack(xs), np.stack(ys)
+            es.append(err)
+        return np.stack(xs), np.stack(ys), np.array(es, np.float32)
 
 
 def val_pairs(files, scale, reduce=0.75, size=384):

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Write ONNX (opset 17, IR 8, dynamic height and width, fp32) from a checkpoint, and check it against PyTorch.
 
-  export.py CHECKPOINT.pt OUT.onnx
+  export.py CHECKPOINT.pt... OUT.onnx
+
+Of several, runs that went on from each other, it is the mean of their weights: between two such it is better than either.
 
 Every convolution's weights keep plain names (head_w, body0_w ...), so that a later training run can start from the file.
 """
@@ -53,14 +55,15 @@ def radius(net):
 
 
 def main():
-    ck = torch.load(sys.argv[1], map_location='cpu', weights_only=True)
-    net = Net(**ck['cfg']).eval()
-    net.load_state_dict(ck['ema'])
-    onnx.save(build(net), sys.argv[2])
+    *files, out = sys.argv[1:]
+    cks = [torch.load(f, map_location='cpu', weights_only=True) for f in files]
+    net = Net(**cks[0]['cfg']).eval()
+    net.load_state_dict({k: sum(ck['ema'][k] for ck in cks) / len(cks) for k in cks[0]['ema']})
+    onnx.save(build(net), out)
     x = torch.rand(1, 3, 37, 53)
     want = net(x).detach().numpy()
-    got = ort.InferenceSession(sys.argv[2], providers=['CPUExecutionProvider']).run(None, {'input': x.numpy()})[0]
-    print(f'{sys.argv[2]}: {net.cfg}, radius {radius(net)} px, max difference {np.abs(want - got).max():.2e}')
+    got = ort.InferenceSession(out, providers=['CPUExecutionProvider']).run(None, {'input': x.numpy()})[0]
+    print(f'{out}: {net.cfg}, radius {radius(net)} px, max difference {np.abs(want - got).max():.2e}')
     assert np.abs(want - got).max() < 1e-4
 
 

@@ -256,7 +256,7 @@ def fixture(name, net, height, width, save, dtype=torch.float32, gain=1.5):
     if name.endswith(".safetensors"):
         write_safetensors(OUT / name, data)
     else:
-        torch.save(data, OUT / name)
+        torch.save(data, OUT / name, _use_new_zipfile_serialization="-legacy" not in name)
     EXPECTED[f"{name}.input"], EXPECTED[f"{name}.output"] = x[0], y[0]
     print(f"{name:34} {(OUT / name).stat().st_size:7} bytes, x{y.shape[3] / width:g}, output {y.mean():+.3f} +- {y.std():.3f}")
 
@@ -299,6 +299,11 @@ def main():
     fixture("span-x2-trained.safetensors", Span(Chain, nf=2), 6, 7, same, half, gain=1.0)
     fixture("span-x4-plain.pth", Span(Plain, scale=4, norm=False), 6, 5, same, half)
     fixture("rlfn-x2.pth", Rlfn(), 17, 16, same)
+    fixture("rrdb-old-x4-legacy.pth", RRDBNet(nf=3), 5, 4, lambda s: old_keys(s, 2), half)
+    among_settings = lambda s: {
+        "ema": {"decay": 0.999}, "network": {"type": "SRVGG"}, "params": {**s, "num_updates": torch.tensor(7)}, "model": {}
+    }
+    fixture("srvgg-x4-settings-legacy.pth", SRVGG(nf=4), 5, 6, among_settings, half)
     write_safetensors(OUT / "expected.safetensors", EXPECTED)
     total = sum(p.stat().st_size for p in OUT.iterdir())
     print(f"{total} bytes in all")

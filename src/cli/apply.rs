@@ -24,8 +24,8 @@ use crate::recipe::text;
 use crate::review::approve::{Fate, Moved, Sorted, check_folder, put_aside, recipe};
 use crate::review::verdicts::{Decision, Verdicts};
 use crate::review::{APPROVED, Adopted, Options, Picture, Review, ledger};
+use crate::upscale::catalogue::EMBEDDED;
 use crate::upscale::device::Device;
-use crate::upscale::model::Model;
 
 /// Carry out a review: approved pictures are put aside, rejected ones made again
 #[derive(clap::Args, Debug, Clone)]
@@ -305,16 +305,18 @@ impl Again {
 
 /// Which remedy each rejected picture gets.
 fn plan(args: &Args, review: &Review, sorted: &Sorted, globals: &Globals) -> crate::Result<Again> {
-    let mut faithful: Vec<String> = Model::faithful_family()?.iter().map(|m| m.manifest.id.clone()).collect();
-    faithful.push(Model::embedded_default()?.manifest.id.clone());
+    // All embedded networks are.
+    let faithful: Vec<&str> = EMBEDDED.iter().map(|e| e.id).collect();
     let mut again = Again::default();
     let asked = if args.model.is_some() { Remedy::Model } else { Remedy::Faithful };
     let rejected = sorted.rejected.iter().map(|i| (asked, *i));
     let repair = sorted.faithful.iter().map(|i| (Remedy::Faithful, *i));
     for (remedy, i) in rejected.chain(repair) {
         let p = &review.pictures[i];
-        let is_faithful =
-            p.record.as_ref().is_some_and(|r| !r.plan.passes.is_empty() && r.plan.passes.iter().all(|p| faithful.contains(&p.model)));
+        let is_faithful = p
+            .record
+            .as_ref()
+            .is_some_and(|r| !r.plan.passes.is_empty() && r.plan.passes.iter().all(|p| faithful.contains(&p.model.as_str())));
         match recipe(p) {
             Err(why) => again.left.push((i, why)),
             Ok(_) if remedy == Remedy::Faithful && is_faithful && args.model.is_some() => again.make.push((Remedy::Model, i)),

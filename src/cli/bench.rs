@@ -33,6 +33,8 @@ pub struct BenchArgs {
 /// Runs the verb.
 pub fn run(args: &BenchArgs, globals: &Globals) -> anyhow::Result<Exit> {
     let home = Home::new(&globals.home);
+    // A damaged file is found before anything is measured, not after.
+    Rates::load(&home)?;
     let mut open = |manifest: &Manifest, bytes: &[u8]| super::models::open(globals, manifest, bytes);
     let (models, mut unusable) = chosen(&args.models, &home, &mut open)?;
     runtime::start(&super::runtime::options(globals), &mut |line| say(line))?;

@@ -46,8 +46,10 @@ enum What {
     Add {
         file: PathBuf,
         /// The name to give it [default: the file's]
-        #[arg(long)]
+        #[arg(long, alias = "name")]
         id: Option<String>,
+        #[command(flatten)]
+        about: import::AboutArgs,
     },
     /// Measure how much tilings of a picture differ from the picture done in one piece
     Verify {
@@ -81,10 +83,14 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
             let model = catalogue::resolve(&model, &home, &mut open)?;
             show(&model, globals)?;
         }
-        What::Add { file, id } => {
-            let manifest = catalogue::add(&file, id.as_deref(), &home, &mut open)?;
-            record(globals, vec![described(&manifest, &Origin::Registered(home.models()))])?;
-            say(format_args!("{} is registered: lastmile upscale PICTURES -o OUT --model {}", manifest.id, manifest.id));
+        What::Add { file, id, about } => {
+            let json = json_file(globals)?;
+            let manifest = catalogue::add(&file, id.as_deref(), &about.says(), &home, &mut open)?;
+            let path = home.models().join(format!("{}.toml", manifest.id));
+            json_lines(json, vec![described(&manifest, &Origin::Registered(path))])?;
+            if globals.verbosity >= 0 {
+                say(format_args!("{} is registered: lastmile upscale PICTURES -o OUT --model {}", manifest.id, manifest.id));
+            }
         }
         What::Verify { model, pictures } => {
             let model = catalogue::resolve(&model, &home, &mut open)?;
@@ -96,8 +102,12 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
         #[cfg(feature = "onnx")]
         What::Bench(args) => return bench::run(&args, globals),
         What::Remove { id } => {
+            let json = json_file(globals)?;
             catalogue::remove(&id, &home)?;
-            say(format_args!("{id} is removed"));
+            json_lines(json, vec![json!({ "event": "removed", "id": id })])?;
+            if globals.verbosity >= 0 {
+                say(format_args!("{id} is removed"));
+            }
         }
     }
     Ok(Exit::Done)
@@ -125,8 +135,19 @@ pub(super) fn open(_: &Globals, _: &Manifest, _: &[u8]) -> Result<Box<dyn Infer>
 
 /// JSON lines, if they are wanted.
 pub(super) fn record(globals: &Globals, lines: Vec<serde_json::Value>) -> anyhow::Result<()> {
-    if let Some(target) = &globals.json {
-        let mut file = target.open()?;
+    json_lines(json_file(globals)?, lines)
+}
+
+/// Where JSON lines go.
+pub(super) type JsonFile = Box<dyn std::io::Write + Send>;
+
+/// That, if they are wanted; opened before anything is done, so that nothing is done whose lines cannot be written.
+pub(super) fn json_file(globals: &Globals) -> Result<Option<JsonFile>> {
+    globals.json.as_ref().map(super::JsonTarget::open).transpose()
+}
+
+pub(super) fn json_lines(file: Option<JsonFile>, lines: Vec<serde_json::Value>) -> anyhow::Result<()> {
+    if let Some(mut file) = file {
         for line in lines {
             writeln!(file, "{line}")?;
         }
@@ -140,7 +161,7 @@ pub(super) fn json_only(globals: &Globals) -> bool {
     matches!(globals.json, Some(super::JsonTarget::Stdout))
 }
 
-fn described(manifest: &Manifest, origin: &Origin) -> serde_json::Value {
+pub(super) fn described(manifest: &Manifest, origin: &Origin) -> serde_json::Value {
     let (origin, path) = match origin {
         Origin::Embedded => ("embedded", None),
         Origin::Registered(path) => ("registered", Some(path)),
@@ -150,9 +171,17 @@ fn described(manifest: &Manifest, origin: &Origin) -> serde_json::Value {
     json!({ "event": "model", "id": manifest.id, "origin": origin, "path": path.map(|p| p.display().to_string()), "manifest": manifest })
 }
 
+/// Speeds that are known here: a help that things can be listed without.
+pub(super) fn rates(home: &Home) -> Rates {
+    Rates::load(home).unwrap_or_else(|e| {
+        say(e);
+        Rates::default()
+    })
+}
+
 fn list(home: &Home, globals: &Globals) -> anyhow::Result<()> {
     let all = catalogue::list(home);
-    let rates = Rates::load(home)?;
+    let rates = rates(home);
     let available: Vec<&Public> = public::all().iter().filter(|p| all.iter().all(|l| l.id != p.id)).collect();
     let lines = all.iter().map(|l| match &l.manifest {
         Ok(manifest) => {

@@ -4,8 +4,11 @@ use std::fs;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Globals, import, say};
-use crate::error::{Error, Exit, Result};
+use super::import::{self, Registered};
+use super::models::{json_file, json_lines};
+use super::{Globals, say};
+use crate::error::{Error, Exit, Result, nearest};
+use crate::upscale::catalogue;
 use crate::upscale::fetch::{self, Patience, Source};
 use crate::upscale::home::Home;
 use crate::upscale::import::{About, Options};
@@ -29,16 +32,36 @@ pub struct PullArgs {
 pub fn run(args: &PullArgs, globals: &Globals) -> anyhow::Result<Exit> {
     // All names first: a slip in the last one is not found after the download of the others.
     let models = args.ids.iter().map(|id| find(id)).collect::<Result<Vec<_>>>()?;
-    for model in models {
-        pull(model, args.mirror.as_deref(), args.overwrite, globals)?;
+    if let Some(mirror) = &args.mirror
+        && !["http://", "https://"].iter().any(|scheme| mirror.starts_with(scheme))
+    {
+        return Err(Error::usage(format!("--mirror {mirror}"), "is no address of a server", "--mirror https://HOST/PATH").into());
     }
-    Ok(Exit::Done)
+    let json = json_file(globals)?;
+    let mut lines = Vec::new();
+    let mut failed = None;
+    for model in models {
+        match pull(model, args.mirror.as_deref(), args.overwrite, globals) {
+            Ok(done) => lines.push(done.line()),
+            Err(e) => {
+                failed = Some(e);
+                break;
+            }
+        }
+    }
+    let written = json_lines(json, lines);
+    match failed {
+        Some(e) => Err(e.into()),
+        None => written.map(|()| Exit::Done),
+    }
 }
 
 fn find(id: &str) -> Result<&'static Public> {
     public::find(id).ok_or_else(|| {
         let ids: Vec<&str> = public::all().iter().map(|p| p.id.as_str()).collect();
-        Error::usage(format!("models pull {id}"), "no public model of that name is known", format!("one of {}", ids.join(", ")))
+        let all = || format!("one of {}", ids.join(", "));
+        let hint = nearest(id, ids.iter().copied()).map_or_else(all, |near| format!("lastmile models pull {near}"));
+        Error::usage(format!("models pull {id}"), "no public model of that name is known", hint)
     })
 }
 
@@ -46,11 +69,19 @@ fn find(id: &str) -> Result<&'static Public> {
 ///
 /// # Errors
 /// [`Error::Unavailable`], with the way to do it by hand, if downloads are forbidden or fail; those of an import.
-pub fn pull(model: &Public, mirror: Option<&str>, overwrite: bool, globals: &Globals) -> Result<()> {
+pub fn pull(model: &Public, mirror: Option<&str>, overwrite: bool, globals: &Globals) -> Result<Registered> {
     let (id, home) = (&model.id, &Home::new(&globals.home));
-    if home.models().join(format!("{id}.toml")).exists() && !overwrite {
-        say(format_args!("{id} is installed already; --overwrite downloads it again"));
-        return Ok(());
+    let tell = |line: std::fmt::Arguments<'_>| {
+        if globals.verbosity >= 0 {
+            say(line);
+        }
+    };
+    let path = home.models().join(format!("{id}.toml"));
+    if path.exists() && !overwrite {
+        let manifest = catalogue::read_manifest(&path)
+            .map_err(|e| Error::model(path.display(), format!("is not sound: {e}"), format!("lastmile models pull {id} --overwrite")))?;
+        tell(format_args!("{id} is installed already; --overwrite downloads it again"));
+        return Ok(Registered { manifest, path, notes: Vec::new() });
     }
     let url = model.address(mirror);
     let forbidden = match (globals.offline, globals.no_install) {
@@ -58,14 +89,13 @@ pub fn pull(model: &Public, mirror: Option<&str>, overwrite: bool, globals: &Glo
         (_, true) => Some("--no-install forbids downloads"),
         _ => None,
     };
-    let by_hand = format!("fetch {url} elsewhere, then `{}`", model.by_hand());
+    // A mirror that fails is no address to try by hand.
+    let by_hand = format!("fetch {} elsewhere, then `{}`", model.url, model.by_hand());
     if let Some(what) = forbidden {
         return Err(Error::unavailable(format!("model {id}"), what, by_hand));
     }
     let size = model.size.map(|s| format!(" ({:.1} MB)", s as f64 / 1e6)).unwrap_or_default();
-    if globals.verbosity >= 0 {
-        say(format_args!("downloading {id}{size} from {url}, licence {}", model.licence));
-    }
+    tell(format_args!("downloading {id}{size} from {url}, licence {}", model.licence));
     // Named by the hash: a new version of a model does not go on with the bytes of the old one.
     let part = home.cache().join("downloads").join(format!("{id}-{}.part", &model.sha256[..16]));
     let bar = bar(globals);
@@ -85,9 +115,10 @@ pub fn pull(model: &Public, mirror: Option<&str>, overwrite: bool, globals: &Glo
     let done = import::import(&part, &about, &Options::default(), overwrite, home)?;
     // The model is there; a checkpoint that cannot be deleted only takes room.
     let _ = fs::remove_file(&part);
-    say(format_args!("{id} is installed: {}", done.path.display()));
-    say(format_args!("next: lastmile upscale INPUT -o OUT --model {id}"));
-    Ok(())
+    done.notes.iter().for_each(|note| tell(format_args!("{note}")));
+    tell(format_args!("{id} is installed: {}", done.path.display()));
+    tell(format_args!("next: lastmile upscale INPUT -o OUT --model {id}"));
+    Ok(done)
 }
 
 /// A bar on a terminal, nothing in a log.

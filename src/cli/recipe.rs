@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::models::{json_only, record};
+use super::models::{json_only, rates, record};
 use super::{Globals, out, say};
 use crate::error::{Error, Exit, nearest};
 use crate::recipe::{BUILT_IN, EXTENSION, Recipe, blank, schema};
@@ -55,7 +55,7 @@ pub fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
 
 fn list(globals: &Globals) -> anyhow::Result<Exit> {
     let home = Home::new(&globals.home);
-    let rates = Rates::load(&home)?;
+    let rates = rates(&home);
     let mut lines = Vec::new();
     let mut unmeasured = false;
     for (name, _) in BUILT_IN {

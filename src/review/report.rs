@@ -8,8 +8,8 @@ use std::path::{Component, Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use crate::batch::HOLD;
 use crate::batch::journal::{self, STATE};
+use crate::batch::{HOLD, hold};
 use crate::error::{Error, Result};
 use crate::inspect::Report;
 use crate::inspect::log::FILE;
@@ -94,7 +94,7 @@ impl Reports {
             };
             if let Some(place) = place(&real, &input) {
                 reports.known.insert(place, report);
-            } else if let Some(place) = unheld(&input).and_then(|i| self::place(&real, &i)) {
+            } else if let Some(place) = moved(&real, &input) {
                 reports.moved.insert(place, report);
             }
         }
@@ -240,11 +240,12 @@ fn told(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// Where a picture was to go that was held.
-fn unheld(input: &Path) -> Option<PathBuf> {
+/// Where a picture lies by now that was held when it was inspected.
+fn moved(root: &Path, input: &Path) -> Option<PathBuf> {
     let parts: Vec<Component<'_>> = input.components().collect();
-    let at = parts.iter().rposition(|c| c.as_os_str() == HOLD)?;
-    Some(parts[..at].iter().chain(&parts[at + 1..]).collect())
+    let holds = (0..parts.len()).filter(|i| parts[*i].as_os_str() == HOLD);
+    let there = holds.filter_map(|i| place(root, &parts[..i].iter().chain(&parts[i + 1..]).collect::<PathBuf>()));
+    there.into_iter().find(|p| p.strip_prefix(root).is_ok_and(|below| input.ends_with(hold(below))))
 }
 
 /// The real path of a picture inside `root` that a report names.

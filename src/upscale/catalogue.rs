@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 
 use super::graph;
 use super::home::Home;
-use super::model::{Manifest, Model, Origin, check_id, sha256};
+use super::model::{Kind, Manifest, Model, Origin, check_id, sha256};
 use super::probe::{Open, id_of, probe};
 use super::public;
-use crate::error::{Error, Result, distance};
+use crate::error::{Error, Result, near, nearest};
 
 /// A manifest and the network it describes.
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +36,8 @@ macro_rules! embedded {
 }
 
 /// Every embedded model; the first one is the default.
-pub static EMBEDDED: &[Embedded] = embedded!["lastmile-faithful-x4", "lastmile-faithful-x2", "lastmile-start-x4"];
+pub static EMBEDDED: &[Embedded] =
+    embedded!["lastmile-faithful-x4", "lastmile-faithful-x4-large", "lastmile-faithful-x2", "lastmile-start-x4"];
 
 /// The embedded model that results are compared with, and from which inventions of others are mended. It has weights of its own,
 /// is quick, and the tables of the inspection were made with it. It makes whole results only when it is named.
@@ -78,7 +79,11 @@ fn registered(home: &Home) -> Vec<Listed> {
         .collect()
 }
 
-fn read_manifest(path: &Path) -> Result<Manifest> {
+/// The manifest in a file.
+///
+/// # Errors
+/// [`Error::Model`] if it cannot be read or is wrong.
+pub fn read_manifest(path: &Path) -> Result<Manifest> {
     let text = fs::read_to_string(path).map_err(|e| Error::model(path.display(), e, ""))?;
     Manifest::parse(path, &text)
 }
@@ -106,28 +111,44 @@ pub fn resolve(spec: &str, home: &Home, open: &mut Open<'_>) -> Result<Model> {
     }
 }
 
+/// Most ids that an error lists.
+const LISTED: usize = 12;
+
+/// The first of them, and how many there are besides.
+fn first(ids: &[String]) -> String {
+    match ids.len().saturating_sub(LISTED) {
+        0 => ids.join(", "),
+        more => format!("{} and {more} more (`lastmile models list`)", ids[..LISTED].join(", ")),
+    }
+}
+
 fn unknown(spec: &str, home: &Home) -> Error {
     if public::find(spec).is_some() {
         return Error::unavailable(format!("model {spec}"), "is not installed", format!("lastmile models pull {spec}"));
     }
     let all: Vec<String> = list(home).into_iter().map(|l| l.id).chain(["none".into()]).collect();
-    let public: Vec<&String> = public::all().iter().map(|p| &p.id).filter(|id| !all.contains(id)).collect();
-    let mut near: Vec<(usize, &String)> = all.iter().chain(public.iter().copied()).map(|id| (distance(spec, id), id)).collect();
-    near.sort();
-    let likely = |d: usize, id: &str| d <= 1 + spec.chars().count() / 4 || (spec.len() > 2 && id.contains(spec));
+    let public: Vec<&str> = public::all().iter().map(|p| p.id.as_str()).filter(|id| !all.iter().any(|a| a == id)).collect();
     // What is not here yet has to be fetched first.
-    let named = |id: &String| if public.contains(&id) { format!("`lastmile models pull {id}`") } else { format!("`{id}`") };
-    let near: Vec<String> = near.into_iter().filter(|(d, id)| likely(*d, id)).map(|(_, id)| named(id)).take(3).collect();
-    let what = match Path::new(spec).exists() {
-        true => "is no model; models are ids or files that end in .onnx".to_owned(),
-        false => "no model of that name".to_owned(),
+    let named = |id: &str| if public.contains(&id) { format!("`lastmile models pull {id}`") } else { format!("`{id}`") };
+    let names = all.iter().map(String::as_str).filter(|id| *id != spec).chain(public.iter().copied());
+    let near: Vec<String> = near(spec, names).into_iter().take(3).map(named).collect();
+    let checkpoint = Path::new(spec).extension().is_some_and(|e| CHECKPOINTS.iter().any(|c| e.eq_ignore_ascii_case(c)));
+    let what = match (Path::new(spec).exists(), checkpoint) {
+        (true, true) => "is a checkpoint: it has to be imported first".to_owned(),
+        (true, false) => "is no model; models are ids or files that end in .onnx".to_owned(),
+        (false, true) => "no such file".to_owned(),
+        (false, false) => "no model of that name".to_owned(),
     };
     let hint = match near.is_empty() {
-        true => format!("one of {}, or the path of an .onnx file; `lastmile models list` shows more to download", all.join(", ")),
-        false => format!("{}; here are {}", near.join(" or "), all.join(", ")),
+        _ if checkpoint && Path::new(spec).exists() => format!("lastmile models import {spec}"),
+        true => format!("one of {}, or the path of an .onnx file; `lastmile models list` shows more to download", first(&all)),
+        false => format!("{}; here are {}", near.join(" or "), first(&all)),
     };
-    Error::model(format!("--model {spec}"), what, hint)
+    Error::model(format!("model {spec}"), what, hint)
 }
+
+/// What the names of checkpoints end in.
+const CHECKPOINTS: [&str; 4] = ["pth", "pt", "ckpt", "safetensors"];
 
 fn of_registered(path: &Path) -> Result<Model> {
     let manifest = read_manifest(path)?;
@@ -191,25 +212,52 @@ fn file_name(path: &Path) -> String {
     path.file_name().map(|f| f.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// Registers an ONNX file so that it can be named: copies it and its manifest (found or probed) into the home.
+/// What a person says of a model that no file tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Says {
+    pub kind: Option<Kind>,
+    pub licence: Option<String>,
+    pub source: Option<String>,
+    /// A registered model of that name is replaced.
+    pub overwrite: bool,
+}
+
+/// Registers an ONNX file so that it can be named: copies it and its manifest (found or probed, with what is said of it) into the home.
 ///
 /// # Errors
 /// As [`resolve`]; [`Error::Usage`] if the id is taken by another file or is no id; [`Error::Io`] if the home cannot be written.
-pub fn add(path: &Path, id: Option<&str>, home: &Home, open: &mut Open<'_>) -> Result<Manifest> {
+pub fn add(path: &Path, id: Option<&str>, says: &Says, home: &Home, open: &mut Open<'_>) -> Result<Manifest> {
     let model = of_file(path, home, open)?;
     let id = id.map_or_else(|| model.manifest.id.clone(), str::to_owned);
     check_id(&id).map_err(|e| Error::usage("--id", e, ""))?;
-    if let Some(taken) = list(home).into_iter().find(|l| l.id == id) {
+    let Says { kind, licence, source, overwrite } = says.clone();
+    let embedded = EMBEDDED.iter().any(|e| e.id == id);
+    let said = |manifest: &Manifest| {
+        let Manifest { kind: k, licence: l, source: s, .. } = manifest;
+        kind.is_none_or(|kind| kind == *k)
+            && licence.as_ref().is_none_or(|licence| licence == l)
+            && source.as_ref().is_none_or(|source| source == s)
+    };
+    if let Some(taken) = list(home).into_iter().find(|l| l.id == id)
+        && (embedded || !overwrite)
+    {
         return match taken.manifest {
-            Ok(manifest) if manifest.sha256 == model.sha256 => Ok(manifest),
+            Ok(manifest) if manifest.sha256 == model.sha256 && said(&manifest) => Ok(manifest),
             _ => {
-                let embedded = EMBEDDED.iter().any(|e| e.id == id);
-                let or = if embedded { String::new() } else { format!(", or `lastmile models remove {id}` first") };
+                let or = if embedded { "" } else { ", or --overwrite" };
                 Err(Error::usage(format!("model {id}"), "that id is taken", format!("--id {id}-2{or}")))
             }
         };
     }
-    let manifest = Manifest { file: format!("{id}.onnx"), id, ..model.manifest };
+    let of_file = model.manifest;
+    let manifest = Manifest {
+        file: format!("{id}.onnx"),
+        id,
+        kind: kind.unwrap_or(of_file.kind),
+        licence: licence.unwrap_or(of_file.licence),
+        source: source.unwrap_or(of_file.source),
+        ..of_file
+    };
     let to = home.models();
     write(&to.join(&manifest.file), &model.bytes)?;
     write(&to.join(format!("{}.toml", manifest.id)), manifest.to_toml().as_bytes())?;
@@ -226,7 +274,13 @@ pub fn remove(id: &str, home: &Home) -> Result<()> {
     }
     let path = home.models().join(format!("{id}.toml"));
     if check_id(id).is_err() || !path.is_file() {
-        return Err(unknown(id, home));
+        let here: Vec<String> = registered(home).into_iter().map(|l| l.id).collect();
+        let hint = match (nearest(id, here.iter().map(String::as_str)), here.is_empty()) {
+            (Some(near), _) => format!("lastmile models remove {near}"),
+            (None, true) => "there is nothing to remove: only the built-in models are here".to_owned(),
+            (None, false) => format!("one of {}", first(&here)),
+        };
+        return Err(Error::model(format!("model {id}"), "is not installed", hint));
     }
     let file = read_manifest(&path).map_or_else(|_| format!("{id}.onnx"), |m| m.file);
     fs::remove_file(&path).map_err(|e| Error::io(&path, e))?;
@@ -259,6 +313,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 mod tests {
     use super::*;
     use crate::band::Band;
+    use crate::error::distance;
     use crate::upscale::model::{Kind, Range};
     use crate::upscale::{Infer, InferError, graph};
 
@@ -316,6 +371,13 @@ mod tests {
         assert!(
             resolve("realesr-general", &home, &mut never).unwrap_err().to_string().contains("`lastmile models pull realesr-general-x4v3`")
         );
+        for typed in ["RealESRGAN_x2plus", "realesrgan-x2plu"] {
+            let error = resolve(typed, &home, &mut never).unwrap_err().to_string();
+            assert!(error.contains("`lastmile models pull realesrgan-x2plus`"), "{error}");
+        }
+        assert!(resolve("nothere.pth", &home, &mut never).unwrap_err().to_string().contains("no such file"));
+        let error = remove("realesrgan-x4plus", &home).unwrap_err();
+        assert!(error.to_string().contains("nothing to remove") && error.exit() as u8 == 2, "{error}");
         for missing in ["./x.onnx", "x.onnx", "a/b"] {
             assert!(resolve(missing, &home, &mut never).unwrap_err().to_string().contains("cannot be read"));
         }
@@ -373,19 +435,28 @@ mod tests {
         let file = dir.path().join("net.onnx");
         fs::write(&file, stranger()).unwrap();
         let mut open = |_: &Manifest, _: &[u8]| -> Result<Box<dyn Infer>> { Ok(Box::new(Fake)) };
-        let added = add(&file, None, &home, &mut open).unwrap();
+        let added = add(&file, None, &Says::default(), &home, &mut open).unwrap();
         assert_eq!((added.id.as_str(), added.file.as_str()), ("net", "net.onnx"));
-        assert_eq!(add(&file, None, &home, &mut never).unwrap(), added, "twice is once");
+        assert_eq!(add(&file, None, &Says::default(), &home, &mut never).unwrap(), added, "twice is once");
         let model = resolve("net", &home, &mut never).unwrap();
         assert_eq!((model.manifest, model.bytes.into_owned()), (added, stranger()));
         let listed: Vec<_> = list(&home).into_iter().skip(EMBEDDED.len()).map(|l| l.id).collect();
         assert_eq!(listed, ["net"]);
 
+        // What a person says of it goes into the manifest, and does not by itself replace what is there.
+        let says = Says { kind: Some(Kind::Faithful), licence: Some("MIT".into()), ..Says::default() };
+        assert!(add(&file, None, &says, &home, &mut never).unwrap_err().to_string().contains("--overwrite"));
+        let said = add(&file, None, &Says { overwrite: true, ..says }, &home, &mut never).unwrap();
+        assert_eq!((said.kind, said.licence.as_str()), (Kind::Faithful, "MIT"));
+        assert_eq!(resolve("net", &home, &mut never).unwrap().manifest, said);
+        let again = Says { kind: Some(Kind::Faithful), ..Says::default() };
+        assert_eq!(add(&file, None, &again, &home, &mut never).unwrap(), said, "nothing new is said");
+
         // Ids that are taken or are none.
         let other = dir.path().join("other.onnx");
         fs::write(&other, EMBEDDED[0].onnx).unwrap();
         for id in ["net", "../net", "none", "a b"] {
-            assert_eq!(add(&other, Some(id), &home, &mut never).unwrap_err().exit() as u8, 2, "{id}");
+            assert_eq!(add(&other, Some(id), &Says::default(), &home, &mut never).unwrap_err().exit() as u8, 2, "{id}");
         }
         // The embedded network's file is known without a session.
         assert_eq!(resolve(other.to_str().unwrap(), &home, &mut never).unwrap().manifest.id, EMBEDDED[0].id);

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Infer;
 use super::device::{Choice, Device, Precision};
-use super::model::{Halo, Kind, Model};
+use super::model::{Halo, Kind, Model, Origin};
 use super::network::{Network, Open};
 use super::pool::Pool;
 use super::size::{STRETCH, Step, chain};
@@ -350,7 +350,9 @@ impl Engine {
 
     /// Whether a network of that hash is one of the faithful ones that ship with the program.
     pub fn ships(&self, sha256: &str) -> bool {
-        self.loaded.iter().enumerate().any(|(i, l)| (i > 0 || self.family) && l.model.sha256 == sha256)
+        let ours =
+            |i: usize, model: &Model| i > 0 || self.family || (model.origin == Origin::Embedded && model.manifest.kind == Kind::Faithful);
+        self.loaded.iter().enumerate().any(|(i, l)| l.model.sha256 == sha256 && ours(i, &l.model))
     }
 
     fn cheapest(&self, factor: f64, of: Vec<usize>) -> Vec<usize> {

@@ -15,11 +15,18 @@ use crate::error::{Error, Result};
 pub fn mixed(a: &Model, b: &Model, share: f32, id: &str) -> Result<Model> {
     let same = |m: &Manifest| (m.scale, m.channels, m.order, m.range, m.dtype, m.layout, m.size, m.stride);
     let (first, second) = (&a.manifest, &b.manifest);
+    if first.scale != second.scale {
+        let what = format!("it makes pictures {} times larger and `{}` {} times", first.scale, second.id, second.scale);
+        return Err(Error::model(&first.id, what, "two trainings of one network"));
+    }
     if same(first) != same(second) {
         let what = format!("it does not take the same pictures as `{}`", second.id);
         return Err(Error::model(&first.id, what, "`lastmile models show` of both; pull or import them the same way"));
     }
-    let mix = interpolate(&graph::decode(&first.id, &a.bytes)?, &graph::decode(&second.id, &b.bytes)?, share)?;
+    let mix = interpolate(&graph::decode(&first.id, &a.bytes)?, &graph::decode(&second.id, &b.bytes)?, share).map_err(|e| match e {
+        Error::Model { what, hint, .. } => Error::model(format!("{} and {}", first.id, second.id), what, hint),
+        other => other,
+    })?;
     let bytes = graph::encode(&mix);
     let sha256 = sha256(&bytes);
     let manifest = Manifest {
@@ -58,6 +65,10 @@ mod tests {
     fn different_networks_are_refused() {
         let (x4, x2) = (Model::embedded_default().unwrap(), Model::embedded("lastmile-faithful-x2").unwrap().unwrap());
         let e = mixed(&x4, &x2, 0.5, "mix").unwrap_err();
-        assert!(e.to_string().contains("same pictures as `lastmile-faithful-x2`"), "{e}");
+        assert!(e.to_string().contains("4 times larger and `lastmile-faithful-x2` 2 times"), "{e}");
+        let mut grey = x4.clone();
+        (grey.manifest.id, grey.manifest.channels) = ("grey".into(), 1);
+        let e = mixed(&x4, &grey, 0.5, "mix").unwrap_err();
+        assert!(e.to_string().contains("same pictures as `grey`"), "{e}");
     }
 }

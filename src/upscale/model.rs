@@ -342,10 +342,17 @@ impl Model {
         Model::of_embedded(first)
     }
 
-    /// The embedded faithful models that make results: they may take part in any run.
+    /// The embedded faithful models that make results: they may take part in any run. Of several of one scale it is the first; a slower one
+    /// has to be named.
     pub fn faithful_family() -> Result<Vec<Model>> {
-        let all = EMBEDDED.iter().filter(|e| e.id != REFERENCE).map(Model::of_embedded);
-        all.filter(|m| m.as_ref().map_or(true, |m| m.manifest.kind == Kind::Faithful)).collect()
+        let mut family: Vec<Model> = Vec::new();
+        for model in EMBEDDED.iter().filter(|e| e.id != REFERENCE).map(Model::of_embedded) {
+            let model = model?;
+            if model.manifest.kind == Kind::Faithful && family.iter().all(|m| m.manifest.scale != model.manifest.scale) {
+                family.push(model);
+            }
+        }
+        Ok(family)
     }
 
     /// The embedded model that results are compared with, see [`REFERENCE`].

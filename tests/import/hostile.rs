@@ -4,7 +4,8 @@ use std::io::{Cursor, Write};
 use std::path::Path;
 
 use lastmile::Exit;
-use lastmile::upscale::import::{Options, import};
+use lastmile::upscale::import::weights::Weights;
+use lastmile::upscale::import::{Options, import, import_from};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
@@ -234,11 +235,21 @@ fn wrong_arguments_of_known_callables_are_refused() {
 
 #[test]
 fn containers_are_searched_only_so_deep() {
-    let mut inner = [b"}".to_vec(), text("x"), b"K\x01s".to_vec()].concat();
-    for _ in 0..6 {
-        inner = [b"}".to_vec(), text("params"), inner, b"s".to_vec()].concat();
-    }
-    assert_refused(&checkpoint(&[b"\x80\x02".to_vec(), inner, b".".to_vec()].concat()), "too many dictionaries deep");
+    let nested = |deep: usize| {
+        let mut inner = [b"}".to_vec(), text("x"), tensor(storage("0", 4), 0, &[4], &[1]), b"s".to_vec()].concat();
+        for _ in 0..deep {
+            inner = [b"}".to_vec(), text("params"), inner, b"s".to_vec()].concat();
+        }
+        checkpoint(&[b"\x80\x02".to_vec(), inner, b".".to_vec()].concat())
+    };
+    assert_refused(&nested(3), "its first tensors (of 1) are x [4]");
+    assert_refused(&nested(4), "3 deep at most, or at its root; its keys are params");
+    // A counter is no weight.
+    let counted =
+        [b"\x80\x02}".to_vec(), text("ema"), b"}".to_vec(), text("n"), tensor(storage("0", 1), 0, &[], &[]), b"ss".to_vec()].concat();
+    let beside =
+        [counted.clone(), text("params"), b"}".to_vec(), text("x"), tensor(storage("0", 4), 0, &[4], &[1]), b"ss.".to_vec()].concat();
+    assert_refused(&checkpoint(&beside), "its first tensors (of 1) are x [4]");
 }
 
 #[test]
@@ -248,14 +259,58 @@ fn a_checkpoint_that_failed_in_training_is_refused() {
 
 #[test]
 fn other_formats_are_told_apart() {
-    assert_refused(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.", "before version 1.6");
     assert_refused(b"\x80\x04\x95\x05\0\0\0\0\0\0\0}.", "bare Python pickle");
     assert_refused(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS");
     assert_refused(b"<!DOCTYPE html><html></html>", "web page");
-    assert_refused(b"", "0 bytes");
+    assert_refused(b"", "it is empty");
+    assert_refused(&checkpoint(b"\x80\x02}."), "empty dictionary");
     let good = state(&[("x", tensor(storage("0", 4), 0, &[4], &[1]))]);
     assert_refused(&zip(&[("a/data.pkl", &good, false), ("a/code/net.py", b"", false)]), "TorchScript");
     assert_refused(&zip(&[("a/data.pkl", &good, false), ("a/byteorder", b"big", false)]), "byte order");
+}
+
+/// What torch.save wrote before version 1.6: its object, the storages' names and their values with the counts before them.
+fn legacy(object: &[u8], names: &[&str], storages: &[(u64, &[u8])]) -> Vec<u8> {
+    let mut out =
+        [&b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."[..], b"\x80\x02M\xe9\x03.", b"\x80\x02}.", object, b"\x80\x02]("].concat();
+    names.iter().for_each(|n| out.extend(text(n)));
+    out.extend(b"e.");
+    for (count, bytes) in storages {
+        out.extend(count.to_le_bytes());
+        out.extend(*bytes);
+    }
+    out
+}
+
+#[test]
+fn damaged_files_of_the_old_format_are_refused() {
+    let good = state(&[("x", tensor(storage("0", 4), 0, &[4], &[1]))]);
+    let values = [0; 16];
+    let whole = legacy(&good, &["0"], &[(4, &values)]);
+    let opens = |bytes: &[u8]| Weights::open(Box::new(Cursor::new(bytes.to_vec()))).is_ok();
+    assert!(opens(&whole));
+    for cut in 0..whole.len() {
+        assert!(!opens(&whole[..cut]), "cut at {cut}");
+    }
+    assert_refused(&whole[..whole.len() - 1], "cut short");
+    assert_refused(&legacy(&good, &["0"], &[(u64::MAX, &values)]), "has 18446744073709551615 values where 4 belong");
+    assert_refused(&legacy(&good, &["0", "0"], &[(4, &values), (4, &values)]), "there twice");
+    assert_refused(&legacy(&good, &["1"], &[(4, &values)]), "storage 1 belongs to no tensor");
+    let huge = state(&[("x", tensor(storage("0", 0x7fff_ffff), 0, &[4], &[1]))]);
+    assert_refused(&legacy(&huge, &["0"], &[(0x7fff_ffff, &values)]), "cut short");
+    let two = state(&[("x", tensor(storage("0", 4), 0, &[4], &[1])), ("y", tensor(storage("0", 1 << 28), 0, &[1 << 28], &[1]))]);
+    assert_refused(&legacy(&two, &["0"], &[(1 << 28, &values)]), "of two kinds");
+    assert_refused(&legacy(b"\x80\x02cos\nsystem\nX\x02\0\0\0id\x85R.", &[], &[]), "\"os.system\"");
+}
+
+#[test]
+fn names_in_refusals_stay_on_their_line() {
+    let rude = state(&[("x\nerror: all fine", tensor(storage("0", 4), 0, &[4], &[1]))]);
+    let told = import_from(Box::new(Cursor::new(checkpoint(&rude))), &Options::default()).unwrap_err();
+    assert!(told.what.contains("x\\nerror: all fine") && !told.what.contains('\n'), "{}", told.what);
+    let long = state(&[(&"\u{1}".repeat(9000), tensor(storage("0", 4), 0, &[4], &[1]))]);
+    let told = import_from(Box::new(Cursor::new(checkpoint(&long))), &Options::default()).unwrap_err();
+    assert!(told.what.chars().count() <= 1000, "{}", told.what.len());
 }
 
 #[test]

@@ -2,11 +2,13 @@
 //! <https://arxiv.org/abs/1811.10515>). Between a PSNR-trained and a GAN-trained network, or a strong and a weak denoiser, it
 //! gives every degree in between; between two networks that do not come from one another it gives noise.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use half::f16;
 
 use crate::error::{Error, Result};
+use crate::upscale::graph::fold_casts;
 use crate::upscale::onnx::{FLOAT, FLOAT16, GraphProto, ModelProto, NodeProto, TensorProto};
 
 /// `(1 - share) * a + share * b` for every weight, `share` from 0 to 1. Graphs must be the same node for node; names may differ.
@@ -29,7 +31,9 @@ pub fn interpolate(a: &ModelProto, b: &ModelProto, share: f32) -> Result<ModelPr
             "give two trainings of one architecture and size",
         )
     };
-    let mut out = a.clone();
+    let nodes = |m: &ModelProto| m.graph.as_ref().map_or(0, |g| g.node.len());
+    // One may hold its weights in 16 bits and convert them first.
+    let (mut out, b) = if nodes(a) == nodes(b) { (a.clone(), Cow::Borrowed(b)) } else { (widened(a), Cow::Owned(widened(b))) };
     let (Some(graph), Some(other)) = (out.graph.as_mut(), b.graph.as_ref()) else {
         return Err(differ("one has no graph".into()));
     };
@@ -48,6 +52,13 @@ pub fn interpolate(a: &ModelProto, b: &ModelProto, share: f32) -> Result<ModelPr
         blend(tensor, their, share).ok_or_else(|| differ(format!("{} is no table of float32 or float16 values", tensor.name)))?;
     }
     Ok(out)
+}
+
+/// The same network with its 16-bit weights in 32 bits, without the nodes that convert them.
+fn widened(model: &ModelProto) -> ModelProto {
+    let mut out = model.clone();
+    fold_casts(&mut out);
+    out
 }
 
 /// Names of `b`'s values by those of `a`, if both have the same nodes in the same order.
@@ -129,6 +140,28 @@ mod tests {
         assert_eq!(values(&interpolate(&a, &b, 0.0).unwrap()), [0.1, 2.0]);
         assert_eq!(values(&interpolate(&a, &b, 1.0).unwrap()), [0.7, -2.0]);
         assert_eq!(values(&interpolate(&a, &b, 0.25).unwrap()), [0.25, 1.0]);
+    }
+
+    #[test]
+    fn weights_of_16_and_of_32_bits_are_mixed() {
+        let wide = model("Mul", "w", &[0.5, 2.0]);
+        let mut half = model("Mul", "w", &[]);
+        let graph = half.graph.as_mut().unwrap();
+        let raw_data = [1.5, -2.0].into_iter().flat_map(|v| f16::from_f32(v).to_le_bytes()).collect();
+        graph.initializer = vec![TensorProto { name: "w16".into(), data_type: FLOAT16, dims: vec![2], raw_data, ..Default::default() }];
+        let to = crate::upscale::onnx::AttributeProto { name: "to".into(), i: FLOAT.into(), ..Default::default() };
+        let cast = NodeProto {
+            op_type: "Cast".into(),
+            input: vec!["w16".into()],
+            output: vec!["w".into()],
+            attribute: vec![to],
+            ..Default::default()
+        };
+        graph.node.insert(0, cast);
+        for (a, b, mixed) in [(&wide, &half, [0.75, 1.0]), (&half, &wide, [1.25, -1.0])] {
+            let out = interpolate(a, b, 0.25).unwrap();
+            assert_eq!((values(&out), out.graph.as_ref().unwrap().node.len()), (mixed.to_vec(), 1));
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod rrdb;
 pub mod safetensors;
 mod span;
 mod srvgg;
+pub mod torch_legacy;
 pub mod torch_zip;
 pub mod weights;
 
@@ -35,6 +36,9 @@ const DEEPEST_EXACT_HALO_PX: u32 = 64;
 /// Overlap of tiles that are blended.
 const BLEND_HALO_PX: u32 = 32;
 
+/// Most characters of a refusal.
+const TOLD: usize = 1000;
+
 /// Why a checkpoint is refused, before it is known which file it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -43,8 +47,17 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// Names from a file go into what is told: they cannot begin a line of their own, and a long one is cut.
     pub(crate) fn new(what: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { what: what.into(), hint: hint.into() }
+        let plain = |text: String| -> String {
+            let escaped = text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] });
+            let mut told: String = escaped.take(TOLD + 1).collect();
+            if told.chars().count() > TOLD {
+                told = told.chars().take(TOLD - 1).chain(['\u{2026}']).collect();
+            }
+            told
+        };
+        Self { what: plain(what.into()), hint: hint.into() }
     }
 
     fn of(self, file: &Path) -> Error {
@@ -202,8 +215,15 @@ pub fn import_from(reader: Box<dyn ReadSeek>, options: &Options) -> Result<Impor
     if !left.is_empty() {
         let shown = left.iter().take(5).copied().collect::<Vec<_>>().join(", ");
         return Err(Refusal::new(
-            format!("it looks like {}, but {} tensors have no place in that: {shown}", architecture.name, left.len()),
-            format!("it is a variant; these are imported: {}", architectures().collect::<Vec<_>>().join(", ")),
+            format!(
+                "it looks like {}, but {} no place in that: {shown}",
+                architecture.name,
+                if left.len() == 1 { "1 tensor has".to_owned() } else { format!("{} tensors have", left.len()) }
+            ),
+            format!(
+                "it is a variant; these are imported: {}; others: export to ONNX and `lastmile models add FILE.onnx`",
+                architectures().collect::<Vec<_>>().join(", ")
+            ),
         ));
     }
     let rounding = graph.rounding;

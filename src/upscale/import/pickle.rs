@@ -56,7 +56,7 @@ pub enum Global {
     StorageType(DType),
 }
 
-/// A block of values in the container: entry `data/KEY`.
+/// A block of values in the file, by its name: in a zip container the entry `data/KEY`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Storage {
     pub key: String,
@@ -78,6 +78,7 @@ pub struct Pickle<'a> {
     data: &'a [u8],
     values: Vec<Value>,
     root: Id,
+    end: usize,
 }
 
 impl<'a> Pickle<'a> {
@@ -89,6 +90,19 @@ impl<'a> Pickle<'a> {
     /// The object that was pickled.
     pub fn root(&self) -> Id {
         self.root
+    }
+
+    /// How many bytes of the data it takes.
+    pub fn end(&self) -> usize {
+        self.end
+    }
+
+    /// Every storage that it names.
+    pub fn storages(&self) -> impl Iterator<Item = &Storage> {
+        self.values.iter().filter_map(|v| match v {
+            Value::Storage(storage) => Some(storage),
+            _ => None,
+        })
     }
 
     /// A value.
@@ -130,7 +144,7 @@ impl<'a> Machine<'a> {
                 0x95 => drop(self.take(8)?),
                 b'.' => {
                     let root = self.pop()?;
-                    return Ok(Pickle { data: self.data, values: self.values, root });
+                    return Ok(Pickle { data: self.data, values: self.values, root, end: self.at });
                 }
                 b'N' => self.push(Value::None)?,
                 0x88 => self.push(Value::Bool(true))?,
@@ -449,13 +463,16 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// The persistent id of a storage: `("storage", TYPE, key, location, length)`.
+    /// The persistent id of a storage: `("storage", TYPE, key, location, length)`; the format before 1.6 adds what it is a view of: None.
     fn storage(&self, id: Id) -> Result<Storage, Refusal> {
         let fault = || {
             Refusal::new("its pickle refers to outside data that is no tensor storage", "save it again with torch.save(state_dict, FILE)")
         };
         let Value::Tuple(parts) = &self.values[id.0 as usize] else { return Err(fault()) };
-        let [tag, kind, key, _location, len] = parts[..] else { return Err(fault()) };
+        let [tag, kind, key, _location, len, ref view @ ..] = parts[..] else { return Err(fault()) };
+        if view.len() > 1 || view.iter().any(|v| self.values[v.0 as usize] != Value::None) {
+            return Err(fault());
+        }
         if self.text(tag) != Some("storage") {
             return Err(fault());
         }
@@ -516,7 +533,7 @@ impl<'a> Machine<'a> {
             .collect()
     }
 
-    /// `(storage, offset, shape, stride, requires_grad, hooks[, metadata])`.
+    /// `(storage, offset, shape, stride[, requires_grad, hooks[, metadata]])`.
     fn tensor(&self, args: &[Id]) -> Result<Tensor, Refusal> {
         let [storage, offset, shape, stride, ..] = args else {
             return Err(broken(format!("a tensor from {} arguments", args.len())));
@@ -577,7 +594,7 @@ fn broken(what: impl Into<String>) -> Refusal {
 fn global(module: &str, name: &str) -> Result<Global, Refusal> {
     match (module, name) {
         ("collections", "OrderedDict") => Ok(Global::OrderedDict),
-        ("torch._utils", "_rebuild_tensor_v2") => Ok(Global::RebuildTensor),
+        ("torch._utils", "_rebuild_tensor_v2" | "_rebuild_tensor") => Ok(Global::RebuildTensor),
         ("torch._utils", "_rebuild_parameter") => Ok(Global::RebuildParameter),
         ("torch", storage) if DType::from_storage(storage).is_some() => {
             DType::from_storage(storage).map(Global::StorageType).ok_or_else(|| broken("an unknown storage type"))

@@ -57,8 +57,10 @@ pub fn read_header<R: Read + Seek>(reader: &mut R) -> Result<Vec<Tensor>, Refusa
             return Err(damaged(format!("tensor {name:?} lies at {from}..{to}; it must begin at {end} and end by {data_bytes}")));
         }
         end = to;
-        let dtype = DType::from_safetensors(&entry.dtype)
-            .ok_or_else(|| damaged(format!("tensor {name:?} has the type {:?}; F32, F16 and BF16 weights are read", entry.dtype)))?;
+        let dtype = DType::from_safetensors(&entry.dtype).ok_or_else(|| {
+            let what = format!("tensor {name:?} has the type {:?}; F32, F16, BF16 and F64 weights are read", entry.dtype);
+            Refusal::new(what, "save it in one of these types")
+        })?;
         let values = (to - from) / dtype.bytes() as u64;
         let view = Strided::contiguous(&entry.shape, values).map_err(|what| damaged(format!("tensor {name:?}: {what}")))?;
         if view.len() as u64 * dtype.bytes() as u64 != to - from {

@@ -14,7 +14,7 @@ pub const ARCHITECTURE: Architecture = Architecture { name: "SRVGGNetCompact", d
 const LEAKY_SLOPE: f32 = 0.1;
 
 fn detect(w: &Weights) -> bool {
-    w.shape("body.0.weight").is_some_and(|s| s.len() == 4) && w.has("body.2.weight") && w.names().all(is_body)
+    w.shape("body.0.weight").is_some_and(|s| s.len() == 4) && w.has("body.2.weight") && w.float_names().all(is_body)
 }
 
 /// Whether a name is `body.N.weight` or `body.N.bias`.

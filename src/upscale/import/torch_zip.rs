@@ -11,11 +11,11 @@ use super::Refusal;
 use super::pickle::Storage;
 
 /// A training state of a large network has some hundred kilobytes.
-const MAX_PICKLE_BYTES: u64 = 16 << 20;
+pub(super) const MAX_PICKLE_BYTES: u64 = 16 << 20;
 /// Largest storage read.
-const MAX_STORAGE_BYTES: u64 = 1 << 30;
+pub(super) const MAX_STORAGE_BYTES: u64 = 1 << 30;
 /// All that is read from one file, so that many views of one storage cannot keep the reader busy for hours.
-const MAX_READ_BYTES: u64 = 8 << 30;
+pub(super) const MAX_READ_BYTES: u64 = 8 << 30;
 /// Entries in the container; a training state has some thousands.
 const MAX_ENTRIES: usize = 1 << 16;
 /// Floating-point weights shrink by some 10 % when deflated; entries past this ratio (and past 1 MiB) are bombs.

@@ -9,6 +9,7 @@ use std::io::{Read, Seek, SeekFrom};
 use half::{bf16, f16};
 
 use super::pickle::{Id, Pickle, Value};
+use super::torch_legacy::{self, TorchLegacy};
 use super::torch_zip::TorchZip;
 use super::{Refusal, pickle, safetensors};
 
@@ -79,6 +80,9 @@ pub enum DType {
     I32,
     I16,
     I8,
+    U64,
+    U32,
+    U16,
     U8,
     Bool,
 }
@@ -112,6 +116,9 @@ impl DType {
             "I32" => Self::I32,
             "I16" => Self::I16,
             "I8" => Self::I8,
+            "U64" => Self::U64,
+            "U32" => Self::U32,
+            "U16" => Self::U16,
             "U8" => Self::U8,
             "BOOL" => Self::Bool,
             _ => return None,
@@ -121,11 +128,16 @@ impl DType {
     /// Bytes of one value.
     pub fn bytes(self) -> usize {
         match self {
-            Self::F64 | Self::I64 => 8,
-            Self::F32 | Self::I32 => 4,
-            Self::F16 | Self::BF16 | Self::I16 => 2,
+            Self::F64 | Self::I64 | Self::U64 => 8,
+            Self::F32 | Self::I32 | Self::U32 => 4,
+            Self::F16 | Self::BF16 | Self::I16 | Self::U16 => 2,
             Self::I8 | Self::U8 | Self::Bool => 1,
         }
+    }
+
+    /// Whether weights are of this type; counters and flags of a training are not.
+    fn is_float(self) -> bool {
+        matches!(self, Self::F64 | Self::F32 | Self::F16 | Self::BF16)
     }
 
     /// The value at the beginning of `b`, if the type is a floating-point one and the bytes are there.
@@ -229,6 +241,7 @@ impl Strided {
 
 enum Source {
     Torch(TorchZip<Box<dyn ReadSeek>>),
+    TorchLegacy(TorchLegacy<Box<dyn ReadSeek>>),
     Safetensors(Box<dyn ReadSeek>),
 }
 
@@ -243,6 +256,13 @@ impl Place {
         match self {
             Self::Torch(t) => &t.view,
             Self::Safetensors(t) => &t.view,
+        }
+    }
+
+    fn dtype(&self) -> DType {
+        match self {
+            Self::Torch(t) => t.storage.dtype,
+            Self::Safetensors(t) => t.dtype,
         }
     }
 }
@@ -279,11 +299,17 @@ impl Weights {
         let mut head = Vec::new();
         (&mut reader).take(32).read_to_end(&mut head).map_err(|e| Refusal::new(format!("it cannot be read ({e})"), ""))?;
         reader.rewind().map_err(|e| Refusal::new(format!("it cannot be read ({e})"), ""))?;
+        let torch = |source: Source, pickle: &[u8]| {
+            let found = find_weights(&Pickle::parse(pickle)?)?;
+            Self::named(source, found.into_iter().map(|(name, tensor)| (name, Place::Torch(tensor))).collect())
+        };
         if head.starts_with(b"PK") {
-            let (zip, data) = TorchZip::open(reader)?;
-            let pickle = Pickle::parse(&data)?;
-            let found = find_weights(&pickle)?.into_iter().map(|(name, tensor)| (name, Place::Torch(tensor))).collect();
-            return Self::named(Source::Torch(zip), found);
+            let (zip, pickle) = TorchZip::open(reader)?;
+            return torch(Source::Torch(zip), &pickle);
+        }
+        if head.starts_with(torch_legacy::MAGIC) {
+            let (file, pickle) = TorchLegacy::open(reader)?;
+            return torch(Source::TorchLegacy(file), &pickle);
         }
         if let Some(refusal) = other_format(&head) {
             return Err(refusal);
@@ -339,6 +365,11 @@ impl Weights {
         self.names.iter().map(String::as_str)
     }
 
+    /// Those of tensors that could be weights: a training counts in whole numbers.
+    pub fn float_names(&self) -> impl Iterator<Item = &str> {
+        self.names().filter(|n| self.places.get(*n).is_some_and(|p| p.dtype().is_float()))
+    }
+
     /// Whether there is a tensor of that name.
     pub fn has(&self, name: &str) -> bool {
         self.places.contains_key(name)
@@ -353,10 +384,9 @@ impl Weights {
     pub fn conv_shape(&self, name: &str) -> Result<[usize; 4], Refusal> {
         let name = format!("{name}.weight");
         let shape = self.shape(&name).ok_or_else(|| missing(&name))?;
-        <[usize; 4]>::try_from(shape)
-            .ok()
-            .filter(|s| !s.contains(&0))
-            .ok_or_else(|| Refusal::new(format!("{name} has the shape {shape:?}, a 2-D convolution has four dimensions"), ""))
+        <[usize; 4]>::try_from(shape).ok().filter(|s| !s.contains(&0)).ok_or_else(|| {
+            Refusal::new(format!("{name} has the shape {shape:?}; a 2-D convolution has four dimensions, none of them 0"), "")
+        })
     }
 
     /// How many numbered parts there are: the `N` of `before{first}after`, `before{first+1}after` ... that are all present.
@@ -371,6 +401,10 @@ impl Weights {
         let values = match (&mut self.source, place) {
             (Source::Torch(zip), Place::Torch(t)) => {
                 let bytes = zip.storage(&t.storage)?;
+                t.view.gather(bytes, t.storage.dtype).ok_or_else(|| not_float(t.storage.dtype))?
+            }
+            (Source::TorchLegacy(file), Place::Torch(t)) => {
+                let bytes = file.storage(&t.storage)?;
                 t.view.gather(bytes, t.storage.dtype).ok_or_else(|| not_float(t.storage.dtype))?
             }
             (Source::Safetensors(file), Place::Safetensors(t)) => {
@@ -406,9 +440,9 @@ impl Weights {
         self.used.insert(name.to_owned());
     }
 
-    /// Names of the tensors that were neither loaded nor ignored.
+    /// Names of the tensors that could be weights and were neither loaded nor ignored.
     pub fn unused(&self) -> Vec<&str> {
-        self.names().filter(|n| !self.used.contains(*n)).collect()
+        self.float_names().filter(|n| !self.used.contains(*n)).collect()
     }
 }
 
@@ -418,11 +452,8 @@ fn missing(name: &str) -> Refusal {
 
 /// Formats that people take for checkpoints.
 fn other_format(head: &[u8]) -> Option<Refusal> {
-    let (what, hint) = if head.starts_with(&[0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46]) {
-        (
-            "it is in PyTorch's format from before version 1.6 (a bare pickle), which is not read",
-            "save it anew, in Python: torch.save(torch.load('OLD.pth', map_location='cpu', weights_only=True), 'NEW.pth')",
-        )
+    let (what, hint) = if head.is_empty() {
+        ("it is empty", "fetch the file again")
     } else if head.first() == Some(&0x80) && head.get(1).is_some_and(|v| *v <= 5) && head.get(8) != Some(&b'{') {
         ("it is a bare Python pickle, not a checkpoint that torch.save wrote", "save it with torch.save(state_dict, FILE)")
     } else if head.starts_with(b"version https://git-lfs") {
@@ -435,7 +466,7 @@ fn other_format(head: &[u8]) -> Option<Refusal> {
         ("it is a picture, not a checkpoint", "the .pth or .safetensors file of a network")
     } else if head.starts_with(b"7767517") {
         ("it is an ncnn parameter file", "get the PyTorch or ONNX file of this network")
-    } else if !head.is_empty() && head.get(8) != Some(&b'{') && head.iter().all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace()) {
+    } else if head.get(8) != Some(&b'{') && head.iter().all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace()) {
         ("it is a text, not a checkpoint", "the .pth or .safetensors file of a network")
     } else {
         return None;
@@ -445,40 +476,48 @@ fn other_format(head: &[u8]) -> Option<Refusal> {
 
 /// The dictionary of tensors in a pickled object, with its tensors in order.
 fn find_weights(pickle: &Pickle<'_>) -> Result<Vec<(String, pickle::Tensor)>, Refusal> {
-    let mut at = pickle.root();
-    for _ in 0..=MAX_CONTAINER_DEPTH {
-        let Value::Dict(items) = pickle.get(at) else {
-            return Err(Refusal::new("it holds no dictionary of weights", "save the weights: torch.save(model.state_dict(), FILE)"));
-        };
-        // A key that is set twice counts as in Python: the last one.
-        let child = |key: &str| items.iter().rev().find(|(k, v)| pickle.text(*k) == Some(key) && holds_items(pickle, *v)).map(|(_, v)| *v);
-        if let Some(inner) = CONTAINERS.iter().find_map(|c| child(c)) {
-            at = inner;
-            continue;
-        }
-        let mut order = Vec::new();
-        let mut tensors = HashMap::new();
-        for (key, value) in items {
-            if let (Some(key), Value::Tensor(tensor)) = (pickle.text(*key), pickle.get(*value))
-                && tensors.insert(key, tensor).is_none()
-            {
-                order.push(key);
-            }
-        }
-        if order.is_empty() {
-            let keys: Vec<&str> = items.iter().filter_map(|(k, _)| pickle.text(*k)).take(8).collect();
-            return Err(Refusal::new(
-                format!("it holds no weights under {} or at its root; its keys are {}", CONTAINERS.join(", "), keys.join(", ")),
-                "save the weights alone: torch.save(model.state_dict(), FILE)",
-            ));
-        }
-        return Ok(order.into_iter().filter_map(|key| Some((key.to_owned(), (*tensors.get(key)?).clone()))).collect());
-    }
-    Err(Refusal::new("its weights lie too many dictionaries deep", "save the weights alone: torch.save(model.state_dict(), FILE)"))
+    let Value::Dict(items) = pickle.get(pickle.root()) else {
+        return Err(Refusal::new("it holds no dictionary of weights", "save the weights: torch.save(model.state_dict(), FILE)"));
+    };
+    tensors_in(pickle, pickle.root(), 0, &mut HashSet::new()).ok_or_else(|| {
+        let keys: Vec<&str> = items.iter().filter_map(|(k, _)| pickle.text(*k)).take(8).collect();
+        let keys = if keys.is_empty() { "it is an empty dictionary".to_owned() } else { format!("its keys are {}", keys.join(", ")) };
+        Refusal::new(
+            format!("it holds no weights under {}, {MAX_CONTAINER_DEPTH} deep at most, or at its root; {keys}", CONTAINERS.join(", ")),
+            "save the weights alone: torch.save(model.state_dict(), FILE)",
+        )
+    })
 }
 
-fn holds_items(pickle: &Pickle<'_>, id: Id) -> bool {
-    matches!(pickle.get(id), Value::Dict(items) if !items.is_empty())
+/// The tensors in the best container of a dictionary that holds any, else those in the dictionary itself. What was `seen` is not looked
+/// at again: dictionaries may be shared.
+fn tensors_in(pickle: &Pickle<'_>, at: Id, depth: usize, seen: &mut HashSet<Id>) -> Option<Vec<(String, pickle::Tensor)>> {
+    let Value::Dict(items) = pickle.get(at) else { return None };
+    if !seen.insert(at) {
+        return None;
+    }
+    // A key that is set twice counts as in Python: the last one.
+    let by_name: HashMap<&str, Id> = items.iter().filter_map(|(k, v)| Some((pickle.text(*k)?, *v))).collect();
+    if depth < MAX_CONTAINER_DEPTH {
+        let containers = CONTAINERS.iter().filter_map(|c| by_name.get(c));
+        // Settings go by the same names; weights are where tensors are.
+        if let Some(found) = containers.into_iter().find_map(|v| tensors_in(pickle, *v, depth + 1, seen)) {
+            return Some(found);
+        }
+    }
+    let mut order = Vec::new();
+    let mut tensors = HashMap::new();
+    for (key, value) in items {
+        if let (Some(key), Value::Tensor(tensor)) = (pickle.text(*key), pickle.get(*value))
+            && tensors.insert(key, tensor).is_none()
+        {
+            order.push(key);
+        }
+    }
+    let found: Vec<_> = order.into_iter().filter_map(|key| Some((key.to_owned(), (*tensors.get(key)?).clone()))).collect();
+    // Counters and rates of a training are single numbers.
+    let weights = |t: &pickle::Tensor| t.storage.dtype.is_float() && !t.view.shape().is_empty();
+    found.iter().any(|(_, t)| weights(t)).then_some(found)
 }
 
 #[cfg(test)]
@@ -525,7 +564,7 @@ mod tests {
     #[test]
     fn other_formats_are_named() {
         let say = |head: &[u8]| other_format(head).map(|r| r.what).unwrap_or_default();
-        assert!(say(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.").contains("before version 1.6"));
+        assert!(say(b"").contains("empty"));
         assert!(say(b"\x80\x04\x95").contains("bare Python pickle"));
         assert!(say(b"version https://git-lfs.github.com").contains("LFS"));
         assert!(say(b"  <!DOCTYPE html>").contains("web page"));
