@@ -243,7 +243,14 @@ fn containers_are_searched_only_so_deep() {
         checkpoint(&[b"\x80\x02".to_vec(), inner, b".".to_vec()].concat())
     };
     assert_refused(&nested(3), "its first tensors (of 1) are x [4]");
-    assert_refused(&nested(4), "3 deep at most, or at its root; its keys are params");
+    assert_refused(&nested(4), "3 deep at most; its keys are params");
+    // Under a name that nobody knows, if it is the only one.
+    let named = |names: &[&str]| {
+        let one = |n: &&str| [text(n), b"}".to_vec(), text("x"), tensor(storage("0", 4), 0, &[4], &[1]), b"ss".to_vec()].concat();
+        checkpoint(&[b"\x80\x02}".to_vec(), names.iter().flat_map(one).collect(), b".".to_vec()].concat())
+    };
+    assert_refused(&named(&["weights"]), "its first tensors (of 1) are x [4]");
+    assert_refused(&named(&["one", "other"]), "or several and none under");
     // A counter is no weight.
     let counted =
         [b"\x80\x02}".to_vec(), text("ema"), b"}".to_vec(), text("n"), tensor(storage("0", 1), 0, &[], &[]), b"ss".to_vec()].concat();

@@ -483,13 +483,14 @@ fn find_weights(pickle: &Pickle<'_>) -> Result<Vec<(String, pickle::Tensor)>, Re
         let keys: Vec<&str> = items.iter().filter_map(|(k, _)| pickle.text(*k)).take(8).collect();
         let keys = if keys.is_empty() { "it is an empty dictionary".to_owned() } else { format!("its keys are {}", keys.join(", ")) };
         Refusal::new(
-            format!("it holds no weights under {}, {MAX_CONTAINER_DEPTH} deep at most, or at its root; {keys}", CONTAINERS.join(", ")),
+            format!("it holds no weights, or several and none under {}, {MAX_CONTAINER_DEPTH} deep at most; {keys}", CONTAINERS.join(", ")),
             "save the weights alone: torch.save(model.state_dict(), FILE)",
         )
     })
 }
 
-/// The tensors in the best container of a dictionary that holds any, else those in the dictionary itself. What was `seen` is not looked
+/// The tensors in the best container of a dictionary that holds any, else those in the dictionary itself, else those in its only dictionary
+/// that holds any. What was `seen` is not looked
 /// at again: dictionaries may be shared.
 fn tensors_in(pickle: &Pickle<'_>, at: Id, depth: usize, seen: &mut HashSet<Id>) -> Option<Vec<(String, pickle::Tensor)>> {
     let Value::Dict(items) = pickle.get(at) else { return None };
@@ -517,7 +518,13 @@ fn tensors_in(pickle: &Pickle<'_>, at: Id, depth: usize, seen: &mut HashSet<Id>)
     let found: Vec<_> = order.into_iter().filter_map(|key| Some((key.to_owned(), (*tensors.get(key)?).clone()))).collect();
     // Counters and rates of a training are single numbers.
     let weights = |t: &pickle::Tensor| t.storage.dtype.is_float() && !t.view.shape().is_empty();
-    found.iter().any(|(_, t)| weights(t)).then_some(found)
+    if found.iter().any(|(_, t)| weights(t)) {
+        return Some(found);
+    }
+    // Under any other name, if there is only one.
+    let others: Vec<Id> = if depth < MAX_CONTAINER_DEPTH { by_name.into_values().collect() } else { Vec::new() };
+    let mut inner = others.into_iter().filter_map(|v| tensors_in(pickle, v, depth + 1, seen));
+    inner.next().filter(|_| inner.next().is_none())
 }
 
 #[cfg(test)]
